@@ -1,0 +1,94 @@
+"""How long a change of weights takes: from the call to the last answer that still came by the old weights.
+
+All traffic is moved from blue to green and back while h2load keeps a fixed rate up. One connection asks `/who` without pause;
+the app servers answer with their names. The moment counted is when the last old answer *arrived*, so a request's own time is in
+it: the figure is an upper bound. It is measured with the state on disk and in memory; what differs is fsync.
+"""
+import select
+import socket
+import statistics
+import subprocess
+import time
+
+from . import load
+from .admin import Admin
+from .figures import Figure, print_table
+from .machine import on_cores
+from .proxies import writable_memory
+
+CHANGES = 50
+BACKGROUND_RATE = 4000
+LOOK_AFTER = 0.02
+
+
+class Observer:
+    """Asks who answers, again and again, on one connection."""
+
+    def __init__(self, port):
+        self._sock = socket.create_connection(("127.0.0.1", port), 5)
+        self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def who(self):
+        self._sock.sendall(b"GET /who HTTP/1.1\r\nHost: observer\r\n\r\n")
+        answer = self._sock.recv(4096)
+        if not answer.startswith(b"HTTP/1.1 200"):
+            raise RuntimeError(f"the observer got {answer[:200]!r}")
+        return "blue" if answer.endswith(b"blue") else "green"
+
+
+def run(stage, options):
+    changes = 10 if options.quick else CHANGES
+    rows, medians = [], {}
+    for name, state in (("memory", writable_memory(f"{stage.dir.name}-state")), ("disk", None)):
+        if name == "memory" and state is None:
+            continue
+        last, answered = measure(stage, changes, state)
+        medians[name] = statistics.median(last)
+        rows.append([f"state in {name}" if name == "memory" else "state on disk", *summary(last), *summary(answered)])
+    print(f"\n## A change of weights, {changes} times, under {BACKGROUND_RATE} requests/s; milliseconds after the call\n")
+    print_table(["", "last old answer: median", "worst", "call answered: median", "worst"], rows)
+    judged = medians.get("memory", medians["disk"])
+    note = f"with fsync on this disk {medians['disk']:.2f} ms"
+    return [Figure("weight change: call to last request on the old weights", judged, 10, 2, " ms", strict=True, note=note)]
+
+
+def summary(values):
+    return [f"{statistics.median(values):.2f}", f"{max(values):.2f}"]
+
+
+def measure(stage, changes, state):
+    proxy = stage.start("cutover", state=state)
+    command = load.fixed_rate_command(proxy.url("1k"), 32, BACKGROUND_RATE, changes)
+    background = subprocess.Popen(on_cores(stage.other_cores, command), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        admin, observer = Admin(proxy.dir / "admin.sock"), Observer(proxy.port)
+        admin.weights("app", blue=100, green=0)
+        pairs = [change(admin, observer, ("blue", "green") if number % 2 == 0 else ("green", "blue")) for number in range(changes)]
+    finally:
+        background.kill()
+        background.wait()
+        stage.stop(proxy)
+    return [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+
+
+def change(admin, observer, direction):
+    """Moves all traffic one way; milliseconds until the last old answer arrived, and until the call was answered."""
+    old, new = direction
+    settle(observer, old)
+    begun = last = time.perf_counter()
+    admin.send_weights("app", **{old: 0, new: 100})
+    answered = None
+    while answered is None or time.perf_counter() - answered < LOOK_AFTER:
+        if observer.who() == old:
+            last = time.perf_counter()
+        if answered is None and select.select([admin], [], [], 0)[0]:
+            answered = time.perf_counter()
+    admin.receive()
+    return (last - begun) * 1e3, (answered - begun) * 1e3
+
+
+def settle(observer, expected):
+    end = time.monotonic() + 0.2
+    while time.monotonic() < end:
+        if observer.who() != expected:
+            raise RuntimeError(f"{expected} has all the weight, and another pool answered")
