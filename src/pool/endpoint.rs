@@ -1,0 +1,111 @@
+use std::sync::atomic::Ordering::SeqCst;
+
+use crossbeam_utils::CachePadded;
+
+use crate::{
+    telemetry::{EndpointShard, PoolShard, Reading},
+    units::{EndpointKey, PoolKey},
+};
+
+/// A small number that stands for an identity in per-worker tables. Reused only after every holder of the old
+/// identity is gone, so a table entry that holds the old object can tell the two apart.
+pub type Slot = usize;
+
+/// What is measured of one identity, by every worker in a shard of its own. Outlives snapshots, changes of weight and
+/// reloads for as long as the identity is in the plan or somebody still holds it.
+pub struct Identity<K, S> {
+    pub key: K,
+    pub slot: Slot,
+    shards: Box<[CachePadded<S>]>,
+}
+
+/// One address in one pool.
+pub type Endpoint = Identity<EndpointKey, EndpointShard>;
+
+/// What is measured of one pool.
+pub type PoolStats = Identity<PoolKey, PoolShard>;
+
+impl<K, S: Default> Identity<K, S> {
+    pub fn new(key: K, slot: Slot, workers: usize) -> Self {
+        Self {
+            key,
+            slot,
+            shards: (0..workers).map(|_| CachePadded::default()).collect(),
+        }
+    }
+
+    /// The counts of one worker, for it alone to write.
+    pub fn shard(&self, worker: usize) -> &S {
+        &self.shards[worker]
+    }
+
+    pub fn shards(&self) -> impl Iterator<Item = &S> {
+        self.shards.iter().map(|shard| &**shard)
+    }
+}
+
+impl Endpoint {
+    /// Leases held over all workers. After a snapshot has been published that gives this endpoint no more requests,
+    /// a sum of 0 proves that there is and will be none (see [`super::Lease`]).
+    pub fn in_flight(&self) -> u64 {
+        self.shards()
+            .map(|shard| shard.in_flight.load(SeqCst))
+            .sum()
+    }
+
+    /// Open connections over all workers, parked or in use.
+    pub fn connections(&self) -> u64 {
+        self.shards()
+            .map(|shard| shard.connections.load(SeqCst))
+            .sum()
+    }
+}
+
+impl PoolStats {
+    /// All latencies recorded so far, over all workers.
+    pub fn latency(&self) -> Reading {
+        let mut reading = Reading::default();
+        self.shards()
+            .filter_map(PoolShard::latency)
+            .for_each(|histogram| reading.add(histogram));
+        reading
+    }
+}
+
+/// What control has decided of an endpoint, by merging every room's verdict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum State {
+    /// Has not yet passed its rise count since it was put there: gets no traffic.
+    Unproven,
+    Ready,
+    /// Has been ready and failed its fall count.
+    Unready,
+    /// Taken out by passive health.
+    Ejected,
+    /// Gets no new work; old work may end.
+    Draining,
+    /// Proven empty.
+    Drained,
+}
+
+impl State {
+    pub const ALL: [Self; 6] = [
+        Self::Unproven,
+        Self::Ready,
+        Self::Unready,
+        Self::Ejected,
+        Self::Draining,
+        Self::Drained,
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unproven => "unproven",
+            Self::Ready => "ready",
+            Self::Unready => "unready",
+            Self::Ejected => "ejected",
+            Self::Draining => "draining",
+            Self::Drained => "drained",
+        }
+    }
+}

@@ -1,0 +1,68 @@
+use std::{
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::Ordering::{Relaxed, Release, SeqCst},
+    },
+};
+
+use super::{Endpoint, PoolStats};
+use crate::telemetry::{EndpointShard, PoolShard};
+
+/// One worker's handle on an endpoint, kept in a table of the worker, so that a request clones an `Rc` of its own
+/// thread and never a counter that cores share.
+pub struct Seat {
+    pub endpoint: Arc<Endpoint>,
+    pub pool: Arc<PoolStats>,
+    worker: usize,
+}
+
+impl Seat {
+    pub fn new(endpoint: Arc<Endpoint>, pool: Arc<PoolStats>, worker: usize) -> Self {
+        Self {
+            endpoint,
+            pool,
+            worker,
+        }
+    }
+
+    pub fn shard(&self) -> &EndpointShard {
+        self.endpoint.shard(self.worker)
+    }
+
+    pub fn pool_shard(&self) -> &PoolShard {
+        self.pool.shard(self.worker)
+    }
+
+    /// Claims the endpoint for one request.
+    ///
+    /// Whoever claims must look *afterwards* whether the snapshot it decided on is still the published one
+    /// (`snapshot::Reader::is_current`), and if not give the lease back and decide again. A drain publishes first and
+    /// sums the in-flight counts after. Both sides write, then read, in sequentially consistent order: either the claim
+    /// sees the newer snapshot, or the drain sees the claim. So a sum of 0 after publishing is a proof.
+    pub fn claim(self: &Rc<Self>) -> Lease {
+        self.shard().in_flight.fetch_add(1, SeqCst);
+        Lease { seat: self.clone() }
+    }
+}
+
+/// The right to send one request to one endpoint. Counts as in flight until it is dropped, which is when the answer's
+/// body has ended.
+pub struct Lease {
+    seat: Rc<Seat>,
+}
+
+impl Lease {
+    pub fn seat(&self) -> &Rc<Seat> {
+        &self.seat
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        // This thread alone writes the counter. Released, so that whoever reads the lower count sees all
+        // that was done under the lease.
+        let in_flight = &self.seat.shard().in_flight;
+        in_flight.store(in_flight.load(Relaxed) - 1, Release);
+    }
+}

@@ -1,0 +1,12 @@
+//! Endpoints, and which of them gets the next request.
+//!
+//! Owns the identity and measurements of endpoints ([`Endpoint`], [`Directory`]), the lease that a request holds on
+//! one, and balancing. Knows neither why an endpoint is eligible nor how a request reaches it.
+
+mod directory;
+mod endpoint;
+mod lease;
+
+pub use directory::Directory;
+pub use endpoint::{Endpoint, Identity, PoolStats, State};
+pub use lease::{Lease, Seat};

@@ -1,0 +1,1 @@
+//! Pure choice: which route, which pool.

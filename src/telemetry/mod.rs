@@ -1,0 +1,10 @@
+//! What Cutover says about itself.
+//!
+//! Owns the counters that workers write (one shard per worker, plain stores, no shared writes), the latency histogram,
+//! the names of all metrics, the access log and the set-up of `tracing`. Knows nothing of why a number changed.
+
+pub mod histogram;
+pub mod shard;
+
+pub use histogram::{Histogram, Reading};
+pub use shard::{EndpointShard, PoolShard, WorkerShard};

@@ -1,0 +1,155 @@
+//! What one worker counts. Each shard has one writer, so counting is a plain load and store; whoever asks adds the
+//! shards up. The in-flight count is the exception: it takes part in the proof that a drain is complete (see
+//! [`crate::pool::Lease`]), so it is changed by sequentially consistent operations.
+
+use std::{
+    sync::{
+        OnceLock,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use super::histogram::{Histogram, add};
+
+/// One worker's counts for one endpoint.
+#[derive(Default)]
+pub struct EndpointShard {
+    /// Leases held.
+    pub in_flight: AtomicU64,
+    /// Open connections to it, parked or in use.
+    pub connections: AtomicU64,
+    /// Answers by class: `[0]` none at all, `[1]` 1xx ... `[5]` 5xx.
+    classes: [AtomicU64; 6],
+}
+
+impl EndpointShard {
+    /// `status` is `None` when the endpoint gave no answer.
+    pub fn answered(&self, status: Option<http::StatusCode>) {
+        let class = status
+            .map_or(0, |status| usize::from(status.as_u16() / 100))
+            .min(5);
+        add(&self.classes[class], 1);
+    }
+
+    pub fn classes(&self) -> [u64; 6] {
+        std::array::from_fn(|class| self.classes[class].load(Relaxed))
+    }
+}
+
+/// Statuses that are counted one by one; any other of a class is counted as the class's first (`x00`).
+pub const STATUSES: [u16; 41] = [
+    100, 101, 200, 201, 202, 203, 204, 205, 206, 207, 300, 301, 302, 303, 304, 307, 308, 400, 401,
+    402, 403, 404, 405, 406, 408, 409, 410, 411, 412, 413, 414, 415, 421, 422, 429, 431, 500, 501,
+    502, 503, 504,
+];
+
+/// Who made an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    Endpoint,
+    Proxy,
+}
+
+/// What one worker counts for one pool.
+pub struct PoolShard {
+    endpoint: [AtomicU64; STATUSES.len()],
+    proxy: [AtomicU64; STATUSES.len()],
+    /// From the request's head read to the answer's last byte handed over. Made when first needed.
+    latency: OnceLock<Histogram>,
+    /// Errors in the sense of the status page: a 5xx, reset, timeout or refused connection that the endpoint caused.
+    errors: AtomicU64,
+}
+
+impl Default for PoolShard {
+    fn default() -> Self {
+        Self {
+            endpoint: [const { AtomicU64::new(0) }; STATUSES.len()],
+            proxy: [const { AtomicU64::new(0) }; STATUSES.len()],
+            latency: OnceLock::new(),
+            errors: AtomicU64::new(0),
+        }
+    }
+}
+
+impl PoolShard {
+    pub fn answered(&self, status: http::StatusCode, source: Source, latency: Duration) {
+        let counters = if source == Source::Endpoint {
+            &self.endpoint
+        } else {
+            &self.proxy
+        };
+        add(&counters[index(status.as_u16())], 1);
+        self.latency.get_or_init(Histogram::default).record(latency);
+    }
+
+    pub fn failed(&self) {
+        add(&self.errors, 1);
+    }
+
+    /// `(status, source, count)` of every status counted so far.
+    pub fn answers(&self) -> impl Iterator<Item = (u16, Source, u64)> {
+        let of = |source, counters: &'_ [AtomicU64; STATUSES.len()]| {
+            let counts: [u64; STATUSES.len()] =
+                std::array::from_fn(|index| counters[index].load(Relaxed));
+            STATUSES
+                .into_iter()
+                .zip(counts)
+                .map(move |(status, count)| (status, source, count))
+        };
+        of(Source::Endpoint, &self.endpoint)
+            .chain(of(Source::Proxy, &self.proxy))
+            .filter(|(_, _, count)| *count > 0)
+    }
+
+    pub fn errors(&self) -> u64 {
+        self.errors.load(Relaxed)
+    }
+
+    pub fn latency(&self) -> Option<&Histogram> {
+        self.latency.get()
+    }
+}
+
+fn index(status: u16) -> usize {
+    let exact = STATUSES.binary_search(&status);
+    exact
+        .or_else(|_| STATUSES.binary_search(&(status / 100 * 100).clamp(100, 500)))
+        .unwrap_or(0)
+}
+
+/// What one worker counts that belongs to no pool: refusals at the door. Rows are added by the rooms that refuse.
+#[derive(Default)]
+pub struct WorkerShard {
+    /// Answers for requests that reached no pool (404, 400, 503 over a cap ...), by status.
+    unrouted: PoolShard,
+}
+
+impl WorkerShard {
+    pub fn unrouted(&self) -> &PoolShard {
+        &self.unrouted
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unlisted_status_is_counted_with_its_class() {
+        let shard = PoolShard::default();
+        for status in [200, 204, 299, 418, 599, 799] {
+            shard.answered(
+                http::StatusCode::from_u16(status).unwrap(),
+                Source::Endpoint,
+                Duration::from_millis(1),
+            );
+        }
+        let counts: Vec<_> = shard
+            .answers()
+            .map(|(status, _, count)| (status, count))
+            .collect();
+        assert_eq!(counts, [(200, 2), (204, 1), (400, 1), (500, 2)]);
+        assert!(STATUSES.is_sorted());
+    }
+}

@@ -1,0 +1,29 @@
+//! Newtypes parsed once at the door, so that nothing behind it holds a "maybe".
+//!
+//! Owns the shapes of names, addresses, weights, spans of time, sizes and secrets. Knows nothing else of the project.
+
+mod address;
+mod human;
+mod key;
+mod matcher;
+mod name;
+mod policy;
+mod secret;
+mod weights;
+
+pub use address::Address;
+pub use human::{ByteSize, Percent, Span};
+pub use key::{EndpointKey, PoolKey};
+pub use matcher::{HostPattern, Matcher, PathPattern};
+pub use name::Name;
+pub use policy::{Balance, HashKey, StickyBy, Timeouts};
+pub use secret::Secret;
+pub use weights::Weights;
+
+/// A moment on the wall clock, printed as RFC 3339 in UTC.
+pub type Timestamp = jiff::Timestamp;
+
+/// Why a text is not the thing it should be: one short clause that says what was expected.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Malformed(pub String);
