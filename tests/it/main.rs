@@ -1,1 +1,3 @@
 //! Behaviours of a whole proxy, one file each.
+
+mod architecture;
