@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-PACKAGES = {"nginx": "nginx", "haproxy": "haproxy", "wrk": "wrk", "h2load": "nghttp2-client", "taskset": "util-linux"}
+PACKAGES = {"nginx": "nginx", "haproxy": "haproxy", "wrk": "wrk", "h2load": "nghttp2-client", "taskset": "util-linux", "node": "nodejs"}
 
 
 def prepare():
@@ -81,6 +81,12 @@ class Processes:
         self._running.append(process)
         return process
 
+    def start_piped(self, command):
+        """One whose output somebody will read."""
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, start_new_session=True)
+        self._running.append(process)
+        return process
+
     def stop(self, *processes):
         for process in processes:
             _signal_group(process, signal.SIGTERM)
@@ -89,6 +95,8 @@ class Processes:
                 process.wait(0.5)
             _signal_group(process, signal.SIGKILL)
             process.wait()
+            if process.stdout:
+                process.stdout.close()
             if process in self._running:
                 self._running.remove(process)
 
