@@ -294,7 +294,7 @@ fn rooms_import_only_what_the_table_allows() {
         for (line, path) in crate_paths(&source) {
             let own = path == *room || path.starts_with(&format!("{room}::"));
             let fits = |prefix: &&str| path == **prefix || path.starts_with(&format!("{prefix}::"));
-            if !own && !allowed.iter().any(|prefix| fits(prefix)) {
+            if !own && !allowed.iter().any(fits) {
                 broken.push(format!(
                     "src/{}:{line}: {room} may not use crate::{path}",
                     source.path
