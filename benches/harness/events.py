@@ -1,12 +1,18 @@
 """What happens to the proxy and to the app servers while the clients ask: each phase does one kind of thing, many times."""
+import os
 import random
+import signal
+import subprocess
 import time
 
+from .admin import Admin
 from .edits import Edits
+from .machine import answers
 
 SERVICE = "/v1/services/app"
 POOLS = ("blue", "green")
 CONFIG = """state_dir = "{dir}/state"
+shutdown = {{ lame_duck = "500ms", deadline = "10s" }}
 
 [admin]
 address = "unix:{dir}/admin.sock"
@@ -28,11 +34,26 @@ class Trouble(Exception):
 
 
 class Site:
-    """The proxy as seen by an operator, and the app servers behind it."""
+    """The proxy as seen by an operator, and the app servers behind it.
 
-    def __init__(self, config, admin, pools, dice):
-        self.edits, self.admin, self.pools, self.dice = Edits(config.path), admin, pools, dice
-        self.config, self.kills = config, []
+    `kills` says when endpoints were killed, `gaps` when no proxy ran: what may fail then is told apart from what may not.
+    """
+
+    def __init__(self, config, pools, dice, processes, binary):
+        self.edits, self.pools, self.dice = Edits(config.path), pools, dice
+        self.config, self.processes, self.binary = config, processes, binary
+        self.kills, self.gaps = [], []
+        self.start()
+
+    def start(self):
+        folder = self.config.path.parent.parent
+        log = folder / "proxy.log"
+        command = [str(self.binary), "run", "--config", str(self.config.path)]
+        self.proxy = self.processes.start(range(os.cpu_count()), command, log)
+        if not answers(self.config.port, self.proxy):
+            raise Trouble("cutover does not serve:\n" + log.read_text()[-4000:])
+        self.admin = Admin(folder / "admin.sock")
+        self.until_all_ready()
 
     def service(self):
         return self.admin.call("GET", SERVICE)
@@ -141,6 +162,20 @@ def switch_and_roll_back(site, number):
     site.until(f"back on {old}", lambda view: view["weights"].get(old) and not view["weights"].get(new))
 
 
+def terminate_and_start(site, number):
+    """SIGTERM, and the proxy has to end by itself with 0. Nothing may be cut; new connections are refused while none runs."""
+    begun = time.monotonic()
+    site.proxy.send_signal(signal.SIGTERM)
+    try:
+        code = site.proxy.wait(15)
+    except subprocess.TimeoutExpired:
+        raise Trouble("the proxy did not end within 15 s of SIGTERM") from None
+    if code:
+        raise Trouble(f"the proxy ended with {code} after SIGTERM")
+    site.start()
+    site.gaps.append((begun, time.monotonic()))
+
+
 def phases(scale, kinds):
     """Name, event, how many times."""
     times = lambda count: max(2, round(count * scale))  # noqa: E731
@@ -152,6 +187,7 @@ def phases(scale, kinds):
         ("drain, kill, restart, restore", drain_and_kill, times(30)),
         ("switch, kill the old pool", switch_and_replace, times(20)),
         ("switch and rollback", switch_and_roll_back, times(20)),
+        ("SIGTERM and start again", terminate_and_start, times(10)),
     ]
 
 

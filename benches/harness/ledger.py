@@ -36,33 +36,38 @@ def read(paths):
 
 @dataclass
 class Sums:
-    """`excused`: failed while an endpoint was being killed, and on the way at that moment. `unexplained` has to be empty."""
+    """`on_killed`: failed, and on the way at the moment an endpoint was killed. `refused`: by nobody, as no proxy ran.
+    `unexplained`, `run_twice` and `never_run` have to be empty."""
 
     table: list
     unexplained: list
-    excused: list
+    on_killed: list
+    refused: list
     run_twice: list
     never_run: list
     total: int
 
 
-def add_up(lines, phases, kills, logs):
+def add_up(lines, phases, site, logs):
     executed = Counter(line for log in logs for line in Path(log).read_text().splitlines())
     failed = [line for line in lines if line.outcome != "ok"]
-    excused = [line for line in failed if line.outcome in ("5xx", "cut") and in_flight_at_a_kill(line, kills)]
-    known = {id(line) for line in excused}
+    on_killed = [line for line in failed if line.outcome in ("5xx", "cut") and touches(line, site.kills)]
+    refused = [line for line in failed if line.outcome == "refused" and touches(line, site.gaps)]
+    explained = {line.ident for line in on_killed + refused}
+    unexplained = [line for line in failed if line.ident not in explained]
     return Sums(
-        table=[row(phase, lines, known) for phase in phases],
-        unexplained=[line for line in failed if id(line) not in known],
-        excused=excused,
+        table=[row(phase, lines, on_killed, refused, unexplained) for phase in phases],
+        unexplained=unexplained,
+        on_killed=on_killed,
+        refused=refused,
         run_twice=[key for key, times in executed.items() if times > 1 and key.startswith("POST")],
         never_run=[line for line in lines if line.outcome == "ok" and not nginx(line) and not executed[f"{method(line)} {line.ident}"]],
         total=len(lines),
     )
 
 
-def in_flight_at_a_kill(line, kills):
-    return any(line.begun <= ended and line.ended >= begun for begun, ended in kills)
+def touches(line, spans):
+    return any(line.begun <= ended and line.ended >= begun for begun, ended in spans)
 
 
 def nginx(line):
@@ -74,17 +79,13 @@ def method(line):
     return "POST" if line.kind in ("post", "chunked") else "GET"
 
 
-def row(phase, lines, excused):
+def row(phase, lines, *failures):
     """A request belongs to the phase in which it began."""
-    ours = [line for line in lines if phase.begun <= line.begun < phase.ended]
-    counts = Counter(line.outcome for line in ours)
-    on_killed = sum(1 for line in ours if id(line) in excused)
-    failed = len(ours) - counts["ok"]
-    rate = len(ours) / max(0.001, phase.ended - phase.begun)
-    return [phase.name, phase.events, len(ours), f"{rate:.0f}", on_killed, failed - on_killed]
+    ours, *failed = (sum(1 for line in group if phase.begun <= line.begun < phase.ended) for group in (lines, *failures))
+    return [phase.name, phase.events, ours, f"{ours / max(0.001, phase.ended - phase.begun):.0f}", *failed]
 
 
-HEAD = ["phase", "events", "requests", "req/s", "failed, in flight on a killed endpoint", "failed otherwise"]
+HEAD = ["phase", "events", "requests", "req/s", "on a killed endpoint", "refused, no proxy", "failed otherwise"]
 
 
 def report(sums, servers):
@@ -92,7 +93,7 @@ def report(sums, servers):
     print(f"\n{sums.total} requests, each with one line in the ledger")
     print("answered by: " + ", ".join(f"{name} {count}" for name, count in sorted(servers.items())))
     print(f"POSTs run twice: {len(sums.run_twice)}; answered without having been run: {len(sums.never_run)}")
-    for title, lines in (("in flight on a killed endpoint", sums.excused), ("failed otherwise", sums.unexplained)):
+    for title, lines in (("failed on a killed endpoint", sums.on_killed), ("failed otherwise", sums.unexplained)):
         classes = Counter(line.outcome for line in lines)
         print(f"{title}: {len(lines)}" + "".join(f", {name} {classes[name]}" for name in CLASSES if classes[name]))
     for line in sums.unexplained[:10]:
