@@ -6,7 +6,9 @@
 mod directory;
 mod endpoint;
 mod lease;
+mod nudge;
 
 pub use directory::Directory;
 pub use endpoint::{Endpoint, Identity, PoolStats, State};
 pub use lease::{Lease, Seat};
+pub use nudge::{Nudge, Nudges, nudges};
