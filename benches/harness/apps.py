@@ -1,10 +1,9 @@
 """App servers of three makes, to be killed and started again: Python's http.server, Node's http, nginx.
 
-All answer `/healthz`, `/echo/ID` (the number of bytes received; `?ms=` makes Python and Node wait) and `/big/ID` (256 KiB), with
+All answer `/healthz`, `/echo/ID` (the number of bytes received, which nginx can't know; `?ms=` makes the others wait) and `/big/ID` (256 KiB), with
 `X-Server: NAME` and `X-Id: ID`, and write `METHOD ID` to their log: Python and Node when they begin, nginx when it has ended.
 """
 import os
-import signal
 import sys
 import time
 from dataclasses import dataclass
@@ -42,8 +41,7 @@ class App:
     def kill(self):
         """SIGKILL to all of it at once. Returns when it began and when it was over."""
         begun = time.monotonic()
-        os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
+        self.processes.kill(self.process)
         return begun, time.monotonic()
 
     def restart(self):

@@ -1,6 +1,5 @@
 """What happens to the proxy and to the app servers while the clients ask: each phase does one kind of thing, many times."""
 import os
-import random
 import signal
 import subprocess
 import time
@@ -189,7 +188,3 @@ def phases(scale, kinds):
         ("switch and rollback", switch_and_roll_back, times(20)),
         ("SIGTERM and start again", terminate_and_start, times(10)),
     ]
-
-
-def seeded(seed):
-    return random.Random(seed)

@@ -87,6 +87,11 @@ class Processes:
         self._running.append(process)
         return process
 
+    def kill(self, process):
+        """SIGKILL to a process and its children at once."""
+        _signal_group(process, signal.SIGKILL)
+        process.wait()
+
     def stop(self, *processes):
         for process in processes:
             _signal_group(process, signal.SIGTERM)
