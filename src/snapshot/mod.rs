@@ -1,12 +1,12 @@
 //! The one thing that workers read.
 //!
 //! Owns the published [`Snapshot`], the swap behind the ([`Publisher`], [`Reader`]) pair, and how a snapshot is built
-//! from a plan, run-time overrides and the endpoints' states. Knows no socket, file, clock or task.
+//! from what control has decided. Knows no socket, file, clock or task.
 
 mod channel;
-mod overrides;
+mod input;
 mod view;
 
 pub use channel::{Publisher, Reader, Readers, channel};
-pub use overrides::{EndpointOverride, Override, Overrides, ServiceOverrides};
+pub use input::{Decided, DecidedEndpoint, Input, Standing};
 pub use view::{Member, Pool, Service, Snapshot};

@@ -38,6 +38,8 @@ pub struct Member {
     pub endpoint: Arc<Endpoint>,
     pub weight: u32,
     pub state: State,
-    /// Has been ready since it was put there: may be tried when failing open.
+    /// Has been ready since it was put there: may be tried when failing open, unless it drains.
     pub proven: bool,
+    /// Its drain is over its deadline: workers end what is still in flight on it.
+    pub cut: bool,
 }
