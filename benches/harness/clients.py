@@ -164,6 +164,8 @@ def attempt(connection, request):
 
 
 def judge(request, status, headers, length, text):
+    if status == 599:
+        return "refused"  # by the relay, which could not connect
     if status != 200:
         return "5xx" if status >= 500 else "4xx"
     received = str(request.size) if request.method == "POST" else None
