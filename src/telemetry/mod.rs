@@ -7,4 +7,4 @@ pub mod histogram;
 pub mod shard;
 
 pub use histogram::{Histogram, Reading};
-pub use shard::{EndpointShard, PoolShard, WorkerShard};
+pub use shard::{EndpointShard, Failure, PoolShard, Rejection, WorkerShard};

@@ -51,14 +51,56 @@ pub enum Source {
     Proxy,
 }
 
+/// What an endpoint did that counts as an error. A client's cancel is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failure {
+    /// It answered 5xx.
+    Status,
+    /// It refused the connection or could not be reached.
+    Connect,
+    ConnectTimeout,
+    /// It closed or broke the connection before its answer had ended.
+    Reset,
+    /// What it sent is no valid HTTP.
+    Malformed,
+    /// It took too long to begin its answer.
+    Timeout,
+    /// It took too long between two parts of its answer.
+    Idle,
+}
+
+impl Failure {
+    pub const ALL: [Self; 7] = [
+        Self::Status,
+        Self::Connect,
+        Self::ConnectTimeout,
+        Self::Reset,
+        Self::Malformed,
+        Self::Timeout,
+        Self::Idle,
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Status => "status",
+            Self::Connect => "connect",
+            Self::ConnectTimeout => "connect_timeout",
+            Self::Reset => "reset",
+            Self::Malformed => "malformed",
+            Self::Timeout => "timeout",
+            Self::Idle => "idle",
+        }
+    }
+}
+
 /// What one worker counts for one pool.
 pub struct PoolShard {
     endpoint: [AtomicU64; STATUSES.len()],
     proxy: [AtomicU64; STATUSES.len()],
     /// From the request's head read to the answer's last byte handed over. Made when first needed.
     latency: OnceLock<Histogram>,
-    /// Errors in the sense of the status page: a 5xx, reset, timeout or refused connection that the endpoint caused.
-    errors: AtomicU64,
+    /// Errors in the sense of the status page, by kind.
+    failures: [AtomicU64; Failure::ALL.len()],
 }
 
 impl Default for PoolShard {
@@ -67,7 +109,7 @@ impl Default for PoolShard {
             endpoint: [const { AtomicU64::new(0) }; STATUSES.len()],
             proxy: [const { AtomicU64::new(0) }; STATUSES.len()],
             latency: OnceLock::new(),
-            errors: AtomicU64::new(0),
+            failures: [const { AtomicU64::new(0) }; Failure::ALL.len()],
         }
     }
 }
@@ -83,8 +125,15 @@ impl PoolShard {
         self.latency.get_or_init(Histogram::default).record(latency);
     }
 
-    pub fn failed(&self) {
-        add(&self.errors, 1);
+    pub fn failed(&self, failure: Failure) {
+        add(&self.failures[failure as usize], 1);
+    }
+
+    pub fn failures(&self) -> impl Iterator<Item = (Failure, u64)> {
+        let count = |failure| self.failures[failure as usize].load(Relaxed);
+        Failure::ALL
+            .into_iter()
+            .map(move |failure| (failure, count(failure)))
     }
 
     /// `(status, source, count)` of every status counted so far.
@@ -103,7 +152,7 @@ impl PoolShard {
     }
 
     pub fn errors(&self) -> u64 {
-        self.errors.load(Relaxed)
+        self.failures().map(|(_, count)| count).sum()
     }
 
     pub fn latency(&self) -> Option<&Histogram> {
@@ -118,16 +167,65 @@ fn index(status: u16) -> usize {
         .unwrap_or(0)
 }
 
-/// What one worker counts that belongs to no pool: refusals at the door. Rows are added by the rooms that refuse.
+/// Why a request or connection was refused at the door, before any service was chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rejection {
+    /// The listener's connections are all taken.
+    Connections,
+    /// The head was not sent in time.
+    HeadTimeout,
+    /// The head is larger than allowed, in bytes or in fields.
+    HeadTooLarge,
+    /// What came is no valid HTTP request.
+    Malformed,
+    MethodNotAllowed,
+    NoRoute,
+}
+
+impl Rejection {
+    pub const ALL: [Self; 6] = [
+        Self::Connections,
+        Self::HeadTimeout,
+        Self::HeadTooLarge,
+        Self::Malformed,
+        Self::MethodNotAllowed,
+        Self::NoRoute,
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Connections => "connections",
+            Self::HeadTimeout => "head_timeout",
+            Self::HeadTooLarge => "head_too_large",
+            Self::Malformed => "malformed",
+            Self::MethodNotAllowed => "method_not_allowed",
+            Self::NoRoute => "no_route",
+        }
+    }
+}
+
+/// What one worker counts that belongs to no pool: refusals at the door.
 #[derive(Default)]
 pub struct WorkerShard {
     /// Answers for requests that reached no pool (404, 400, 503 over a cap ...), by status.
     unrouted: PoolShard,
+    rejections: [AtomicU64; Rejection::ALL.len()],
 }
 
 impl WorkerShard {
     pub fn unrouted(&self) -> &PoolShard {
         &self.unrouted
+    }
+
+    pub fn rejected(&self, rejection: Rejection) {
+        add(&self.rejections[rejection as usize], 1);
+    }
+
+    pub fn rejections(&self) -> impl Iterator<Item = (Rejection, u64)> {
+        let count = |rejection| self.rejections[rejection as usize].load(Relaxed);
+        Rejection::ALL
+            .into_iter()
+            .map(move |rejection| (rejection, count(rejection)))
     }
 }
 
