@@ -1,1 +1,17 @@
 //! Active readiness.
+//!
+//! Owns one task per endpoint that asks it, again and again, whether it is ready, and says what it heard: [`run`]
+//! follows the published snapshot, so that a new endpoint is asked at once and a changed setting is adopted without
+//! forgetting what is known. Reports every result to control, which alone decides what an endpoint's state is; knows
+//! no weights and no traffic.
+
+mod check;
+mod dial;
+mod expect;
+mod failure;
+mod prober;
+mod streak;
+mod task;
+
+pub use failure::{Failures, Reason};
+pub use prober::run;

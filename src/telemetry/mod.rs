@@ -3,8 +3,10 @@
 //! Owns the counters that workers write (one shard per worker, plain stores, no shared writes), the latency histogram,
 //! the names of all metrics, the access log and the set-up of `tracing`. Knows nothing of why a number changed.
 
+mod escape;
 pub mod histogram;
 pub mod shard;
 
+pub use escape::Escaped;
 pub use histogram::{Histogram, Reading};
 pub use shard::{EndpointShard, Failure, PoolShard, Rejection, WorkerShard};

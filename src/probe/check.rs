@@ -1,0 +1,482 @@
+//! One probe of one endpoint, on a connection of its own.
+
+use std::{fmt, future::Future, io, pin::pin, time::Duration};
+
+use bytes::Bytes;
+use http::{HeaderValue, Request, header, response::Parts};
+use http_body_util::{BodyExt, Empty};
+use hyper::{
+    body::Incoming,
+    client::conn::http1::{self, SendRequest},
+};
+use tokio::time::{Instant, timeout_at};
+
+use super::{
+    dial::{dial, with_port},
+    expect,
+    failure::{Failure, Reason},
+};
+use crate::{
+    config::plan::{HttpProbe, Probe, ProbeKind},
+    telemetry::Escaped,
+    units::Address,
+};
+
+/// After the verdict, how long the rest of an answer is still read, so that the endpoint is not cut off in the middle
+/// of a sentence (its log would be full of broken connections).
+const COURTESY: Duration = Duration::from_millis(20);
+/// hyper's read buffer, which bounds the head of an answer.
+const HEAD_LIMIT: usize = 64 * 1024;
+
+/// How a probe ended.
+#[derive(Debug)]
+pub struct Checked {
+    /// The answer's, where there was one.
+    pub status: Option<u16>,
+    /// Up to the moment the verdict was certain.
+    pub latency: Duration,
+    pub result: Result<(), Failure>,
+}
+
+/// Asks once. Ends within the probe's timeout, which covers everything: looking up, connecting, asking, reading.
+pub async fn check(address: &Address, probe: &Probe) -> Checked {
+    let address = with_port(address, probe.port);
+    let begun = Instant::now();
+    let limit = Limit {
+        begun,
+        timeout: probe.timeout,
+    };
+    let mut status = None;
+    let (latency, result) = match &probe.kind {
+        ProbeKind::Tcp => {
+            let opened = limit.within("connecting", dial(&address)).await;
+            let result = opened.and_then(|opened| opened.map(drop).map_err(|e| not_connected(&e)));
+            (begun.elapsed(), result)
+        }
+        ProbeKind::Http(http) => ask(&address, http, &limit, &mut status).await,
+    };
+    Checked {
+        status,
+        latency,
+        result,
+    }
+}
+
+/// What is probed, for a person: `http://10.0.0.1:3000/readyz`, `tcp://10.0.0.1:3000`, `http://unix:/run/app.sock:/`.
+pub fn url(address: &Address, probe: &Probe) -> String {
+    let address = with_port(address, probe.port);
+    match (&probe.kind, &address) {
+        (ProbeKind::Tcp, Address::Unix(_)) => address.to_string(),
+        (ProbeKind::Tcp, _) => format!("tcp://{address}"),
+        (ProbeKind::Http(http), Address::Unix(_)) => format!("http://{address}:{}", http.path),
+        (ProbeKind::Http(http), _) => format!("http://{address}{}", http.path),
+    }
+}
+
+/// The one deadline of a probe; what was going on when it passed is part of the failure.
+struct Limit {
+    begun: Instant,
+    timeout: Duration,
+}
+
+impl Limit {
+    async fn within<T>(&self, doing: &str, work: impl Future<Output = T>) -> Result<T, Failure> {
+        let done = timeout_at(self.begun + self.timeout, work).await;
+        done.map_err(|_| {
+            let detail = format!("timeout after {:?} while {doing}", self.timeout);
+            Failure::new(Reason::Timeout, detail)
+        })
+    }
+}
+
+async fn ask(
+    address: &Address,
+    probe: &HttpProbe,
+    limit: &Limit,
+    status: &mut Option<u16>,
+) -> (Duration, Result<(), Failure>) {
+    let begun = limit.begun;
+    let io = match limit.within("connecting", dial(address)).await {
+        Ok(Ok(io)) => io,
+        Ok(Err(error)) => return (begun.elapsed(), Err(not_connected(&error))),
+        Err(failure) => return (begun.elapsed(), Err(failure)),
+    };
+    let shaken = http1::Builder::new()
+        .max_buf_size(HEAD_LIMIT)
+        .handshake(io)
+        .await;
+    let (sender, connection) = match shaken {
+        Ok(pair) => pair,
+        Err(error) => return (begun.elapsed(), Err(broken(&error))),
+    };
+    let conversation = async {
+        let (verdict, rest) = converse(sender, address, probe, limit, status).await;
+        let latency = begun.elapsed();
+        if let Some(rest) = rest {
+            let courtesy = Instant::now() + COURTESY;
+            let _ = timeout_at(courtesy, read(rest, expect::BODY_LIMIT)).await;
+        }
+        (latency, verdict)
+    };
+    let (mut conversation, mut connection) = (pin!(conversation), pin!(connection));
+    tokio::select! {
+        told = &mut conversation => told,
+        // Everything it had to give has been handed over; its error, if any, reaches the conversation.
+        _ = &mut connection => conversation.await,
+    }
+}
+
+/// The verdict, and what has not been read of the body.
+async fn converse(
+    mut sender: SendRequest<Empty<Bytes>>,
+    address: &Address,
+    probe: &HttpProbe,
+    limit: &Limit,
+    status: &mut Option<u16>,
+) -> (Result<(), Failure>, Option<Incoming>) {
+    let request = match request(address, probe) {
+        Ok(request) => request,
+        Err(failure) => return (Err(failure), None),
+    };
+    let answered = limit
+        .within("waiting for the answer", sender.send_request(request))
+        .await;
+    let answer = match answered {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(error)) => return (Err(broken(&error)), None),
+        Err(failure) => return (Err(failure), None),
+    };
+    let (head, body): (Parts, Incoming) = answer.into_parts();
+    *status = Some(head.status.as_u16());
+    if let Err(failure) = expect::status(probe, &head) {
+        return (Err(failure), Some(body));
+    }
+    if !expect::wants_body(probe) {
+        return (Ok(()), Some(body));
+    }
+    let read = limit
+        .within("reading the body", read(body, expect::BODY_LIMIT))
+        .await;
+    let verdict = read
+        .and_then(|read| read.map_err(|error| broken(&error)))
+        .and_then(|(bytes, whole)| expect::body(probe, &bytes, whole));
+    (verdict, None)
+}
+
+fn request(address: &Address, probe: &HttpProbe) -> Result<Request<Empty<Bytes>>, Failure> {
+    let host = match (&probe.host, address) {
+        (Some(host), _) => host.clone(),
+        (None, Address::Unix(_)) => "localhost".to_owned(),
+        (None, address) => address.to_string(),
+    };
+    let request = Request::builder()
+        .method(probe.method.clone())
+        .uri(&probe.path)
+        .header(header::HOST, host)
+        .header(
+            header::USER_AGENT,
+            concat!("cutover-probe/", env!("CARGO_PKG_VERSION")),
+        )
+        .header(header::ACCEPT, HeaderValue::from_static("*/*"))
+        .header(header::CONNECTION, HeaderValue::from_static("close"))
+        .body(Empty::new());
+    let mut request = request.map_err(|error| {
+        Failure::new(
+            Reason::Malformed,
+            format!("the probe can't be asked: {error}"),
+        )
+    })?;
+    for (name, value) in &probe.headers {
+        request.headers_mut().insert(name, value.clone());
+    }
+    Ok(request)
+}
+
+/// At most `limit` bytes of a body, and whether that was all of it.
+async fn read(mut body: Incoming, limit: usize) -> Result<(Vec<u8>, bool), hyper::Error> {
+    let mut bytes = Vec::new();
+    while let Some(frame) = body.frame().await {
+        if let Ok(data) = frame?.into_data() {
+            let room = limit - bytes.len();
+            bytes.extend_from_slice(&data[..data.len().min(room)]);
+            if data.len() > room {
+                return Ok((bytes, false));
+            }
+        }
+    }
+    Ok((bytes, true))
+}
+
+fn not_connected(error: &io::Error) -> Failure {
+    let detail = match error.kind() {
+        io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
+        io::ErrorKind::NotFound => "no such socket or name".to_owned(),
+        _ => format!("no connection: {}", plain(error)),
+    };
+    Failure::new(Reason::Connect, detail)
+}
+
+fn broken(error: &hyper::Error) -> Failure {
+    let cause =
+        std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<io::Error>());
+    if error.is_parse() || error.is_parse_too_large() {
+        Failure::new(
+            Reason::Malformed,
+            format!("not an HTTP/1.1 answer: {}", plain(error)),
+        )
+    } else if let Some(cause) = cause {
+        let detail = match cause.kind() {
+            io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
+                "connection reset before the answer was complete".to_owned()
+            }
+            _ => format!("connection broken: {}", plain(cause)),
+        };
+        Failure::new(Reason::Reset, detail)
+    } else {
+        Failure::new(
+            Reason::Reset,
+            "connection closed before the answer was complete",
+        )
+    }
+}
+
+fn plain(error: &impl fmt::Display) -> String {
+    Escaped::new(&error.to_string(), 200).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::{TcpListener, TcpStream},
+    };
+
+    use super::*;
+
+    fn http(edit: impl FnOnce(&mut HttpProbe)) -> Probe {
+        let mut http = HttpProbe {
+            method: http::Method::GET,
+            path: "/readyz?full=1".into(),
+            host: None,
+            headers: Vec::new(),
+            status: vec![(200, 299)],
+            body: None,
+            json: Vec::new(),
+        };
+        edit(&mut http);
+        probe(ProbeKind::Http(http))
+    }
+
+    fn probe(kind: ProbeKind) -> Probe {
+        Probe {
+            kind,
+            interval: Duration::from_secs(1),
+            timeout: Duration::from_secs(5),
+            rise: 2,
+            fall: 3,
+            port: None,
+        }
+    }
+
+    /// An app that serves one connection: it reads a request's head, then does as told. Gives back what it read.
+    async fn app<F: Future<Output = ()> + Send>(
+        serve: impl FnOnce(TcpStream) -> F + Send + 'static,
+    ) -> (Address, tokio::task::JoinHandle<String>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = Address::Ip(listener.local_addr().unwrap());
+        let asked = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(stream.read_u8().await.unwrap());
+            }
+            serve(stream).await;
+            String::from_utf8(head).unwrap()
+        });
+        (address, asked)
+    }
+
+    /// An app that says `answer`, then closes.
+    async fn saying(answer: impl Into<Vec<u8>>) -> Address {
+        let answer = answer.into();
+        let serve = move |mut stream: TcpStream| async move {
+            // The probe may have heard enough before the end.
+            let _ = stream.write_all(&answer).await;
+        };
+        app(serve).await.0
+    }
+
+    async fn failure(address: &Address, probe: &Probe) -> (Reason, String) {
+        let failure = check(address, probe).await.result.unwrap_err();
+        (failure.reason, failure.detail)
+    }
+
+    #[tokio::test]
+    async fn an_expected_answer_passes_and_the_question_is_complete() {
+        let (address, asked) = app(async |mut stream: TcpStream| {
+            let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+            stream.write_all(answer).await.unwrap();
+        })
+        .await;
+        let probe = http(|http| {
+            http.host = Some("shop.example".into());
+            http.headers = vec![(
+                http::HeaderName::from_static("x-probe"),
+                HeaderValue::from_static("1"),
+            )];
+        });
+        let checked = check(&address, &probe).await;
+        assert_eq!((checked.status, checked.result), (Some(200), Ok(())));
+        let asked = asked.await.unwrap();
+        assert!(
+            asked.starts_with("GET /readyz?full=1 HTTP/1.1\r\n"),
+            "{asked}"
+        );
+        for line in ["host: shop.example", "x-probe: 1", "connection: close"] {
+            assert!(asked.contains(&format!("\r\n{line}\r\n")), "{asked}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_redirect_is_a_failure_that_shows_its_location() {
+        let answer = "HTTP/1.1 301 Moved\r\nlocation: /login\x1b\r\ncontent-length: 0\r\n\r\n";
+        let address = saying(answer.replace('\x1b', "")).await;
+        let checked = check(&address, &http(|_| {})).await;
+        assert_eq!(checked.status, Some(301));
+        let failure = checked.result.unwrap_err();
+        assert_eq!(failure.reason, Reason::Status);
+        assert!(
+            failure.detail.starts_with("status 301 (Location: /login)"),
+            "{failure}"
+        );
+    }
+
+    #[tokio::test]
+    async fn refused_silence_and_resets_are_told_apart() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = Address::Ip(listener.local_addr().unwrap());
+        let mut impatient = http(|_| {});
+        impatient.timeout = Duration::from_millis(40);
+        // Accepted by the kernel, answered by nobody.
+        assert_eq!(
+            failure(&address, &impatient).await,
+            (
+                Reason::Timeout,
+                "timeout after 40ms while waiting for the answer".into()
+            )
+        );
+        drop(listener);
+        assert_eq!(
+            failure(&address, &http(|_| {})).await,
+            (Reason::Connect, "connection refused".into())
+        );
+        let (reason, _) = failure(&saying("").await, &http(|_| {})).await;
+        assert_eq!(reason, Reason::Reset);
+        let cut = "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nshort";
+        let (reason, _) = failure(
+            &saying(cut).await,
+            &http(|http| http.body = Some("x".into())),
+        )
+        .await;
+        assert_eq!(reason, Reason::Reset);
+        let (reason, _) = failure(&saying("SSH-2.0-OpenSSH\r\n\r\n").await, &http(|_| {})).await;
+        assert_eq!(reason, Reason::Malformed);
+    }
+
+    #[tokio::test]
+    async fn a_slow_body_is_cut_off_by_the_timeout() {
+        let (address, _) = app(async |mut stream: TcpStream| {
+            let head = b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n";
+            let _ = stream.write_all(head).await;
+            std::future::pending::<()>().await;
+        })
+        .await;
+        let mut probe = http(|http| http.body = Some("ok".into()));
+        probe.timeout = Duration::from_millis(60);
+        assert_eq!(
+            failure(&address, &probe).await,
+            (
+                Reason::Timeout,
+                "timeout after 60ms while reading the body".into()
+            )
+        );
+    }
+
+    #[tokio::test]
+    async fn a_body_of_ten_megabytes_is_read_no_further_than_needed() {
+        let (address, served) = app(async |mut stream: TcpStream| {
+            let head = b"HTTP/1.1 200 OK\r\ncontent-length: 10000000\r\n\r\n";
+            stream.write_all(head).await.unwrap();
+            let sent = stream.write_all(&vec![b'x'; 10_000_000]).await;
+            assert!(sent.is_err(), "the probe closed before it was all sent");
+        })
+        .await;
+        assert_eq!(
+            failure(&address, &http(|http| http.body = Some("ok".into()))).await,
+            (
+                Reason::Body,
+                "\"ok\" is not in the first 64 KiB of the body".into()
+            )
+        );
+        served.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_body_that_never_ends_does_not_hold_up_a_verdict_on_the_status() {
+        let (address, _) = app(async |mut stream: TcpStream| {
+            let head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\nx\r\n";
+            let _ = stream.write_all(head).await;
+            std::future::pending::<()>().await;
+        })
+        .await;
+        let checked = check(&address, &http(|_| {})).await;
+        assert_eq!(checked.result, Ok(()));
+    }
+
+    #[tokio::test]
+    async fn a_tcp_probe_passes_when_the_connection_opens() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut probe = probe(ProbeKind::Tcp);
+        assert_eq!(check(&Address::Ip(address), &probe).await.result, Ok(()));
+        let named = Address::Named("localhost".into(), address.port());
+        assert_eq!(check(&named, &probe).await.result, Ok(()));
+        // Another port of the same host.
+        probe.port = Some(address.port());
+        let elsewhere = Address::Ip("127.0.0.1:1".parse().unwrap());
+        assert_eq!(check(&elsewhere, &probe).await.result, Ok(()));
+        assert_eq!(url(&elsewhere, &probe), format!("tcp://{address}"));
+        drop(listener);
+        assert_eq!(
+            failure(&elsewhere, &probe).await,
+            (Reason::Connect, "connection refused".into())
+        );
+    }
+
+    #[tokio::test]
+    async fn a_unix_socket_is_probed_over_http() {
+        let folder = std::env::temp_dir().join(format!("cutover-probe-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("app.sock");
+        let _ = std::fs::remove_file(&path);
+        let address: Address = format!("unix:{}", path.display()).parse().unwrap();
+        let probe = http(|_| {});
+        assert_eq!(
+            failure(&address, &probe).await,
+            (Reason::Connect, "no such socket or name".into())
+        );
+        let listener = tokio::net::UnixListener::bind(&path).unwrap();
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let _ = stream.read(&mut [0; 1024]).await;
+            let _ = stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await;
+        });
+        let checked = check(&address, &probe).await;
+        assert_eq!((checked.status, checked.result), (Some(204), Ok(())));
+        assert_eq!(
+            url(&address, &probe),
+            format!("http://{address}:/readyz?full=1")
+        );
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+}

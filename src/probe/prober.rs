@@ -1,0 +1,460 @@
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use futures_util::FutureExt;
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinHandle,
+};
+
+use super::{
+    check::check,
+    failure::Failures,
+    task::{Check, Task, Wish},
+};
+use crate::{
+    config::plan::Probe,
+    control::command::Probed,
+    pool::{Nudges, State},
+    snapshot::{Readers, Snapshot},
+    units::EndpointKey,
+};
+
+/// Results that wait to be reported; more make the tasks wait, never grow the queue.
+const WAITING: usize = 1024;
+/// How far apart the first probes of endpoints that come together begin, so that a thousand are no stampede.
+const SPREAD: Duration = Duration::from_millis(1);
+
+/// Probes every endpoint of every published snapshot until the publisher is gone. Results are handed to `report` in
+/// the order they came, in batches of whatever has come since the last.
+pub async fn run(
+    mut readers: Readers,
+    mut nudges: Nudges,
+    failures: Failures,
+    report: impl AsyncFn(Vec<Probed>),
+) {
+    let (sender, mut results) = mpsc::channel(WAITING);
+    let mut prober = Prober::new(failures, sender, over_the_network());
+    prober.follow(wanted(&readers.current()));
+    let mut batch = Vec::new();
+    let mut nudging = true;
+    loop {
+        tokio::select! {
+            published = readers.changed() => {
+                if !published {
+                    return;
+                }
+                prober.follow(wanted(&readers.current()));
+            }
+            _ = results.recv_many(&mut batch, WAITING) => report(std::mem::take(&mut batch)).await,
+            endpoint = nudges.next(), if nudging => match endpoint {
+                Some(endpoint) => prober.nudge(&endpoint.key),
+                None => nudging = false,
+            },
+        }
+    }
+}
+
+fn over_the_network() -> Check {
+    Arc::new(|address, probe| async move { check(&address, &probe).await }.boxed())
+}
+
+/// One endpoint to probe.
+struct Wanted<'a> {
+    endpoint: &'a EndpointKey,
+    probe: &'a Probe,
+    /// Has to prove itself, perhaps anew.
+    unproven: bool,
+}
+
+fn wanted(snapshot: &Snapshot) -> impl Iterator<Item = Wanted<'_>> {
+    let pools = snapshot
+        .services
+        .iter()
+        .flat_map(|service| service.pools.iter().map(move |pool| (service, pool)));
+    pools
+        .filter_map(|(service, pool)| {
+            let planned = service.plan.pools.get(&pool.stats.key.pool)?;
+            Some((pool, planned.probe.as_ref()?))
+        })
+        .flat_map(|(pool, probe)| {
+            pool.members.iter().map(move |member| Wanted {
+                endpoint: &member.endpoint.key,
+                probe,
+                unproven: member.state == State::Unproven,
+            })
+        })
+}
+
+struct Prober {
+    tasks: HashMap<EndpointKey, Watched, foldhash::fast::RandomState>,
+    failures: Failures,
+    report: mpsc::Sender<Probed>,
+    check: Check,
+    /// How often the tasks were compared with a snapshot.
+    pass: u64,
+}
+
+/// An endpoint that is probed; dropping it ends its task.
+struct Watched {
+    wishes: watch::Sender<Wish>,
+    task: JoinHandle<()>,
+    /// In the last snapshot.
+    unproven: bool,
+    /// The last pass that met it.
+    pass: u64,
+}
+
+impl Prober {
+    fn new(failures: Failures, report: mpsc::Sender<Probed>, check: Check) -> Self {
+        Self {
+            tasks: HashMap::default(),
+            failures,
+            report,
+            check,
+            pass: 0,
+        }
+    }
+
+    /// Begins, changes and ends tasks so that exactly what is wanted is probed.
+    fn follow<'a>(&mut self, wanted: impl Iterator<Item = Wanted<'a>>) {
+        self.pass += 1;
+        let mut touched = 0;
+        for wanted in wanted {
+            let delay = spread(touched, wanted.probe.interval);
+            let known = self.tasks.get_mut(wanted.endpoint);
+            if let Some(watched) = known
+                && !watched.task.is_finished()
+            {
+                watched.pass = self.pass;
+                touched += u32::from(watched.adopt(&wanted, delay));
+            } else {
+                self.begin(&wanted, delay);
+                touched += 1;
+            }
+        }
+        self.tasks.retain(|endpoint, watched| {
+            let stays = watched.pass == self.pass;
+            if !stays {
+                self.failures.end(endpoint);
+            }
+            stays
+        });
+    }
+
+    fn begin(&mut self, wanted: &Wanted<'_>, delay: Duration) {
+        let (wishes, receiver) = watch::channel(Wish {
+            probe: Arc::new(wanted.probe.clone()),
+            nudges: 0,
+            delay,
+        });
+        self.failures.begin(wanted.endpoint);
+        let task = Task::new(
+            wanted.endpoint.clone(),
+            receiver,
+            self.failures.clone(),
+            self.report.clone(),
+            self.check.clone(),
+        );
+        let watched = Watched {
+            wishes,
+            task: tokio::spawn(task.run()),
+            unproven: wanted.unproven,
+            pass: self.pass,
+        };
+        self.tasks.insert(wanted.endpoint.clone(), watched);
+    }
+
+    fn nudge(&self, endpoint: &EndpointKey) {
+        if let Some(watched) = self.tasks.get(endpoint) {
+            watched.nudge();
+        }
+    }
+}
+
+impl Watched {
+    /// Takes over changed settings (`true`), and hurries when the endpoint has to prove itself anew.
+    fn adopt(&mut self, wanted: &Wanted<'_>, delay: Duration) -> bool {
+        let other = self.wishes.send_if_modified(|wish| {
+            let other = *wish.probe != *wanted.probe;
+            if other {
+                wish.probe = Arc::new(wanted.probe.clone());
+                wish.delay = delay;
+            }
+            other
+        });
+        if wanted.unproven && !self.unproven {
+            self.nudge();
+        }
+        self.unproven = wanted.unproven;
+        other
+    }
+
+    fn nudge(&self) {
+        self.wishes.send_modify(|wish| {
+            wish.nudges += 1;
+            wish.delay = Duration::ZERO;
+        });
+    }
+}
+
+/// The delay of the `index`-th endpoint that one snapshot brought or changed; never over an interval.
+fn spread(index: u32, interval: Duration) -> Duration {
+    let delay = (SPREAD * index).as_nanos() % interval.as_nanos().max(1);
+    Duration::from_nanos(u64::try_from(delay).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::{
+        config::plan::ProbeKind,
+        probe::{
+            check::Checked,
+            failure::{Failure, Reason},
+        },
+        units::Address,
+    };
+
+    type Log = Arc<Mutex<Vec<(Duration, Address)>>>;
+
+    /// Endpoints that answer as `ready` says, in virtual time.
+    struct World {
+        prober: Prober,
+        asked: Log,
+        ready: watch::Sender<bool>,
+        failures: Failures,
+        results: mpsc::Receiver<Probed>,
+    }
+
+    fn world() -> World {
+        let (report, results) = mpsc::channel(10_000);
+        let (ready, answer) = watch::channel(true);
+        let (asked, begun) = (Log::default(), Instant::now());
+        let log = asked.clone();
+        let check: Check = Arc::new(move |address, _| {
+            log.lock().unwrap().push((begun.elapsed(), address));
+            let passed = *answer.borrow();
+            let result = if passed {
+                Ok(())
+            } else {
+                Err(Failure::new(Reason::Status, "no"))
+            };
+            let latency = Duration::from_millis(1);
+            let checked = Checked {
+                status: None,
+                latency,
+                result,
+            };
+            tokio::time::sleep(latency).map(|()| checked).boxed()
+        });
+        let failures = Failures::default();
+        World {
+            prober: Prober::new(failures.clone(), report, check),
+            asked,
+            ready,
+            failures,
+            results,
+        }
+    }
+
+    impl World {
+        /// When the probes so far began, in milliseconds; forgets them.
+        fn begins(&self) -> Vec<u128> {
+            let asked = std::mem::take(&mut *self.asked.lock().unwrap());
+            asked.iter().map(|(at, _)| at.as_millis()).collect()
+        }
+    }
+
+    fn probe(interval: u64) -> Probe {
+        Probe {
+            kind: ProbeKind::Tcp,
+            interval: Duration::from_millis(interval),
+            timeout: Duration::from_millis(500),
+            rise: 2,
+            fall: 3,
+            port: None,
+        }
+    }
+
+    fn endpoints(count: u16) -> Vec<EndpointKey> {
+        let key = |port: u16| EndpointKey {
+            service: "shop".parse().unwrap(),
+            pool: "blue".parse().unwrap(),
+            address: format!("10.0.0.1:{}", port + 1).parse().unwrap(),
+        };
+        (0..count).map(key).collect()
+    }
+
+    fn want<'a>(
+        endpoints: &'a [EndpointKey],
+        probe: &'a Probe,
+        unproven: bool,
+    ) -> impl Iterator<Item = Wanted<'a>> {
+        endpoints.iter().map(move |endpoint| Wanted {
+            endpoint,
+            probe,
+            unproven,
+        })
+    }
+
+    async fn pass(millis: u64) {
+        tokio::time::sleep(Duration::from_millis(millis)).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_new_endpoint_is_asked_at_once_and_quickly_until_proven() {
+        let mut world = world();
+        world.prober.follow(want(&endpoints(1), &probe(1000), true));
+        pass(700).await;
+        let begins = world.begins();
+        assert_eq!(begins.len(), 2, "{begins:?}");
+        assert!(
+            begins[0] <= 1 && (180..=222).contains(&begins[1]),
+            "{begins:?}"
+        );
+        pass(5000).await;
+        assert!(
+            (5..=6).contains(&world.begins().len()),
+            "then at the interval"
+        );
+        let mut last = None;
+        while let Ok(probed) = world.results.try_recv() {
+            last = Some(probed);
+        }
+        let last = last.unwrap();
+        assert!(last.passed && last.last.streak >= 7, "{last:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_endpoint_in_doubt_is_asked_quickly_and_a_dead_one_slowly() {
+        let mut world = world();
+        let shop = endpoints(1);
+        world.prober.follow(want(&shop, &probe(1000), true));
+        pass(3000).await;
+        world.ready.send_replace(false);
+        pass(1200).await;
+        world.begins();
+        pass(2000).await;
+        let quick = world.begins().len();
+        assert!((9..=12).contains(&quick), "{quick} probes in two seconds");
+        pass(20_000).await;
+        world.begins();
+        pass(10_000).await;
+        let slow = world.begins().len();
+        assert!((9..=12).contains(&slow), "{slow} probes in ten seconds");
+        let counted: Vec<_> = world
+            .failures
+            .rows()
+            .into_iter()
+            .filter(|(_, _, count)| *count > 0)
+            .collect();
+        assert!(
+            matches!(counted[..], [(_, Reason::Status, 30..)]),
+            "{counted:?}"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_nudge_asks_at_once_and_as_often_as_a_verdict_takes() {
+        let mut world = world();
+        let shop = endpoints(1);
+        world.prober.follow(want(&shop, &probe(60_000), false));
+        pass(10_000).await;
+        world.begins();
+        world.prober.nudge(&shop[0]);
+        pass(10).await;
+        assert_eq!(world.begins().len(), 1);
+        pass(10_000).await;
+        assert_eq!(world.begins().len(), 2, "and twice more, quickly");
+        for _ in 0..100 {
+            world.prober.nudge(&shop[0]);
+            pass(1).await;
+        }
+        let begins = world.begins();
+        assert!(
+            begins.len() <= 3,
+            "a storm of nudges is no storm of probes: {begins:?}"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_endpoint_that_must_prove_itself_anew_is_asked_at_once() {
+        let mut world = world();
+        let shop = endpoints(1);
+        world.prober.follow(want(&shop, &probe(60_000), false));
+        pass(10_000).await;
+        world.begins();
+        world.prober.follow(want(&shop, &probe(60_000), true));
+        pass(3000).await;
+        assert_eq!(world.begins().len(), 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn changed_settings_are_adopted_and_the_streak_goes_on() {
+        let mut world = world();
+        let shop = endpoints(1);
+        world.prober.follow(want(&shop, &probe(60_000), true));
+        pass(10_000).await;
+        let before = world.begins().len();
+        world.prober.follow(want(&shop, &probe(60_000), true));
+        pass(1000).await;
+        assert_eq!(world.begins().len(), 0, "the same settings change nothing");
+        world.prober.follow(want(&shop, &probe(100), true));
+        pass(2000).await;
+        let after = world.begins().len();
+        assert!(after >= 17, "{after}");
+        let mut streaks = Vec::new();
+        while let Ok(probed) = world.results.try_recv() {
+            streaks.push(probed.last.streak);
+        }
+        let counted: Vec<_> = (1..).take(before + after).collect();
+        assert!(
+            counted.starts_with(&streaks) && streaks.len() + 1 >= counted.len(),
+            "{streaks:?}"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_endpoint_that_is_gone_is_not_asked_again() {
+        let mut world = world();
+        let shop = endpoints(2);
+        world.prober.follow(want(&shop, &probe(100), true));
+        pass(1000).await;
+        world.prober.follow(want(&shop[..1], &probe(100), true));
+        world.begins();
+        pass(1000).await;
+        let asked: Vec<_> = std::mem::take(&mut *world.asked.lock().unwrap());
+        assert!(asked.len() > 5 && asked.iter().all(|(_, address)| *address == shop[0].address));
+        assert!(
+            world
+                .failures
+                .rows()
+                .iter()
+                .all(|(endpoint, ..)| *endpoint == shop[0])
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_thousand_endpoints_are_no_stampede() {
+        let mut world = world();
+        let shop = endpoints(1000);
+        world.prober.follow(want(&shop, &probe(1000), true));
+        pass(20_000).await;
+        let mut per_slice = [0; 200];
+        for begin in world.begins() {
+            per_slice[usize::try_from(begin / 100).unwrap().min(199)] += 1;
+        }
+        // The even pace is 100 in a tenth of a second; while nobody is proven yet, twice that.
+        let busiest = per_slice.iter().max().unwrap();
+        assert!(*busiest <= 250, "{per_slice:?}");
+        // A change of the settings of all is no stampede either.
+        world.prober.follow(want(&shop, &probe(1001), true));
+        pass(50).await;
+        let burst = world.begins().len();
+        assert!(burst <= 200, "{burst}");
+    }
+}
