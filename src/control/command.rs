@@ -1,13 +1,14 @@
 //! Every way the system can change, in one place.
 
-use std::{collections::BTreeMap, time::Instant};
+use std::{collections::BTreeMap, fmt, time::Instant};
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
+use super::{Applied, Refusal};
 use crate::{
     config::Plan,
-    units::{EndpointKey, Name, PoolKey, Timestamp, Weights},
+    units::{EndpointKey, Name, PoolKey, Timestamp},
 };
 
 /// What the controller is sent. Each makes at most one publication.
@@ -21,15 +22,20 @@ pub enum Command {
     /// A checked file. The caller has bound what had to be bound.
     Load {
         plan: Box<Plan>,
-        actor: Actor,
+        order: Order,
         reply: oneshot::Sender<Result<Applied, Refusal>>,
     },
+    /// A file that was refused before it got here, and why. The plan in force serves on.
+    Rejected { problems: String, actor: Actor },
     /// What probes saw. Batched by the controller.
     Probed(Vec<Probed>),
+    /// Where the process is in its life.
+    Phase(Phase),
 }
 
 /// One decision.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case", tag = "do")]
 pub enum Change {
     /// Must name every pool that has weight now.
     Weights {
@@ -37,32 +43,50 @@ pub enum Change {
         weights: BTreeMap<Name, u32>,
         force: bool,
     },
-    /// To the most recent settled weights that differ from what is served now, or to a revision's.
+    /// All traffic to one pool in one step.
+    Switch {
+        service: Name,
+        to: Name,
+        /// What that pool runs, as status and metrics show it.
+        version: Option<String>,
+        force: bool,
+    },
+    /// To the most recent settled weights that differ from what is served now, or to a revision's. Refused only where a
+    /// pool that would get weight has no ready endpoint at all.
     Rollback {
         service: Name,
         to_revision: Option<u64>,
+        /// Even though the last decision, within a minute, was a rollback.
         again: bool,
+        force: bool,
     },
     Drain {
         target: Target,
         force: bool,
     },
+    /// Ends what is still in flight on a drained target.
+    Cut {
+        target: Target,
+    },
     /// Ends a drain. The endpoints are unproven until they pass afresh.
     Restore {
         target: Target,
     },
+    /// Or changes the weight of one that is there.
     AddEndpoint {
         endpoint: EndpointKey,
         weight: u32,
     },
+    /// What is in flight on it may end.
     RemoveEndpoint {
         endpoint: EndpointKey,
         force: bool,
     },
-    /// Drops overrides: of one field, or all of the service.
+    /// Drops overrides: of one field (as `drift` names it), or all of the service.
     Revert {
         service: Name,
         field: Option<String>,
+        force: bool,
     },
     /// Records the version a pool runs, as status and metrics show it.
     Version {
@@ -71,10 +95,70 @@ pub enum Change {
     },
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+impl Change {
+    pub fn service(&self) -> &Name {
+        match self {
+            Self::Weights { service, .. }
+            | Self::Switch { service, .. }
+            | Self::Rollback { service, .. }
+            | Self::Revert { service, .. } => service,
+            Self::Drain { target, .. } | Self::Cut { target } | Self::Restore { target } => {
+                target.service()
+            }
+            Self::AddEndpoint { endpoint, .. } | Self::RemoveEndpoint { endpoint, .. } => {
+                &endpoint.service
+            }
+            Self::Version { pool, .. } => &pool.service,
+        }
+    }
+
+    /// Whether it passes the two gates.
+    pub fn force(&self) -> bool {
+        match self {
+            Self::Weights { force, .. }
+            | Self::Switch { force, .. }
+            | Self::Rollback { force, .. }
+            | Self::Drain { force, .. }
+            | Self::RemoveEndpoint { force, .. }
+            | Self::Revert { force, .. } => *force,
+            Self::Cut { .. }
+            | Self::Restore { .. }
+            | Self::AddEndpoint { .. }
+            | Self::Version { .. } => false,
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Target {
     Pool(PoolKey),
     Endpoint(EndpointKey),
+}
+
+impl Target {
+    pub fn service(&self) -> &Name {
+        match self {
+            Self::Pool(pool) => &pool.service,
+            Self::Endpoint(endpoint) => &endpoint.service,
+        }
+    }
+
+    pub fn pool(&self) -> &Name {
+        match self {
+            Self::Pool(pool) => &pool.pool,
+            Self::Endpoint(endpoint) => &endpoint.pool,
+        }
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Pool(pool) => pool.fmt(f),
+            Self::Endpoint(endpoint) => endpoint.fmt(f),
+        }
+    }
 }
 
 /// Who asks, why, and on what conditions.
@@ -82,11 +166,48 @@ pub enum Target {
 pub struct Order {
     pub actor: Actor,
     pub reason: Option<String>,
-    /// The revision the change was made for; another in force is a conflict.
+    /// The revision the change was made for; another in force is a conflict. With several services: of each that is
+    /// touched.
     pub if_match: Option<u64>,
     pub dry_run: bool,
     /// The same key within 24 hours gets the first answer again.
     pub idempotency_key: Option<String>,
+}
+
+impl Order {
+    /// Without a reason or conditions.
+    pub fn by(actor: Actor) -> Self {
+        Self {
+            actor,
+            reason: None,
+            if_match: None,
+            dry_run: false,
+            idempotency_key: None,
+        }
+    }
+}
+
+/// Where the process is in its life. `readyz` is 200 in `Serving` alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    Starting,
+    Serving,
+    /// Accepts still; `readyz` says 503, so that balancers in front send new work elsewhere.
+    LameDuck,
+    /// Work in flight ends; nothing new is taken.
+    Draining,
+}
+
+impl Phase {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Serving => "serving",
+            Self::LameDuck => "lame-duck",
+            Self::Draining => "draining",
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -97,7 +218,27 @@ pub struct Actor {
     pub via: String,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+impl Actor {
+    pub fn new(name: impl Into<String>, kind: ActorKind, via: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            kind,
+            via: via.into(),
+        }
+    }
+
+    /// The file, when an edit of it is applied.
+    pub fn file() -> Self {
+        Self::new("file", ActorKind::File, "file")
+    }
+
+    /// Cutover itself.
+    pub fn system() -> Self {
+        Self::new("cutover", ActorKind::System, "control")
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ActorKind {
     Person,
@@ -107,78 +248,11 @@ pub enum ActorKind {
     System,
 }
 
-/// A change that is serving.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Applied {
-    pub generation: u64,
-    /// Written to disk before the answer. `false`: serving, but a restart would forget it.
-    pub durable: bool,
-    /// Nothing was changed: this is what would have been.
-    pub dry_run: bool,
-    /// The services that were touched.
-    pub services: Vec<AppliedService>,
-    /// Remarks for a person: `already there`, `pending until green is ready` ...
-    pub notes: Vec<String>,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct AppliedService {
-    pub service: Name,
-    pub revision: u64,
-    pub before: Weights,
-    pub weights: Weights,
-    /// Parts of the whole, 0.0 to 1.0.
-    pub share: BTreeMap<Name, f64>,
-    /// Requests in flight on endpoints that lose traffic by this.
-    pub in_flight: u64,
-}
-
-/// A change that was refused; nothing changed.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Refusal {
-    pub code: Code,
-    pub detail: String,
-    /// What to type.
-    pub hint: Option<String>,
-    /// What the gate saw: each endpoint that is not ready, with its last probe.
-    pub evidence: Vec<Evidence>,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Evidence {
-    pub endpoint: EndpointKey,
-    pub state: String,
-    pub probe: Option<LastProbe>,
-}
-
-/// Why a change is refused. A closed list, part of the admin API.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Code {
-    UnknownService,
-    UnknownPool,
-    UnknownEndpoint,
-    UnknownRevision,
-    UnknownField,
-    IncompleteWeights,
-    InvalidWeights,
-    InvalidRequest,
-    PoolNotReady,
-    LastReadyEndpoint,
-    RevisionMismatch,
-    IdempotencyMismatch,
-    NothingSettled,
-    InvalidConfig,
-    BindFailed,
-    NotDurable,
-    ShuttingDown,
-}
-
 /// One probe's end.
 #[derive(Debug, Clone)]
 pub struct Probed {
     pub endpoint: EndpointKey,
-    /// When the probe was begun: "proven" means by probes begun after the thing was put there.
+    /// When the probe was begun, by tokio's clock: "proven" means by probes begun after the thing was put there.
     pub begun: Instant,
     pub passed: bool,
     pub last: LastProbe,
@@ -192,6 +266,6 @@ pub struct LastProbe {
     pub status: Option<u16>,
     pub latency_ms: f64,
     pub error: Option<String>,
-    /// Passes in a row; failures as a negative number.
+    /// Passes in a row; failures as a negative number. Counted by control, whatever the sender says.
     pub streak: i64,
 }

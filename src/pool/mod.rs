@@ -3,12 +3,14 @@
 //! Owns the identity and measurements of endpoints ([`Endpoint`], [`Directory`]), the lease that a request holds on
 //! one, and balancing. Knows neither why an endpoint is eligible nor how a request reaches it.
 
+mod balance;
 mod directory;
 mod endpoint;
 mod lease;
 mod nudge;
 
+pub use balance::{Candidates, Draw};
 pub use directory::Directory;
-pub use endpoint::{Endpoint, Identity, PoolStats, State};
+pub use endpoint::{Endpoint, Identity, PoolStats, Slot, State};
 pub use lease::{Lease, Seat};
 pub use nudge::{Nudge, Nudges, nudges};

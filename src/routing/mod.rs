@@ -1,1 +1,21 @@
-//! Pure choice: which route, which pool.
+//! Pure choice: which route, which pool, and what keeps a client there.
+//!
+//! Owns the [`Router`], the [`Splitter`], what makes clients stay ([`Affinity`]), the way round the weights ([`Preview`])
+//! and the explanation of all that. Knows no endpoint, socket, clock or source of randomness: what it needs of the world is
+//! an argument.
+
+mod affinity;
+mod conditions;
+mod cookie;
+mod head;
+mod key;
+mod preview;
+mod router;
+mod splitter;
+
+pub use affinity::{Affinity, Minted, may_set_cookie};
+pub use head::{Head, host_of};
+pub use key::hash_key;
+pub use preview::Preview;
+pub use router::{Found, Router};
+pub use splitter::Splitter;

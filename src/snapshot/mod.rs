@@ -3,10 +3,12 @@
 //! Owns the published [`Snapshot`], the swap behind the ([`Publisher`], [`Reader`]) pair, and how a snapshot is built
 //! from what control has decided. Knows no socket, file, clock or task.
 
+mod build;
 mod channel;
 mod input;
 mod view;
 
+pub use build::build;
 pub use channel::{Publisher, Reader, Readers, channel};
 pub use input::{Decided, DecidedEndpoint, Input, Standing};
 pub use view::{Member, Pool, Service, Snapshot};

@@ -2,8 +2,9 @@ use std::sync::Arc;
 
 use crate::{
     config::plan,
-    pool::{Endpoint, PoolStats, State},
-    units::Weights,
+    pool::{Candidates, Endpoint, PoolStats, State},
+    routing::{Affinity, Preview, Router, Splitter},
+    units::{Name, Weights},
 };
 
 /// Everything a request is decided on, and everything status shows of decisions. Immutable; unchanged services are
@@ -11,7 +12,11 @@ use crate::{
 pub struct Snapshot {
     /// Grows with every publication.
     pub generation: u64,
-    /// In the order of the plan.
+    /// Finds the place in `services`.
+    pub router: Arc<Router>,
+    /// What `router` was made of, in file order.
+    pub routes: Arc<[Arc<plan::Route>]>,
+    /// In the order of the plan, which is that of their names.
     pub services: Vec<Arc<Service>>,
 }
 
@@ -26,12 +31,21 @@ pub struct Service {
     pub failing_open: bool,
     /// In the order of their names.
     pub pools: Vec<Arc<Pool>>,
+    /// Divides requests among those of `pools` that have weight and somebody to send to.
+    pub splitter: Splitter,
+    pub affinity: Option<Arc<Affinity>>,
+    pub preview: Option<Preview>,
 }
 
 /// One version of the service, at one moment.
 pub struct Pool {
     pub stats: Arc<PoolStats>,
+    /// In the order in which control names them.
     pub members: Vec<Member>,
+    /// The ready members.
+    pub ready: Candidates,
+    /// When failing open: the members that have been ready before and do not drain.
+    pub last_resort: Candidates,
 }
 
 pub struct Member {
@@ -42,4 +56,45 @@ pub struct Member {
     pub proven: bool,
     /// Its drain is over its deadline: workers end what is still in flight on it.
     pub cut: bool,
+}
+
+impl Snapshot {
+    pub fn service(&self, name: &str) -> Option<&Arc<Service>> {
+        let found = self
+            .services
+            .binary_search_by(|service| service.plan.name.as_str().cmp(name));
+        found.ok().map(|index| &self.services[index])
+    }
+}
+
+impl Service {
+    /// The place of the pool of that name in `pools`.
+    pub fn pool(&self, name: &str) -> Option<usize> {
+        self.pools
+            .binary_search_by(|pool| pool.name().as_str().cmp(name))
+            .ok()
+    }
+
+    /// Whom a request may be sent to that the splitter gave to this pool.
+    pub fn candidates(&self, pool: usize) -> &Candidates {
+        let pool = &self.pools[pool];
+        if self.failing_open {
+            &pool.last_resort
+        } else {
+            &pool.ready
+        }
+    }
+
+    /// The pool a preview may reach: it has a ready endpoint.
+    pub fn previewed(&self, headers: &http::HeaderMap) -> Option<usize> {
+        let name = self.preview.as_ref()?.pool(headers)?;
+        self.pool(name)
+            .filter(|pool| !self.pools[*pool].ready.is_empty())
+    }
+}
+
+impl Pool {
+    pub fn name(&self) -> &Name {
+        &self.stats.key.pool
+    }
 }

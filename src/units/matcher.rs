@@ -1,4 +1,6 @@
-use regex::Regex;
+use regex::{Regex, RegexBuilder};
+
+use super::Malformed;
 
 /// What a request must be like to take a route. Everything named must hold; a list that is empty asks nothing.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,8 +30,20 @@ pub enum PathPattern {
     Exact(String),
     /// At a segment boundary: `/api` takes `/api` and `/api/x`, not `/apix`. No slash at its end unless it is `/`.
     Prefix(String),
-    /// The whole path.
+    /// The whole path; see [`PathPattern::regex`].
     Regex(Regex),
+}
+
+impl PathPattern {
+    /// An expression that must fit the whole path, however it is written.
+    pub fn regex(text: &str) -> Result<Self, Malformed> {
+        let compile = |text: &str| RegexBuilder::new(text).size_limit(1 << 20).build();
+        // By itself first: `a)|(b` is wrong, though not between parentheses.
+        compile(text)
+            .and_then(|_| compile(&format!("^(?:{text})$")))
+            .map(Self::Regex)
+            .map_err(|error| Malformed(error.to_string()))
+    }
 }
 
 /// Expressions are equal where their texts are.

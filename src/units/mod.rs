@@ -1,10 +1,11 @@
 //! Newtypes parsed once at the door, so that nothing behind it holds a "maybe".
 //!
-//! Owns the shapes of names, addresses, weights, spans of time, sizes and secrets. Knows nothing else of the project.
+//! Owns the shapes of names, addresses, weights, spans of time, sizes and secrets, and how lots are drawn by weight. Knows nothing else of the project.
 
 mod address;
 mod human;
 mod key;
+mod lot;
 mod matcher;
 mod name;
 mod policy;
@@ -14,6 +15,7 @@ mod weights;
 pub use address::Address;
 pub use human::{ByteSize, Percent, Span};
 pub use key::{EndpointKey, PoolKey};
+pub use lot::{Seed, below, score};
 pub use matcher::{HostPattern, Matcher, PathPattern};
 pub use name::Name;
 pub use policy::{Balance, HashKey, StickyBy, Timeouts};
