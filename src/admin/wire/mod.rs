@@ -1,0 +1,22 @@
+//! The shapes of `/v1`, as they go over the wire: what a call may say and what it is answered.
+//!
+//! Bodies that come in refuse keys they don't know; whoever reads an answer ignores them, so that answers may grow.
+
+mod change;
+mod config;
+mod event;
+mod service;
+mod status;
+mod units;
+
+pub use change::{
+    Changed, ChangedService, Changes, Difference, Drain, PutEndpoint, PutWeights, Restore,
+    Rollback, Step, Switch, Wait,
+};
+pub use config::{Checked, Drift, Drifts, Explained, Reasoned, Reload};
+pub use event::{Actor, Event, Events};
+pub use service::{
+    Endpoint, History, Latency, Pending, Pool, Probe, Revision, Service, Services, Settled, Share,
+    Window,
+};
+pub use status::{ConfigState, DrainInForce, Durability, Health, Override, Status};
