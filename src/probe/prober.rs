@@ -13,9 +13,9 @@ use super::{
 };
 use crate::{
     config::plan::Probe,
-    control::command::Probed,
+    control::{Handle, Hurry, Probed},
     pool::{Nudges, State},
-    snapshot::{Readers, Snapshot},
+    snapshot::Snapshot,
     units::EndpointKey,
 };
 
@@ -24,16 +24,12 @@ const WAITING: usize = 1024;
 /// How far apart the first probes of endpoints that come together begin, so that a thousand are no stampede.
 const SPREAD: Duration = Duration::from_millis(1);
 
-/// Probes every endpoint of every published snapshot until the publisher is gone. Results are handed to `report` in
-/// the order they came, in batches of whatever has come since the last.
-pub async fn run(
-    mut readers: Readers,
-    mut nudges: Nudges,
-    failures: Failures,
-    report: impl AsyncFn(Vec<Probed>),
-) {
+/// Probes every endpoint of every published snapshot until control is gone, and tells control of every result, in the
+/// order they came, in batches of whatever has come since the last.
+pub async fn run(control: Handle, mut nudges: Nudges, failures: Failures) {
     let (sender, mut results) = mpsc::channel(WAITING);
     let mut prober = Prober::new(failures, sender, over_the_network());
+    let (mut readers, mut hurried) = (control.readers().clone(), control.hurried());
     prober.follow(wanted(&readers.current()));
     let mut batch = Vec::new();
     let mut nudging = true;
@@ -45,11 +41,20 @@ pub async fn run(
                 }
                 prober.follow(wanted(&readers.current()));
             }
-            _ = results.recv_many(&mut batch, WAITING) => report(std::mem::take(&mut batch)).await,
+            changed = hurried.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+                let pools = hurried.borrow_and_update().clone();
+                prober.hurry(pools);
+            }
             endpoint = nudges.next(), if nudging => match endpoint {
                 Some(endpoint) => prober.nudge(&endpoint.key),
                 None => nudging = false,
             },
+            _ = results.recv_many(&mut batch, WAITING) => {
+                control.probed(std::mem::take(&mut batch)).await;
+            }
         }
     }
 }
@@ -90,6 +95,8 @@ struct Prober {
     failures: Failures,
     report: mpsc::Sender<Probed>,
     check: Check,
+    /// The pools that somebody waits for.
+    hurried: Hurry,
     /// How often the tasks were compared with a snapshot.
     pass: u64,
 }
@@ -111,6 +118,7 @@ impl Prober {
             failures,
             report,
             check,
+            hurried: Hurry::new(),
             pass: 0,
         }
     }
@@ -145,6 +153,7 @@ impl Prober {
         let (wishes, receiver) = watch::channel(Wish {
             probe: Arc::new(wanted.probe.clone()),
             nudges: 0,
+            hurried: self.hurried.contains_key(&wanted.endpoint.pool_key()),
             delay,
         });
         self.failures.begin(wanted.endpoint);
@@ -162,6 +171,24 @@ impl Prober {
             pass: self.pass,
         };
         self.tasks.insert(wanted.endpoint.clone(), watched);
+    }
+
+    /// Asks at once, and quickly from then on, in every pool that somebody began to wait for; no longer in those that
+    /// nobody waits for any more.
+    fn hurry(&mut self, pools: Hurry) {
+        for (endpoint, watched) in &self.tasks {
+            let pool = endpoint.pool_key();
+            let (before, now) = (self.hurried.get(&pool), pools.get(&pool));
+            if before != now {
+                watched
+                    .wishes
+                    .send_modify(|wish| wish.hurried = now.is_some());
+            }
+            if now > before {
+                watched.nudge();
+            }
+        }
+        self.hurried = pools;
     }
 
     fn nudge(&self, endpoint: &EndpointKey) {
@@ -379,6 +406,34 @@ mod tests {
             begins.len() <= 3,
             "a storm of nudges is no storm of probes: {begins:?}"
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pool_that_somebody_waits_for_is_asked_quickly_until_nobody_does() {
+        let mut world = world();
+        let shop = endpoints(1);
+        world.prober.follow(want(&shop, &probe(60_000), false));
+        pass(10_000).await;
+        world.begins();
+        let hurry = |waiting| Hurry::from([(shop[0].pool_key(), waiting)]);
+        world.prober.hurry(hurry(1));
+        pass(10).await;
+        assert_eq!(world.begins().len(), 1);
+        pass(20_000).await;
+        let begins = world.begins().len();
+        assert!((18..=22).contains(&begins), "{begins}");
+        world.prober.hurry(hurry(2));
+        pass(60).await;
+        assert_eq!(
+            world.begins().len(),
+            1,
+            "whoever comes later wants fresh proof too"
+        );
+        world.prober.hurry(Hurry::new());
+        pass(5000).await;
+        world.begins();
+        pass(50_000).await;
+        assert!(world.begins().len() <= 1);
     }
 
     #[tokio::test(start_paused = true)]

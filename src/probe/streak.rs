@@ -41,14 +41,14 @@ impl Streak {
         self.hurried = probe.rise.max(probe.fall);
     }
 
-    /// From the begin of the last probe to the begin of the next.
-    pub fn gap(self, probe: &Probe) -> Duration {
+    /// From the begin of the last probe to the begin of the next. `hurried`: somebody waits for a verdict.
+    pub fn gap(self, probe: &Probe, hurried: bool) -> Duration {
         let in_doubt = if self.run >= 0 {
             self.run.unsigned_abs() < u64::from(probe.rise)
         } else {
             self.run.unsigned_abs() < DOUBTFUL_FAILURES.max(u64::from(probe.fall))
         };
-        if in_doubt || self.hurried > 0 {
+        if hurried || in_doubt || self.hurried > 0 {
             quick(probe.interval)
         } else {
             probe.interval
@@ -91,7 +91,7 @@ mod tests {
     #[test]
     fn an_endpoint_is_asked_quickly_until_its_rise_count_and_while_it_fails() {
         let (quickly, slowly) = (Duration::from_millis(200), Duration::from_secs(1));
-        let gap = |results: &[bool]| after(results.iter().copied()).gap(&probe(1000));
+        let gap = |results: &[bool]| after(results.iter().copied()).gap(&probe(1000), false);
         assert_eq!(gap(&[]), quickly);
         assert_eq!(gap(&[true]), quickly);
         assert_eq!(gap(&[true, true]), slowly);
@@ -102,7 +102,7 @@ mod tests {
 
     #[test]
     fn a_dead_endpoint_is_asked_at_its_interval_again() {
-        let failures = |count| after(std::iter::repeat_n(false, count)).gap(&probe(1000));
+        let failures = |count| after(std::iter::repeat_n(false, count)).gap(&probe(1000), false);
         assert_eq!(failures(29), Duration::from_millis(200));
         assert_eq!(failures(30), Duration::from_secs(1));
         assert_eq!(
@@ -126,7 +126,7 @@ mod tests {
         let mut streak = after([true; 10]);
         streak.hurry(&probe(1000));
         let gaps = std::iter::from_fn(|| {
-            let gap = streak.gap(&probe(1000)).as_millis();
+            let gap = streak.gap(&probe(1000), false).as_millis();
             streak.record(true);
             Some(gap)
         });

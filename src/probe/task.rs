@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     config::plan::Probe,
-    control::command::{LastProbe, Probed},
+    control::{LastProbe, Probed},
     units::{Address, EndpointKey, Timestamp},
 };
 
@@ -28,6 +28,8 @@ pub struct Wish {
     pub probe: Arc<Probe>,
     /// Grows when somebody wants fresh proof.
     pub nudges: u64,
+    /// Somebody waits for proof: every probe is quick.
+    pub hurried: bool,
     /// How long the probe that this wish calls for is put off.
     pub delay: Duration,
 }
@@ -96,10 +98,14 @@ impl Task {
     }
 
     fn adopt(&mut self) {
-        self.wish = self.wishes.borrow_and_update().clone();
-        self.streak.hurry(&self.wish.probe);
-        let wished = self.rested.max(Instant::now() + self.wish.delay);
-        self.next = self.next.min(wished);
+        let wish = self.wishes.borrow_and_update().clone();
+        let calls = wish.nudges != self.wish.nudges || wish.probe != self.wish.probe;
+        self.wish = wish;
+        if calls {
+            self.streak.hurry(&self.wish.probe);
+            let wished = self.rested.max(Instant::now() + self.wish.delay);
+            self.next = self.next.min(wished);
+        }
     }
 
     /// `None` when the question is no longer asked, because the settings changed or no probes are wanted.
@@ -119,7 +125,10 @@ impl Task {
         }
         self.rested = Instant::now() + streak::rest(&probe);
         // Jitter, so that probes which once began together do not stay together.
-        let gap = self.streak.gap(&probe).mul_f64(0.9 + 0.2 * fastrand::f64());
+        let gap = self
+            .streak
+            .gap(&probe, self.wish.hurried)
+            .mul_f64(0.9 + 0.2 * fastrand::f64());
         self.next = self.rested.max(begun + gap);
         Some(probed(&self.endpoint, &probe, begun, self.streak, checked))
     }
