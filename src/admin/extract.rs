@@ -164,7 +164,7 @@ pub struct DryRun {
     pub dry_run: bool,
 }
 
-/// What a call says that has no body.
+/// What the removal of an endpoint says, which has no body.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(default, deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -175,9 +175,36 @@ pub struct Removal {
     pub force: bool,
     pub reason: Option<String>,
     pub wait: Wait,
-    /// How long to wait.
+    /// How long to wait; the service's own drain deadline unless said.
     #[param(value_type = Option<String>, example = "30s")]
     pub deadline: Option<Span>,
+    /// At the deadline, end what is still in flight.
+    pub cut: bool,
+}
+
+/// The same for the way back to the file.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(default, deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct Reverting {
+    /// Change nothing; answer what would change and whom it would touch.
+    pub dry_run: bool,
+    /// Passes the gates.
+    pub force: bool,
+    pub reason: Option<String>,
+}
+
+/// The headers that every write takes, for the description of the API; [`Writer`] reads them.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "a description, never a value")]
+pub struct WriteHeaders {
+    /// The revision of the service that the change is made for; any other in force is a 412.
+    #[param(rename = "If-Match", example = "\"17\"")]
+    if_match: Option<String>,
+    /// The same key within 24 hours gets the first answer again.
+    #[param(rename = "Idempotency-Key")]
+    idempotency_key: Option<String>,
 }
 
 /// Who writes, and on what conditions.

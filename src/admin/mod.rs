@@ -1,13 +1,20 @@
 //! The operator's door: `/v1` over HTTP.
 //!
 //! Owns who may ask ([`auth`]), what is said over the wire ([`wire`]), how errors look ([`problem`]) and the listeners.
-//! Decides nothing: every change is an order to `control`, every answer is read from the published snapshot.
+//! Decides nothing: every change is an order to `control`, every answer is read from what control tells.
 
-pub mod auth;
-pub mod extract;
+mod api;
+mod auth;
+mod door;
+mod extract;
+mod openapi;
 mod patience;
 pub mod problem;
 mod server;
+mod state;
+mod view;
 pub mod wire;
 
+pub use openapi::{description, router, telemetry};
 pub use server::{BindError, Listener, bind, bind_tcp};
+pub use state::{ConfigFile, Load, Measured, Rejected, State};

@@ -15,16 +15,16 @@ use tokio::{
 /// connection for ever.
 pub struct Patience<S> {
     stream: S,
-    patience: Duration,
+    limit: Duration,
     /// Set while a write waits.
     waiting: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> Patience<S> {
-    pub fn new(stream: S, patience: Duration) -> Self {
+    pub fn new(stream: S, limit: Duration) -> Self {
         Self {
             stream,
-            patience,
+            limit,
             waiting: None,
         }
     }
@@ -38,10 +38,10 @@ impl<S> Patience<S> {
             self.waiting = None;
             return outcome;
         }
-        let patience = self.patience;
+        let limit = self.limit;
         let waiting = self
             .waiting
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(Instant::now() + patience)));
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(Instant::now() + limit)));
         ready!(waiting.as_mut().poll(cx));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }

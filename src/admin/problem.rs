@@ -209,6 +209,16 @@ impl Problem {
         }
         self
     }
+
+    /// The same where the path names the service, and the body the rest.
+    #[must_use]
+    pub fn in_body_but_service(self) -> Self {
+        if self.0.code == Code::UnknownService {
+            self
+        } else {
+            self.in_body()
+        }
+    }
 }
 
 impl From<Refusal> for Problem {

@@ -1,4 +1,3 @@
 //! Behaviours of a whole proxy, one file each.
 
 mod architecture;
-mod config_files;

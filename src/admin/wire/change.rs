@@ -234,6 +234,9 @@ pub struct Changed {
     pub diff: Vec<Difference>,
     /// Remarks for a person.
     pub notes: Vec<String>,
+    /// After a wait for `ready`: what was restored or added became ready in time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ready: Option<bool>,
     /// After a drain, a removal or a wait for `drained`: nothing is in flight any more on what gets no more requests.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub drained: Option<bool>,

@@ -1,0 +1,286 @@
+//! The way a request would take, decided on the snapshot that requests are decided on.
+
+use std::{collections::BTreeMap, net::IpAddr};
+
+use axum::extract::State as Given;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::{
+    admin::{
+        extract::{Query, nearest},
+        problem::{Code, Document, Problem},
+        state::State,
+        wire::{Explained, Reasoned},
+    },
+    config::plan,
+    pool::State as EndpointState,
+    routing::{self, Considered, Head, Verdict, host_of},
+    snapshot::{Service, Snapshot},
+    units::{HostPattern, Matcher, PathPattern},
+};
+
+pub fn router() -> OpenApiRouter<State> {
+    OpenApiRouter::new().routes(routes!(explain))
+}
+
+/// What would become of a request, and why.
+#[utoipa::path(
+    get, path = "/v1/explain", tag = "services",
+    params(
+        ("method" = Option<String>, Query, description = "GET unless said."),
+        ("url" = String, Query, description = "With its host, or a path alone.", example = "http://shop.example.com/cart"),
+        ("header" = Option<Vec<String>>, Query, description = "`Name: value`, as often as needed."),
+        ("client" = Option<String>, Query, description = "The client's IP address."),
+    ),
+    responses(
+        (status = 200, body = Explained),
+        (status = "default", body = Document, content_type = "application/problem+json"),
+    ),
+)]
+async fn explain(
+    Given(state): Given<State>,
+    Query(pairs): Query<Vec<(String, String)>>,
+) -> Result<axum::Json<Explained>, Problem> {
+    let asked = Asked::read(pairs)?;
+    let snapshot = state.control.readers().current();
+    Ok(axum::Json(asked.explained(&snapshot)))
+}
+
+struct Asked {
+    method: Method,
+    host: String,
+    path: String,
+    query: Option<String>,
+    headers: HeaderMap,
+    client: Option<IpAddr>,
+}
+
+fn wrong(detail: impl Into<String>) -> Problem {
+    Problem::new(Code::InvalidRequest, detail)
+}
+
+impl Asked {
+    fn read(pairs: Vec<(String, String)>) -> Result<Self, Problem> {
+        let (mut method, mut url, mut client) = (Method::GET, None, None);
+        let mut headers = HeaderMap::new();
+        for (key, value) in pairs {
+            match key.as_str() {
+                "method" => {
+                    method = value
+                        .to_ascii_uppercase()
+                        .parse()
+                        .map_err(|_| wrong(format!("{value:?} is not a method")))?;
+                }
+                "url" => url = Some(value),
+                "header" => {
+                    let (name, value) = header(&value)?;
+                    headers.append(name, value);
+                }
+                "client" => {
+                    let address = value.parse();
+                    client = Some(address.map_err(|_| wrong(format!("{value:?} is not an IP address")))?);
+                }
+                other => return Err(unknown(other)),
+            }
+        }
+        let url = url.ok_or_else(|| wrong("url is missing").hint("?url=http://shop.example.com/cart"))?;
+        let url: Uri = url.parse().map_err(|_| wrong(format!("{url:?} is not a URL")))?;
+        let sent = headers.get(http::header::HOST).and_then(|host| host.to_str().ok());
+        let authority = url.authority().map(http::uri::Authority::as_str).or(sent);
+        Ok(Self {
+            method,
+            host: host_of(authority.unwrap_or("")).into_owned(),
+            path: if url.path().is_empty() { "/" } else { url.path() }.to_owned(),
+            query: url.query().map(str::to_owned),
+            headers,
+            client,
+        })
+    }
+
+    fn explained(&self, snapshot: &Snapshot) -> Explained {
+        let head = Head {
+            method: &self.method,
+            host: &self.host,
+            path: &self.path,
+            query: self.query.as_deref(),
+            headers: &self.headers,
+        };
+        let mut steps = vec![step("listener", "every listener leads to the same routes")];
+        let matchers = snapshot.routes.iter().map(|route| &route.matcher);
+        let explanation = routing::explain(matchers, &head);
+        steps.extend(explanation.considered.iter().map(|considered| of_route(considered, snapshot)));
+        if explanation.elsewhere > 0 {
+            let count = explanation.elsewhere;
+            steps.push(step("route", format!("{count} more are for other hosts or paths")));
+        }
+        let Some(found) = snapshot.router.find(&head) else {
+            steps.push(step("route", "none takes the request"));
+            return answered(404, steps);
+        };
+        let route = snapshot.routes.get(found.route).map(|route| describe(&route.matcher));
+        let mut explained = self.through(&snapshot.services[found.service], &head, steps);
+        explained.route = route.map(|text| format!("#{} {text}", found.route + 1));
+        explained
+    }
+
+    /// From the service on.
+    fn through(&self, service: &Service, head: &Head, mut steps: Vec<Reasoned>) -> Explained {
+        let name = &service.plan.name;
+        steps.push(step("service", format!("{name}, weights {}", service.weights)));
+        let mut explained = if let Some(pool) = service.previewed(head.headers) {
+            steps.push(step("preview", "the header and its secret ask for this pool, whatever its weight"));
+            self.sure(service, pool, steps)
+        } else if let Some(pool) = self.sticky(service, head, &mut steps) {
+            self.sure(service, pool, steps)
+        } else {
+            by_chance(service, steps)
+        };
+        explained.service = Some(name.clone());
+        explained
+    }
+
+    fn sticky(&self, service: &Service, head: &Head, steps: &mut Vec<Reasoned>) -> Option<usize> {
+        let affinity = service.affinity.as_ref()?;
+        let by_address = matches!(
+            service.plan.sticky.as_ref().map(|sticky| &sticky.by),
+            Some(crate::units::StickyBy::Ip)
+        );
+        if by_address && self.client.is_none() {
+            steps.push(step("sticky", "by the client's address, which was not given (client=)"));
+            return None;
+        }
+        let client = self.client.unwrap_or(IpAddr::from([0, 0, 0, 0]));
+        let Some(key) = affinity.key(head, client) else {
+            steps.push(step("sticky", "the request brings no key, so it is drawn by chance"));
+            return None;
+        };
+        let pool = service.splitter.rendezvous(key)?;
+        steps.push(step("sticky", "the request's key always comes to this pool at these weights"));
+        Some(pool)
+    }
+
+    fn sure(&self, service: &Service, pool: usize, mut steps: Vec<Reasoned>) -> Explained {
+        steps.push(of_pool(service, pool));
+        let name = service.pools[pool].name().clone();
+        Explained {
+            pool: Some(name.clone()),
+            chances: BTreeMap::from([(name, 1.0)]),
+            ..answered_by_endpoint(steps)
+        }
+    }
+}
+
+fn unknown(key: &str) -> Problem {
+    let problem = Problem::new(Code::UnknownKey, format!("there is no parameter {key:?}"));
+    match nearest(key, ["method", "url", "header", "client"].into_iter()) {
+        Some(near) => problem.hint(format!("did you mean `{near}`?")),
+        None => problem,
+    }
+}
+
+fn header(text: &str) -> Result<(HeaderName, HeaderValue), Problem> {
+    let parts = text.split_once(':').and_then(|(name, value)| {
+        Some((name.trim().parse().ok()?, value.trim().parse().ok()?))
+    });
+    parts.ok_or_else(|| wrong(format!("{text:?} is not `Name: value`")))
+}
+
+fn step(of: &str, because: impl Into<String>) -> Reasoned {
+    Reasoned {
+        of: of.to_owned(),
+        because: because.into(),
+    }
+}
+
+fn answered(status: u16, steps: Vec<Reasoned>) -> Explained {
+    Explained {
+        answer: Some(status),
+        ..answered_by_endpoint(steps)
+    }
+}
+
+fn answered_by_endpoint(steps: Vec<Reasoned>) -> Explained {
+    Explained {
+        answer: None,
+        service: None,
+        route: None,
+        pool: None,
+        chances: BTreeMap::new(),
+        steps,
+    }
+}
+
+/// One draw over the pools that have weight and somebody to send to.
+#[expect(clippy::cast_precision_loss, reason = "a chance is shown, never decided on")]
+fn by_chance(service: &Service, mut steps: Vec<Reasoned>) -> Explained {
+    let weighted = service.weights.iter().filter_map(|(name, weight)| {
+        let pool = service.pool(name.as_str())?;
+        Some((pool, weight))
+    });
+    let (open, closed): (Vec<_>, Vec<_>) =
+        weighted.partition(|(pool, _)| !service.candidates(*pool).is_empty());
+    for (pool, _) in &closed {
+        let name = service.pools[*pool].name();
+        steps.push(step("split", format!("{name} has weight but no endpoint that may be asked; its share goes to the others")));
+    }
+    if service.failing_open {
+        steps.push(step("split", "no weighted pool is ready, so endpoints that once were are tried"));
+    }
+    let total: u64 = open.iter().map(|(_, weight)| u64::from(*weight)).sum();
+    if open.is_empty() {
+        steps.push(step("split", "no pool can be asked"));
+        return answered(503, steps);
+    }
+    steps.push(step("split", "drawn by chance, one draw a request"));
+    steps.extend(open.iter().map(|(pool, _)| of_pool(service, *pool)));
+    let chances: BTreeMap<_, _> = open
+        .iter()
+        .map(|(pool, weight)| (service.pools[*pool].name().clone(), f64::from(*weight) / total as f64))
+        .collect();
+    Explained {
+        pool: chances.keys().next().filter(|_| chances.len() == 1).cloned(),
+        chances,
+        ..answered_by_endpoint(steps)
+    }
+}
+
+fn of_pool(service: &Service, index: usize) -> Reasoned {
+    let pool = &service.pools[index];
+    let ready = pool.members.iter().filter(|member| member.state == EndpointState::Ready).count();
+    let count = pool.members.len();
+    step("pool", format!("{}: {ready} of {count} endpoints ready", pool.name()))
+}
+
+fn of_route(considered: &Considered, snapshot: &Snapshot) -> Reasoned {
+    let route = snapshot.routes.get(considered.route);
+    let text = route.map_or_else(String::new, |route: &std::sync::Arc<plan::Route>| describe(&route.matcher));
+    let mark = if considered.verdict == Verdict::Taken { "takes it: " } else { "" };
+    step("route", format!("{mark}#{} ({text}) {}", considered.route + 1, considered.verdict))
+}
+
+/// A route as a person would say it.
+fn describe(matcher: &Matcher) -> String {
+    let mut parts = Vec::new();
+    let hosts = matcher.hosts.iter().map(|host| match host {
+        HostPattern::Exact(host) => host.clone(),
+        HostPattern::Wildcard(parent) => format!("*.{parent}"),
+    });
+    let hosts: Vec<_> = hosts.collect();
+    parts.push(if hosts.is_empty() { "any host".to_owned() } else { hosts.join(" or ") });
+    parts.push(match &matcher.path {
+        PathPattern::Any => "any path".to_owned(),
+        PathPattern::Exact(path) => format!("path {path}"),
+        PathPattern::Prefix(path) => format!("below {path}"),
+        PathPattern::Regex(regex) => format!("path like {}", regex.as_str()),
+    });
+    if !matcher.methods.is_empty() {
+        let methods: Vec<_> = matcher.methods.iter().map(Method::as_str).collect();
+        parts.push(methods.join(" or "));
+    }
+    let names = matcher.headers.iter().map(|(name, _)| format!("header {name}"));
+    let cookies = matcher.cookies.iter().map(|(name, _)| format!("cookie {name}"));
+    let queries = matcher.query.iter().map(|(name, _)| format!("query {name}"));
+    parts.extend(names.chain(cookies).chain(queries));
+    parts.join(", ")
+}

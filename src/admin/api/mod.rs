@@ -1,0 +1,33 @@
+//! The calls of `/v1`, a file for each noun.
+
+mod act;
+mod changes;
+mod config;
+mod drains;
+mod endpoints;
+mod events;
+mod health;
+mod services;
+mod status;
+mod weights;
+
+use utoipa_axum::router::OpenApiRouter;
+
+use super::state::State;
+
+/// Every call, and its description.
+pub fn router() -> OpenApiRouter<State> {
+    OpenApiRouter::new()
+        .merge(health::scraped())
+        .merge(status::router())
+        .merge(services::router())
+        .merge(weights::router())
+        .merge(drains::router())
+        .merge(endpoints::router())
+        .merge(changes::router())
+        .merge(config::router())
+        .merge(events::router())
+}
+
+/// What `[telemetry] address` serves.
+pub use health::scraped;
