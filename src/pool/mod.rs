@@ -7,6 +7,7 @@ mod balance;
 mod directory;
 mod endpoint;
 mod lease;
+mod maglev;
 mod nudge;
 
 pub use balance::{Candidates, Draw};

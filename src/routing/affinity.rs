@@ -4,7 +4,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use hmac::{Hmac, KeyInit, Mac};
 use http::{
     HeaderMap, HeaderName, HeaderValue,
-    header::{AUTHORIZATION, CACHE_CONTROL, EXPIRES},
+    header::{CACHE_CONTROL, EXPIRES},
 };
 use sha2::Sha256;
 
@@ -135,9 +135,35 @@ impl Cookie {
     }
 }
 
-/// Whether an answer may carry a client's own cookie. `false` for what a shared cache may store (RFC 9111 §3): it would give one
-/// client's cookie to all.
-pub fn may_set_cookie(request: &HeaderMap, answer: &HeaderMap) -> bool {
-    let _ = (request, AUTHORIZATION, EXPIRES, CACHE_CONTROL);
-    answer.get(CACHE_CONTROL).is_none()
+/// Whether an answer may carry a client's own cookie: not if a shared cache might store it and hand the cookie to everybody
+/// (RFC 9111 §3, §7.3).
+///
+/// `private` and `no-store` keep shared caches away. Without them `public`, `s-maxage`, `max-age`, `must-revalidate` and a date in
+/// `Expires` invite them; a bare `no-cache`, or no word on caching at all, is taken for a page that is nobody else's.
+pub fn may_set_cookie(answer: &HeaderMap) -> bool {
+    let lines = answer.get_all(CACHE_CONTROL).into_iter();
+    let directives = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    let (mut invited, mut revalidated) = (false, false);
+    for directive in directives.map(<[u8]>::trim_ascii) {
+        // With fields named (`private="x"`) it speaks of these alone.
+        let is = |name: &&[u8]| directive.eq_ignore_ascii_case(name);
+        if KEPT_PRIVATE.iter().any(is) {
+            return true;
+        }
+        let name = directive
+            .split(|byte| *byte == b'=')
+            .next()
+            .unwrap_or(directive);
+        invited |= SHARED
+            .iter()
+            .any(|shared| name.trim_ascii().eq_ignore_ascii_case(shared));
+        revalidated |= is(&b"no-cache".as_slice());
+    }
+    let mut expires = answer.get_all(EXPIRES).into_iter();
+    // A value that is no date (`0`, `-1`) has expired (RFC 9111 §5.3).
+    let dated = expires.any(|value| value.as_bytes().trim_ascii().ends_with(b"GMT"));
+    !invited && (revalidated || !dated)
 }
+
+const KEPT_PRIVATE: [&[u8]; 2] = [b"private", b"no-store"];
+const SHARED: [&[u8]; 4] = [b"public", b"s-maxage", b"max-age", b"must-revalidate"];

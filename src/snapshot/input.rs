@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::{
-    config::{Plan, plan},
+    config::plan::{self, Plan},
     pool::State,
     units::{Address, Name, Secret, Weights},
 };

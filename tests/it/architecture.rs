@@ -97,7 +97,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("notify", &["config/watch.rs", "config/watch"]),
     ("schemars", &["config"]),
     ("sd_notify", &["app", "app.rs"]),
-    ("siphasher", &["routing", "pool"]),
+    ("siphasher", &["units"]),
     ("socket2", &["server", "upstream"]),
     ("strsim", &["config", "admin"]),
     ("tempfile", &["control", "demo"]),
