@@ -1,22 +1,29 @@
-use http::Method;
+use http::{HeaderName, Method};
 
 use super::{Head, cookie::cookies};
 use crate::units::Matcher;
 
 /// Whether everything but host and path holds.
 pub fn hold(matcher: &Matcher, head: &Head) -> bool {
-    method_holds(&matcher.methods, head.method)
-        && matcher.headers.iter().all(|(name, value)| {
-            let mut values = head.headers.get_all(name).into_iter();
-            values.any(|given| given.as_bytes() == value.as_bytes())
-        })
-        && matcher.cookies.iter().all(|(name, value)| {
-            cookies(head.headers).any(|given| given == (name.as_bytes(), value.as_bytes()))
-        })
-        && matcher
+    let headers = || {
+        matcher
+            .headers
+            .iter()
+            .all(|(name, value)| header_holds(name, value, head))
+    };
+    let cookies = || {
+        matcher
+            .cookies
+            .iter()
+            .all(|(name, value)| cookie_holds(name, value, head))
+    };
+    let query = || {
+        matcher
             .query
             .iter()
-            .all(|(name, value)| query_holds(name, value, head.query.unwrap_or("")))
+            .all(|(name, value)| query_holds(name, value, head))
+    };
+    method_holds(&matcher.methods, head.method) && headers() && cookies() && query()
 }
 
 /// How many things besides host and path a route asks for: of two routes alike, the more demanding comes first.
@@ -34,9 +41,19 @@ pub fn method_holds(methods: &[Method], given: &Method) -> bool {
         || (given == Method::HEAD && methods.contains(&Method::GET))
 }
 
-/// Whether one of the query's pairs, decoded, is this one.
-pub fn query_holds(name: &str, value: &str, query: &str) -> bool {
-    query.split('&').any(|pair| {
+/// Whether one of the header's lines is this, to the byte.
+pub fn header_holds(name: &HeaderName, value: &str, head: &Head) -> bool {
+    let mut values = head.headers.get_all(name).into_iter();
+    values.any(|given| given.as_bytes() == value.as_bytes())
+}
+
+pub fn cookie_holds(name: &str, value: &str, head: &Head) -> bool {
+    cookies(head.headers).any(|given| given == (name.as_bytes(), value.as_bytes()))
+}
+
+/// Whether one of the query's pairs, decoded, is this.
+pub fn query_holds(name: &str, value: &str, head: &Head) -> bool {
+    head.query.unwrap_or("").split('&').any(|pair| {
         let (given_name, given_value) = pair.split_once('=').unwrap_or((pair, ""));
         decoded(given_name).eq(name.bytes()) && decoded(given_value).eq(value.bytes())
     })
@@ -74,6 +91,17 @@ fn hex(digit: u8) -> Option<u8> {
 mod tests {
     use super::*;
 
+    fn has(query: &str, name: &str, value: &str) -> bool {
+        let head = Head {
+            method: &Method::GET,
+            host: "",
+            path: "/",
+            query: Some(query),
+            headers: &http::HeaderMap::new(),
+        };
+        query_holds(name, value, &head)
+    }
+
     #[test]
     fn a_query_is_compared_decoded() {
         for query in [
@@ -81,14 +109,14 @@ mod tests {
             "who=J%c3%bcrgen%20K",
             "who=&who=J\u{fc}rgen K",
         ] {
-            assert!(query_holds("who", "J\u{fc}rgen K", query), "{query}");
+            assert!(has(query, "who", "J\u{fc}rgen K"), "{query}");
         }
         for query in ["", "who", "who=J%C3%BCrgen", "who=J%C3%BCrgen+K%", "who=%"] {
-            assert!(!query_holds("who", "J\u{fc}rgen K", query), "{query}");
+            assert!(!has(query, "who", "J\u{fc}rgen K"), "{query}");
         }
-        assert!(query_holds("flag", "", "flag"));
-        assert!(query_holds("per", "100%", "per=100%"));
-        assert!(query_holds("per", "%zz", "per=%zz"));
+        assert!(has("flag", "flag", ""));
+        assert!(has("per=100%", "per", "100%"));
+        assert!(has("per=%zz", "per", "%zz"));
     }
 
     #[test]

@@ -7,6 +7,7 @@
 mod affinity;
 mod conditions;
 mod cookie;
+mod explain;
 mod head;
 mod key;
 mod preview;
@@ -14,6 +15,7 @@ mod router;
 mod splitter;
 
 pub use affinity::{Affinity, Minted, may_set_cookie};
+pub use explain::{Considered, Explanation, Verdict, explain};
 pub use head::{Head, host_of};
 pub use key::hash_key;
 pub use preview::Preview;

@@ -206,3 +206,209 @@ fn beginning(path: &str, length: usize) -> Option<&str> {
         Some(_) => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, Method};
+
+    use super::*;
+
+    fn any() -> Matcher {
+        Matcher {
+            hosts: Vec::new(),
+            path: PathPattern::Any,
+            methods: Vec::new(),
+            headers: Vec::new(),
+            cookies: Vec::new(),
+            query: Vec::new(),
+        }
+    }
+
+    fn host(pattern: &str) -> HostPattern {
+        match pattern.strip_prefix("*.") {
+            Some(parent) => HostPattern::Wildcard(parent.to_owned()),
+            None => HostPattern::Exact(pattern.to_owned()),
+        }
+    }
+
+    /// `=/exact`, `~regex`, `/prefix` or nothing.
+    fn path(pattern: &str) -> PathPattern {
+        match pattern.split_at_checked(1) {
+            Some(("=", exact)) => PathPattern::Exact(exact.to_owned()),
+            Some(("~", regex)) => PathPattern::regex(regex).unwrap(),
+            Some(_) => PathPattern::Prefix(pattern.to_owned()),
+            None => PathPattern::Any,
+        }
+    }
+
+    fn on(hosts: &[&str], pattern: &str) -> Matcher {
+        Matcher {
+            hosts: hosts.iter().map(|pattern| host(pattern)).collect(),
+            path: path(pattern),
+            ..any()
+        }
+    }
+
+    /// The place of the route that `GET http://host/path` takes.
+    fn taken(routes: &[Matcher], host: &str, path: &str) -> Option<usize> {
+        let routes = routes.iter().cloned();
+        let found = Router::new(routes.map(|matcher| (matcher, 0))).find(&Head {
+            method: &Method::GET,
+            host,
+            path,
+            query: None,
+            headers: &HeaderMap::new(),
+        });
+        found.map(|found| found.route)
+    }
+
+    #[test]
+    fn the_most_specific_host_wins_wherever_it_stands() {
+        let routes = [
+            on(&[], ""),
+            on(&["*.com"], ""),
+            on(&["*.example.com"], ""),
+            on(&["a.example.com", "b.example.com"], ""),
+        ];
+        for (host, route) in [
+            ("a.example.com", 3),
+            ("b.example.com", 3),
+            ("c.example.com", 2),
+            ("c.d.example.com", 2),
+            ("example.com", 1),
+            (".example.com", 1),
+            ("notexample.com", 1),
+            ("com", 0),
+            (".com", 0),
+            ("", 0),
+        ] {
+            assert_eq!(taken(&routes, host, "/"), Some(route), "{host}");
+        }
+        assert_eq!(taken(&routes[2..], "example.org", "/"), None);
+    }
+
+    #[test]
+    fn the_most_specific_path_wins_wherever_it_stands() {
+        let routes = [
+            on(&[], ""),
+            on(&[], "~/api/.*"),
+            on(&[], "/api"),
+            on(&[], "/api/v1"),
+            on(&[], "=/api/v1/users"),
+            on(&[], "~/a.*|/b"),
+        ];
+        for (path, route) in [
+            ("/api/v1/users", 4),
+            ("/api/v1/users/7", 3),
+            ("/api/v1", 3),
+            ("/api/v1/", 3),
+            ("/api/v10", 2),
+            ("/api", 2),
+            ("/apis", 5),
+            ("/b", 5),
+            ("/bc", 0),
+            ("/", 0),
+            ("*", 0),
+        ] {
+            assert_eq!(taken(&routes, "", path), Some(route), "{path}");
+        }
+    }
+
+    #[test]
+    fn an_exact_host_without_a_fitting_path_leaves_the_request_to_the_others() {
+        let routes = [on(&["a.b"], "/x"), on(&["*.b"], "/y"), on(&[], "/")];
+        assert_eq!(taken(&routes, "a.b", "/x"), Some(0));
+        assert_eq!(taken(&routes, "a.b", "/y"), Some(1));
+        assert_eq!(taken(&routes, "a.b", "/z"), Some(2));
+    }
+
+    #[test]
+    fn a_prefix_of_everything_is_as_good_as_none() {
+        let routes = [on(&[], "/"), on(&[], ""), on(&[], "~/x")];
+        assert_eq!(taken(&routes, "", "/x"), Some(2));
+        assert_eq!(taken(&routes, "", "/y"), Some(0));
+        assert_eq!(taken(&routes[1..], "", "/y"), Some(0));
+    }
+
+    #[test]
+    fn who_asks_for_more_comes_first_and_then_the_files_order() {
+        let header = |value: &str| ("x-region".parse().unwrap(), value.to_owned());
+        let routes = [
+            any(),
+            Matcher {
+                headers: vec![header("eu")],
+                ..any()
+            },
+            Matcher {
+                methods: vec![Method::GET],
+                headers: vec![header("eu")],
+                ..any()
+            },
+            Matcher {
+                methods: vec![Method::GET],
+                cookies: vec![("beta".into(), "1".into())],
+                ..any()
+            },
+            Matcher {
+                query: vec![("v".into(), "2".into())],
+                methods: vec![Method::POST],
+                ..any()
+            },
+        ];
+        let find = |method: Method, query, headers: &[(&'static str, &str)]| {
+            let headers = headers.iter().map(|(name, value)| {
+                (
+                    (*name).parse::<http::HeaderName>().unwrap(),
+                    value.parse::<http::HeaderValue>().unwrap(),
+                )
+            });
+            let router = Router::new(routes.iter().cloned().map(|matcher| (matcher, 0)));
+            let head = Head {
+                method: &method,
+                host: "",
+                path: "/",
+                query,
+                headers: &headers.collect(),
+            };
+            router.find(&head).unwrap().route
+        };
+        assert_eq!(find(Method::GET, None, &[]), 0);
+        assert_eq!(find(Method::PUT, None, &[("x-region", "eu")]), 1);
+        assert_eq!(
+            find(
+                Method::GET,
+                None,
+                &[("x-region", "eu"), ("cookie", "beta=1")]
+            ),
+            2
+        );
+        assert_eq!(find(Method::HEAD, None, &[("cookie", "a=b; beta=1")]), 3);
+        assert_eq!(find(Method::POST, Some("a&v=2"), &[]), 4);
+        assert_eq!(find(Method::POST, Some("v=3"), &[("x-region", "us")]), 0);
+    }
+
+    #[test]
+    fn a_client_cannot_make_a_lookup_long() {
+        let routes = [on(&["*.example.com"], "/a/b"), on(&[], "")];
+        let long = "/a".repeat(30_000);
+        let name = "a.".repeat(30_000);
+        // Two lengths in the table: two look-ups, whatever is asked for. Run a thousand times to be seen if it were not so.
+        let router = Router::new(routes.into_iter().map(|matcher| (matcher, 0)));
+        assert_eq!(
+            (
+                router.any.prefix_lengths.0.len(),
+                router.wildcard_lengths.0.len()
+            ),
+            (0, 1)
+        );
+        let headers = HeaderMap::new();
+        let head = Head {
+            method: &Method::GET,
+            host: &name,
+            path: &long,
+            query: None,
+            headers: &headers,
+        };
+        assert_eq!(router.find(&head).unwrap().route, 1);
+    }
+}
