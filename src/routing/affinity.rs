@@ -167,3 +167,275 @@ pub fn may_set_cookie(answer: &HeaderMap) -> bool {
 
 const KEPT_PRIVATE: [&[u8]; 2] = [b"private", b"no-store"];
 const SHARED: [&[u8]; 4] = [b"public", b"s-maxage", b"max-age", b"must-revalidate"];
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use fastrand::Rng;
+    use http::{Method, header::COOKIE};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::routing::{Splitter, testing::assert_as_shared};
+
+    fn affinity(service: &str, by: &StickyBy, secret: &str) -> Affinity {
+        let secret = Secret::new(secret.as_bytes().to_vec());
+        Affinity::new(&service.parse().unwrap(), by, &secret)
+    }
+
+    fn by_cookie() -> Affinity {
+        let day = Duration::from_hours(24);
+        affinity(
+            "shop",
+            &StickyBy::Cookie { max_age: day },
+            "a secret of the state directory",
+        )
+    }
+
+    fn key(affinity: &Affinity, headers: &[(&str, &str)]) -> Option<u64> {
+        let headers = headers.iter().map(|(name, value)| {
+            (
+                name.parse::<HeaderName>().unwrap(),
+                HeaderValue::from_str(value).unwrap(),
+            )
+        });
+        let head = Head {
+            method: &Method::GET,
+            host: "",
+            path: "/",
+            query: None,
+            headers: &headers.collect(),
+        };
+        affinity.key(&head, "192.0.2.1".parse().unwrap())
+    }
+
+    /// `cutover_shop=...`, as a client sends it back.
+    fn pair(minted: &Minted) -> String {
+        let text = minted.set_cookie.to_str().unwrap();
+        text.split(';').next().unwrap().to_owned()
+    }
+
+    #[test]
+    fn a_cookie_says_all_that_a_browser_must_know() {
+        let minted = by_cookie().mint(0x0123_4567_89ab_cdef, false).unwrap();
+        assert_eq!(
+            minted.set_cookie,
+            "cutover_shop=782riWdFIwHCZeKtCIFqH7YbT3LSIkMR; Path=/; Max-Age=86400; HttpOnly; SameSite=Lax"
+        );
+        let secure = by_cookie().mint(7, true).unwrap().set_cookie;
+        assert!(secure.to_str().unwrap().ends_with("; SameSite=Lax; Secure"));
+    }
+
+    #[test]
+    fn a_client_that_brings_its_cookie_back_has_its_key_back() {
+        let minted = by_cookie().mint(42, true).unwrap();
+        let cookie = pair(&minted);
+        assert_eq!(minted.key, 42);
+        assert_eq!(key(&by_cookie(), &[("cookie", &cookie)]), Some(42));
+        let among_others = format!("a=b; {cookie}; theme=dark");
+        assert_eq!(
+            key(
+                &by_cookie(),
+                &[("cookie", "x=y"), ("cookie", &among_others)]
+            ),
+            Some(42)
+        );
+    }
+
+    #[test]
+    fn a_cookie_that_is_not_ours_is_no_cookie() {
+        let cookie = pair(&by_cookie().mint(42, true).unwrap());
+        let value = cookie.strip_prefix("cutover_shop=").unwrap();
+        let day = StickyBy::Cookie {
+            max_age: Duration::from_hours(24),
+        };
+        let elsewhere = affinity("blog", &day, "a secret of the state directory");
+        let guessed = affinity("shop", &day, "another secret");
+        for forged in [
+            String::new(),
+            "cutover_shop".to_owned(),
+            "cutover_shop=".to_owned(),
+            format!("cutover_shop={}", "A".repeat(TEXT)),
+            format!("cutover_shop={}", "!".repeat(TEXT)),
+            format!("cutover_shop=\"{value}\""),
+            format!("{cookie}A"),
+            cookie[..cookie.len() - 1].to_owned(),
+            cookie.replace("cutover_shop", "Cutover_shop"),
+            pair(&elsewhere.mint(42, true).unwrap()).replace("blog", "shop"),
+            pair(&guessed.mint(42, true).unwrap()),
+        ] {
+            assert_eq!(key(&by_cookie(), &[("cookie", &forged)]), None, "{forged}");
+        }
+    }
+
+    #[test]
+    fn the_first_authentic_cookie_counts_and_many_make_no_work() {
+        let (first, second) = (
+            by_cookie().mint(1, true).unwrap(),
+            by_cookie().mint(2, true).unwrap(),
+        );
+        let forged = format!("cutover_shop={}; ", "A".repeat(TEXT));
+        let both = format!("{}; {}", pair(&first), pair(&second));
+        assert_eq!(key(&by_cookie(), &[("cookie", &both)]), Some(1));
+        assert_eq!(
+            key(&by_cookie(), &[("cookie", &(forged.clone() + &both))]),
+            Some(1)
+        );
+        assert_eq!(
+            key(&by_cookie(), &[("cookie", &(forged.repeat(TRIED) + &both))]),
+            None
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn changing_any_letter_of_a_cookie_unmakes_it(random: u64, at in 0..TEXT, to in "[A-Za-z0-9_-]") {
+            let cookie = pair(&by_cookie().mint(random, true).unwrap());
+            let at = at + "cutover_shop=".len();
+            let mut changed = cookie.clone();
+            changed.replace_range(at..=at, &to);
+            let expected = (changed == cookie).then_some(random);
+            prop_assert_eq!(key(&by_cookie(), &[("cookie", &changed)]), expected);
+        }
+
+        #[test]
+        fn no_bytes_in_a_cookie_do_any_harm(bytes in proptest::collection::vec(0x20..0x7f_u8, 0..80)) {
+            let value = format!("cutover_shop={}", String::from_utf8(bytes).unwrap());
+            prop_assert_eq!(key(&by_cookie(), &[("cookie", &value)]), None);
+        }
+    }
+
+    #[test]
+    fn a_header_or_an_address_is_the_same_key_wherever_the_secret_is_the_same() {
+        let by = StickyBy::Header("x-user".parse().unwrap());
+        let shop = affinity("shop", &by, "a secret of the state directory");
+        assert_eq!(
+            key(&shop, &[("x-user", "user-7")]),
+            Some(0xba39_5c38_0b8d_0e82)
+        );
+        assert_eq!(
+            key(&shop, &[("X-User", "user-7")]),
+            Some(0xba39_5c38_0b8d_0e82)
+        );
+        assert_eq!(key(&shop, &[]), None);
+        assert!(shop.mint(1, true).is_none());
+        for other in [
+            affinity("blog", &by, "a secret of the state directory"),
+            affinity("shop", &by, "another"),
+        ] {
+            assert_ne!(
+                key(&other, &[("x-user", "user-7")]),
+                key(&shop, &[("x-user", "user-7")])
+            );
+        }
+        let (first, again) = (
+            affinity("shop", &StickyBy::Ip, "s"),
+            affinity("shop", &StickyBy::Ip, "s"),
+        );
+        assert!(key(&first, &[]).is_some());
+        assert_eq!(key(&first, &[("x-user", "user-7")]), key(&again, &[]));
+        assert!(first.mint(1, true).is_none());
+    }
+
+    #[test]
+    fn clients_are_spread_as_the_weights_say_however_they_are_known() {
+        let by = StickyBy::Header("x-user".parse().unwrap());
+        let (by_header, by_ip) = (
+            affinity("shop", &by, "s"),
+            affinity("shop", &StickyBy::Ip, "s"),
+        );
+        let (by_cookie, mut random) = (by_cookie(), Rng::with_seed(3));
+        for weights in [&[90, 10][..], &[0, 1, 9999], &[5, 4, 3, 2, 1]] {
+            let names = ["a", "b", "c", "d", "e"];
+            let splitter = Splitter::new(names.into_iter().zip(weights.iter().copied()));
+            assert_as_shared(
+                weights,
+                (0..100_000).map(|user| {
+                    splitter.rendezvous(
+                        key(&by_header, &[("x-user", &format!("user-{user}"))]).unwrap(),
+                    )
+                }),
+            );
+            let headers = HeaderMap::new();
+            let head = Head {
+                method: &Method::GET,
+                host: "",
+                path: "/",
+                query: None,
+                headers: &headers,
+            };
+            assert_as_shared(
+                weights,
+                (0..100_000_u32).map(|client| {
+                    splitter.rendezvous(
+                        by_ip
+                            .key(&head, IpAddr::V4((0x0a00_0000 + client).into()))
+                            .unwrap(),
+                    )
+                }),
+            );
+            assert_as_shared(
+                weights,
+                (0..100_000).map(|_| {
+                    let minted = by_cookie.mint(random.u64(..), true).unwrap();
+                    splitter.rendezvous(minted.key)
+                }),
+            );
+        }
+    }
+
+    #[test]
+    fn an_answer_that_others_may_be_shown_carries_no_cookie() {
+        let may = |lines: &[(&str, &str)]| {
+            let lines = lines.iter().map(|(name, value)| {
+                (
+                    name.parse::<HeaderName>().unwrap(),
+                    HeaderValue::from_str(value).unwrap(),
+                )
+            });
+            may_set_cookie(&lines.collect())
+        };
+        let caching = |value| may(&[("cache-control", value)]);
+        for private in [
+            "private",
+            "no-store",
+            "no-cache",
+            "max-age=0, private, must-revalidate",
+            "Public, No-Store",
+            "max-age=60,PRIVATE",
+            "private, private=\"x\"",
+            "no-transform",
+            "",
+        ] {
+            assert!(caching(private), "{private}");
+        }
+        for shared in [
+            "public",
+            "public, max-age=0, must-revalidate",
+            "max-age=60",
+            "MAX-AGE = 60",
+            "no-cache, s-maxage=60",
+            "private=\"x-user\", max-age=60",
+            "max-age=\"60\"",
+            "x=\"private, max-age=60\"",
+        ] {
+            assert!(!caching(shared), "{shared}");
+        }
+        assert!(may(&[]));
+        assert!(!may(&[
+            ("cache-control", "no-transform"),
+            ("cache-control", "public")
+        ]));
+        assert!(may(&[
+            ("cache-control", "public"),
+            ("cache-control", "no-store")
+        ]));
+        assert!(!may(&[("expires", "Thu, 01 Dec 2044 16:00:00 GMT")]));
+        assert!(may(&[("expires", "0")]));
+        assert!(may(&[
+            ("expires", "Thu, 01 Jan 1970 00:00:00 GMT"),
+            ("cache-control", "no-cache")
+        ]));
+    }
+}

@@ -13,6 +13,8 @@ mod key;
 mod preview;
 mod router;
 mod splitter;
+#[cfg(test)]
+mod testing;
 
 pub use affinity::{Affinity, Minted, may_set_cookie};
 pub use explain::{Considered, Explanation, Verdict, explain};

@@ -84,3 +84,156 @@ impl Splitter {
         self.shares.is_empty()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use fastrand::Rng;
+    use proptest::{collection::vec, prelude::*};
+
+    use super::*;
+    use crate::routing::testing::assert_as_shared;
+
+    const NAMES: [&str; 5] = ["blue", "canary", "green", "red", "teal"];
+    const DRAWS: usize = 100_000;
+
+    fn splitter(weights: &[u32]) -> Splitter {
+        Splitter::new(NAMES.into_iter().zip(weights.iter().copied()))
+    }
+
+    const SHARES: [&[u32]; 9] = [
+        &[50, 50],
+        &[95, 5],
+        &[1, 9999],
+        &[9999, 0, 1],
+        &[0, 100],
+        &[90, 0, 10],
+        &[1, 2, 3],
+        &[40, 30, 20, 10],
+        &[5, 4, 3, 2, 1],
+    ];
+
+    #[test]
+    fn draws_fall_to_pools_as_their_weights_say() {
+        for weights in SHARES {
+            let (splitter, mut random) = (splitter(weights), Rng::with_seed(1));
+            let draws = (0..DRAWS).map(|_| splitter.draw(random.u64(..)));
+            assert_as_shared(weights, draws);
+        }
+    }
+
+    #[test]
+    fn keys_belong_to_pools_as_their_weights_say() {
+        for weights in SHARES {
+            let (splitter, mut random) = (splitter(weights), Rng::with_seed(2));
+            let keys = (0..DRAWS).map(|_| splitter.rendezvous(random.u64(..)));
+            assert_as_shared(weights, keys);
+            // Keys that are no random numbers at all.
+            assert_as_shared(
+                weights,
+                (0..DRAWS as u64).map(|key| splitter.rendezvous(key)),
+            );
+        }
+    }
+
+    #[test]
+    fn the_whole_is_everything_and_nothing_is_nothing() {
+        for random in [0, 1, 1 << 63, u64::MAX] {
+            assert_eq!(splitter(&[0, 100, 0]).draw(random), Some(1));
+            assert_eq!(splitter(&[0, 100, 0]).rendezvous(random), Some(1));
+            assert_eq!(splitter(&[0, 0]).draw(random), None);
+            assert_eq!(splitter(&[]).rendezvous(random), None);
+        }
+        assert!(splitter(&[0, 0]).is_empty());
+        assert!((splitter(&[3, 0, 1]).share(2) - 0.25).abs() < f64::EPSILON);
+        assert!(splitter(&[3, 0, 1]).share(1).abs() < f64::EPSILON);
+    }
+
+    #[test]
+    fn a_key_is_where_it_was_in_every_release() {
+        let splitter = splitter(&[50, 10, 40]);
+        let owners: Vec<_> = (0..16).filter_map(|key| splitter.rendezvous(key)).collect();
+        assert_eq!(owners, [0, 2, 0, 0, 1, 2, 0, 1, 0, 2, 1, 2, 1, 2, 2, 2]);
+    }
+
+    /// Weights of up to five pools, some 0.
+    fn weights() -> impl Strategy<Value = Vec<u32>> {
+        let weight = prop_oneof![Just(0), 1..10_000_u32, Just(1), Just(u32::MAX)];
+        vec(weight, NAMES.len())
+    }
+
+    proptest! {
+        #[test]
+        fn every_pool_has_its_interval_to_the_last_number(weights in weights(), random: u64) {
+            let total: u128 = weights.iter().map(|weight| u128::from(*weight)).sum();
+            // The model: point = floor(random * total / 2^64) in a list where each pool stands as often as it weighs.
+            let mut point = u128::from(random) * total >> 64;
+            let expected = weights.iter().position(|weight| {
+                let here = point < u128::from(*weight);
+                point = point.saturating_sub(u128::from(*weight));
+                here
+            });
+            prop_assert_eq!(splitter(&weights).draw(random), expected.filter(|_| total > 0));
+        }
+
+        #[test]
+        fn the_borders_between_pools_are_exact(weights in weights()) {
+            let splitter = splitter(&weights);
+            let total: u128 = weights.iter().map(|weight| u128::from(*weight)).sum();
+            let mut end = 0_u128;
+            for (pool, weight) in weights.iter().enumerate().filter(|(_, weight)| **weight > 0) {
+                let first = (end << 64).div_ceil(total);
+                end += u128::from(*weight);
+                let last = (end << 64).div_ceil(total) - 1;
+                for random in [first, last] {
+                    prop_assert_eq!(splitter.draw(u64::try_from(random).unwrap()), Some(pool));
+                }
+            }
+        }
+
+        #[test]
+        fn a_key_moves_only_to_a_pool_that_grew_against_the_one_it_leaves(
+            before in weights(),
+            after in weights(),
+            key: u64,
+        ) {
+            let moved = (splitter(&before).rendezvous(key), splitter(&after).rendezvous(key));
+            if let (Some(from), Some(to)) = moved && from != to {
+                let product = |a: u32, b: u32| u64::from(a) * u64::from(b);
+                prop_assert!(product(after[to], before[from]) > product(before[to], after[from]));
+            }
+        }
+
+        #[test]
+        fn as_one_share_grows_keys_move_only_towards_it(
+            before in weights(),
+            grown in 0..NAMES.len(),
+            by in 1..10_000_u32,
+            key: u64,
+        ) {
+            let mut after = before.clone();
+            after[grown] = after[grown].saturating_add(by);
+            let (from, to) = (splitter(&before).rendezvous(key), splitter(&after).rendezvous(key));
+            prop_assert!(to == from || to == Some(grown));
+        }
+
+        #[test]
+        fn a_pool_that_closes_moves_only_its_own_keys(open in weights(), closed in 0..NAMES.len(), key: u64) {
+            let mut without = open.clone();
+            without[closed] = 0;
+            let (from, to) = (splitter(&open).rendezvous(key), splitter(&without).rendezvous(key));
+            prop_assert!(to == from || from == Some(closed));
+            prop_assert_ne!(to, Some(closed));
+        }
+
+        #[test]
+        fn pools_that_come_or_go_at_other_places_move_nothing(weights in weights(), key: u64) {
+            let named = |names: &[usize]| {
+                let splitter = Splitter::new(names.iter().map(|index| (NAMES[*index], weights[*index])));
+                splitter.rendezvous(key).map(|place| names[place])
+            };
+            let all: Vec<usize> = (0..NAMES.len()).collect();
+            let weighted: Vec<usize> = all.iter().copied().filter(|index| weights[*index] > 0).rev().collect();
+            prop_assert_eq!(named(&all), named(&weighted));
+        }
+    }
+}
