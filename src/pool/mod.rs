@@ -7,7 +7,6 @@ mod balance;
 mod directory;
 mod endpoint;
 mod lease;
-mod maglev;
 mod nudge;
 
 pub use balance::{Candidates, Draw};

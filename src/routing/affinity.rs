@@ -173,7 +173,7 @@ mod tests {
     use std::time::Duration;
 
     use fastrand::Rng;
-    use http::{Method, header::COOKIE};
+    use http::Method;
     use proptest::prelude::*;
 
     use super::*;

@@ -162,24 +162,25 @@ mod tests {
         }
     }
 
+    const PATHS: [&str; 11] = [
+        "",
+        "/",
+        "/x",
+        "/x/y",
+        "=/x/y",
+        "=/x/",
+        "=/",
+        "/x/y/z",
+        "~/x.*",
+        "~(?i)/X/y",
+        "~/.*z",
+    ];
+
     fn matcher() -> impl Strategy<Value = Matcher> {
         let hosts = vec(
             select(&["a.b.c", "b.c", "*.b.c", "*.c", "c", "[::1]"][..]),
             0..3,
         );
-        const PATHS: [&str; 11] = [
-            "",
-            "/",
-            "/x",
-            "/x/y",
-            "=/x/y",
-            "=/x/",
-            "=/",
-            "/x/y/z",
-            "~/x.*",
-            "~(?i)/X/y",
-            "~/.*z",
-        ];
         let methods = vec(select(&[Method::GET, Method::POST, Method::HEAD][..]), 0..2);
         (
             hosts,

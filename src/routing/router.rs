@@ -362,7 +362,7 @@ mod tests {
                     value.parse::<http::HeaderValue>().unwrap(),
                 )
             });
-            let router = Router::new(routes.iter().cloned().map(|matcher| (matcher, 0)));
+            let table = Router::new(routes.iter().cloned().map(|matcher| (matcher, 0)));
             let head = Head {
                 method: &method,
                 host: "",
@@ -370,7 +370,7 @@ mod tests {
                 query,
                 headers: &headers.collect(),
             };
-            router.find(&head).unwrap().route
+            table.find(&head).unwrap().route
         };
         assert_eq!(find(Method::GET, None, &[]), 0);
         assert_eq!(find(Method::PUT, None, &[("x-region", "eu")]), 1);
@@ -393,11 +393,11 @@ mod tests {
         let long = "/a".repeat(30_000);
         let name = "a.".repeat(30_000);
         // Two lengths in the table: two look-ups, whatever is asked for. Run a thousand times to be seen if it were not so.
-        let router = Router::new(routes.into_iter().map(|matcher| (matcher, 0)));
+        let table = Router::new(routes.into_iter().map(|matcher| (matcher, 0)));
         assert_eq!(
             (
-                router.any.prefix_lengths.0.len(),
-                router.wildcard_lengths.0.len()
+                table.any.prefix_lengths.0.len(),
+                table.wildcard_lengths.0.len()
             ),
             (0, 1)
         );
@@ -409,6 +409,6 @@ mod tests {
             query: None,
             headers: &headers,
         };
-        assert_eq!(router.find(&head).unwrap().route, 1);
+        assert_eq!(table.find(&head).unwrap().route, 1);
     }
 }

@@ -166,7 +166,7 @@ mod tests {
         fn every_pool_has_its_interval_to_the_last_number(weights in weights(), random: u64) {
             let total: u128 = weights.iter().map(|weight| u128::from(*weight)).sum();
             // The model: point = floor(random * total / 2^64) in a list where each pool stands as often as it weighs.
-            let mut point = u128::from(random) * total >> 64;
+            let mut point = (u128::from(random) * total) >> 64;
             let expected = weights.iter().position(|weight| {
                 let here = point < u128::from(*weight);
                 point = point.saturating_sub(u128::from(*weight));

@@ -1,0 +1,467 @@
+use std::sync::Arc;
+
+use super::{maglev::Maglev, turns::Turns};
+use crate::pool::{Endpoint, Slot};
+use crate::units::{Balance, HashKey, Seed, below, score};
+
+/// What a choice is made of.
+#[derive(Debug, Clone, Copy)]
+pub struct Draw {
+    /// The worker's own count of its choices in this pool; grows by one with each.
+    pub cursor: u64,
+    pub random: u64,
+    /// The request's, where the pool balances by hash.
+    pub key: Option<u64>,
+}
+
+/// The endpoints of a pool that may be chosen now, and the way to choose among them.
+pub struct Candidates {
+    balance: Balance,
+    members: Box<[Candidate]>,
+    total: u64,
+    method: Method,
+}
+
+struct Candidate {
+    endpoint: Arc<Endpoint>,
+    weight: u32,
+    /// Sum of the weights up to and with this one.
+    end: u64,
+    /// Stands for the endpoint's address, so that keys stay where they are when other endpoints come or go.
+    name: u64,
+}
+
+enum Method {
+    Turns(Turns),
+    TwoChoices,
+    Random,
+    Rendezvous,
+    Maglev(Maglev),
+}
+
+/// Rendezvous scores every endpoint for every request, some 15 ns each; a pool with more endpoints than this looks up a table.
+const SCORED: usize = 50;
+
+impl Candidates {
+    /// Those with weight 0 are left out. `of`: how many endpoints the pool has, eligible or not; by this alone it is decided how
+    /// keys are hashed, so that an endpoint that falls ill moves no keys but its own.
+    pub fn new(
+        balance: &Balance,
+        of: usize,
+        members: impl IntoIterator<Item = (Arc<Endpoint>, u32)>,
+    ) -> Self {
+        let mut total = 0;
+        let weighted = members.into_iter().filter(|(_, weight)| *weight > 0);
+        let hashed = matches!(balance, Balance::Hash(_));
+        let members: Box<[Candidate]> = weighted
+            .map(|(endpoint, weight)| {
+                total += u64::from(weight);
+                let name = if hashed { name_of(&endpoint) } else { 0 };
+                Candidate {
+                    endpoint,
+                    weight,
+                    end: total,
+                    name,
+                }
+            })
+            .collect();
+        let method = match balance {
+            Balance::RoundRobin => {
+                Method::Turns(Turns::new(members.iter().map(|member| member.weight)))
+            }
+            Balance::LeastRequests => Method::TwoChoices,
+            Balance::Random => Method::Random,
+            Balance::Hash(_) if of < SCORED => Method::Rendezvous,
+            Balance::Hash(_) => Method::Maglev(Maglev::new(
+                members.iter().map(|member| (member.name, member.weight)),
+            )),
+        };
+        Self {
+            balance: balance.clone(),
+            members,
+            total,
+            method,
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
+    /// How many may be chosen.
+    pub fn len(&self) -> usize {
+        self.members.len()
+    }
+
+    /// In the order they were given.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Endpoint>> {
+        self.members.iter().map(|member| &member.endpoint)
+    }
+
+    /// What of a request the draw's key is made of, where it matters.
+    pub fn hash_key(&self) -> Option<&HashKey> {
+        match &self.balance {
+            Balance::Hash(key) => Some(key),
+            Balance::RoundRobin | Balance::LeastRequests | Balance::Random => None,
+        }
+    }
+
+    /// Chooses an endpoint. `load`: how many requests one has in flight. `avoid`: the one that has just failed; it is not chosen,
+    /// and where there is no other nothing is.
+    ///
+    /// A request without a key, in a pool that balances by hash, goes where chance has it.
+    pub fn pick(
+        &self,
+        draw: &Draw,
+        load: impl Fn(&Endpoint) -> u64,
+        avoid: Option<Slot>,
+    ) -> Option<&Arc<Endpoint>> {
+        let avoid = avoid.and_then(|slot| self.place(slot));
+        let chosen = match (&self.method, draw.key) {
+            (Method::Turns(turns), _) => self.turn(draw, turns, avoid),
+            (Method::TwoChoices, _) => self.less_loaded(draw.random, load, avoid),
+            (Method::Rendezvous, Some(key)) => self.owner(key, avoid),
+            (Method::Maglev(table), Some(key)) => table.owner(key, avoid),
+            (Method::Random | Method::Rendezvous | Method::Maglev(_), _) => {
+                self.drawn(draw.random, &mut [avoid])
+            }
+        };
+        chosen.map(|index| &self.members[index].endpoint)
+    }
+
+    fn place(&self, slot: Slot) -> Option<usize> {
+        let mut members = self.members.iter();
+        members.position(|member| member.endpoint.slot == slot)
+    }
+
+    /// Whose turn it is; one by chance where that is the one to avoid.
+    fn turn(&self, draw: &Draw, turns: &Turns, avoid: Option<usize>) -> Option<usize> {
+        let chosen = self.at(turns.point(draw.cursor)?);
+        if Some(chosen) == avoid {
+            self.drawn(draw.random, &mut [avoid])
+        } else {
+            Some(chosen)
+        }
+    }
+
+    /// Of two that chance names by their weights, the one with fewer requests for its weight. The first where they are equal, so
+    /// that without load each gets exactly its weight's part.
+    fn less_loaded(
+        &self,
+        random: u64,
+        load: impl Fn(&Endpoint) -> u64,
+        avoid: Option<usize>,
+    ) -> Option<usize> {
+        let first = self.drawn(random, &mut [avoid])?;
+        let Some(second) = self.drawn(another(random), &mut [avoid, Some(first)]) else {
+            return Some(first);
+        };
+        let (a, b) = (&self.members[first], &self.members[second]);
+        // load / weight, multiplied out.
+        let fewer = u128::from(load(&b.endpoint)) * u128::from(a.weight)
+            < u128::from(load(&a.endpoint)) * u128::from(b.weight);
+        Some(if fewer { second } else { first })
+    }
+
+    /// One by weight, none of those `without`.
+    fn drawn(&self, random: u64, without: &mut [Option<usize>]) -> Option<usize> {
+        without.sort_unstable();
+        let without = without.iter().flatten();
+        let weight = |index: &usize| u64::from(self.members[*index].weight);
+        let left = self.total - without.clone().map(weight).sum::<u64>();
+        if left == 0 {
+            return None;
+        }
+        let mut point = below(random, left);
+        for index in without {
+            // In ascending order: what lies behind one that is left out is moved up by it.
+            if point >= self.members[*index].end - weight(index) {
+                point += weight(index);
+            }
+        }
+        Some(self.at(point))
+    }
+
+    fn owner(&self, key: u64, avoid: Option<usize>) -> Option<usize> {
+        let members = self.members.iter().enumerate();
+        members
+            .filter(|(index, _)| Some(*index) != avoid)
+            .map(|(index, member)| (score(key, member.name, member.weight), index))
+            .min_by(|a, b| a.0.total_cmp(&b.0))
+            .map(|(_, index)| index)
+    }
+
+    /// Whose interval a point below the total lies in.
+    fn at(&self, point: u64) -> usize {
+        self.members.partition_point(|member| member.end <= point)
+    }
+}
+
+fn name_of(endpoint: &Endpoint) -> u64 {
+    Seed::PUBLIC.hash(endpoint.key.address.to_string().as_bytes())
+}
+
+/// A second random number of a first (`SplitMix64`'s step).
+fn another(random: u64) -> u64 {
+    let mut z = random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{cell::RefCell, collections::HashMap};
+
+    use fastrand::Rng;
+    use proptest::{collection::vec, prelude::*, sample::select};
+
+    use super::*;
+    use crate::units::EndpointKey;
+
+    fn endpoint(slot: Slot) -> Arc<Endpoint> {
+        let key = EndpointKey {
+            service: "shop".parse().unwrap(),
+            pool: "blue".parse().unwrap(),
+            address: format!("10.0.{}.{}:80", slot / 256, slot % 256)
+                .parse()
+                .unwrap(),
+        };
+        Arc::new(Endpoint::new(key, slot, 1))
+    }
+
+    /// The endpoint at place `n` has slot `n` and the weight at place `n`.
+    fn candidates(balance: &Balance, weights: &[u32]) -> Candidates {
+        let members = weights
+            .iter()
+            .enumerate()
+            .map(|(slot, weight)| (endpoint(slot), *weight));
+        Candidates::new(balance, weights.len(), members)
+    }
+
+    fn hash() -> Balance {
+        Balance::Hash(HashKey::Path)
+    }
+
+    const EVERY: [Balance; 4] = [
+        Balance::RoundRobin,
+        Balance::LeastRequests,
+        Balance::Random,
+        Balance::Hash(HashKey::Path),
+    ];
+
+    /// The slots of so many choices, each with new numbers, without load.
+    fn choices(candidates: &Candidates, count: u64, avoid: Option<Slot>) -> Vec<Slot> {
+        let mut random = Rng::with_seed(1);
+        let draws = (0..count).map(|cursor| Draw {
+            cursor,
+            random: random.u64(..),
+            key: Some(random.u64(..)),
+        });
+        draws
+            .map(|draw| candidates.pick(&draw, |_| 0, avoid).unwrap().slot)
+            .collect()
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "counts of a test")]
+    fn parts(slots: &[Slot], of: usize) -> Vec<f64> {
+        let mut counts = vec![0_u64; of];
+        for slot in slots {
+            counts[*slot] += 1;
+        }
+        counts
+            .iter()
+            .map(|count| *count as f64 / slots.len() as f64)
+            .collect()
+    }
+
+    #[test]
+    fn every_policy_gives_each_endpoint_its_weights_part() {
+        let many: Vec<u32> = (0..120).map(|n| 1 + n % 3).collect();
+        for weights in [&[1, 1][..], &[5, 1, 1], &[3, 0, 2, 7], &many] {
+            let total: f64 = weights.iter().copied().map(f64::from).sum();
+            for balance in &EVERY {
+                let chosen = choices(&candidates(balance, weights), 100_000, None);
+                for (part, weight) in parts(&chosen, weights.len()).iter().zip(weights) {
+                    let expected = f64::from(*weight) / total;
+                    // Five standard deviations, and what a table of 65 537 places can say.
+                    let off = 5.0 * (expected / 100_000.0).sqrt() + expected * 0.01;
+                    assert!(
+                        (part - expected).abs() <= off,
+                        "{balance:?} {weights:?}: {part} not {expected}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_pool_without_weight_has_nobody_to_choose() {
+        let draw = Draw {
+            cursor: 7,
+            random: 7,
+            key: Some(7),
+        };
+        for balance in &EVERY {
+            for weights in [&[][..], &[0, 0]] {
+                let candidates = candidates(balance, weights);
+                assert!(candidates.is_empty());
+                assert!(candidates.pick(&draw, |_| 0, None).is_none());
+                assert!(candidates.pick(&draw, |_| 0, Some(0)).is_none());
+            }
+        }
+    }
+
+    #[test]
+    fn of_two_the_less_loaded_is_chosen_by_what_it_can_bear() {
+        let pair = candidates(&Balance::LeastRequests, &[1, 1]);
+        let busy = |endpoint: &Endpoint| u64::from(endpoint.slot == 0);
+        let strong = candidates(&Balance::LeastRequests, &[9, 1]);
+        let loads = |endpoint: &Endpoint| [8, 1][endpoint.slot];
+        let mut random = Rng::with_seed(2);
+        for cursor in 0..1000 {
+            let draw = Draw {
+                cursor,
+                random: random.u64(..),
+                key: None,
+            };
+            assert_eq!(pair.pick(&draw, busy, None).unwrap().slot, 1);
+            assert_eq!(strong.pick(&draw, loads, None).unwrap().slot, 0);
+            assert_eq!(strong.pick(&draw, |_| u64::MAX, Some(0)).unwrap().slot, 1);
+        }
+    }
+
+    #[test]
+    fn least_requests_keeps_loads_alike_where_chance_does_not() {
+        let spread = |balance: &Balance| {
+            let candidates = candidates(balance, &[1; 20]);
+            let loads = RefCell::new(vec![0_u64; 20]);
+            let mut random = Rng::with_seed(3);
+            for cursor in 0..20_000 {
+                let draw = Draw {
+                    cursor,
+                    random: random.u64(..),
+                    key: None,
+                };
+                let slot = candidates
+                    .pick(&draw, |endpoint| loads.borrow()[endpoint.slot], None)
+                    .unwrap()
+                    .slot;
+                loads.borrow_mut()[slot] += 1;
+            }
+            let loads = loads.into_inner();
+            loads.iter().max().unwrap() - loads.iter().min().unwrap()
+        };
+        assert!(spread(&Balance::LeastRequests) <= 6);
+        assert!(spread(&Balance::Random) > 60);
+    }
+
+    #[test]
+    fn a_request_without_a_key_goes_where_chance_has_it() {
+        for weights in [vec![1; 4], vec![1; 60]] {
+            let candidates = candidates(&hash(), &weights);
+            let mut random = Rng::with_seed(4);
+            let slots = (0..2000).map(|cursor| {
+                let draw = Draw {
+                    cursor,
+                    random: random.u64(..),
+                    key: None,
+                };
+                candidates.pick(&draw, |_| 0, None).unwrap().slot
+            });
+            let different: std::collections::HashSet<_> = slots.collect();
+            assert_eq!(different.len(), weights.len());
+        }
+    }
+
+    /// Where each of 10 000 keys goes when only some of `of` endpoints are eligible.
+    fn owners(of: usize, eligible: impl Fn(Slot) -> bool) -> HashMap<u64, Slot> {
+        let members = (0..of)
+            .filter(|slot| eligible(*slot))
+            .map(|slot| (endpoint(slot), 1 + u32::from(slot % 2 == 0)));
+        let candidates = Candidates::new(&hash(), of, members);
+        let mut random = Rng::with_seed(5);
+        let keys = std::iter::repeat_with(|| random.u64(..)).take(10_000);
+        keys.map(|key| {
+            let draw = Draw {
+                cursor: 0,
+                random: 0,
+                key: Some(key),
+            };
+            (key, candidates.pick(&draw, |_| 0, None).unwrap().slot)
+        })
+        .collect()
+    }
+
+    #[test]
+    fn an_endpoint_that_falls_ill_moves_its_own_keys_and_few_others() {
+        for (of, most) in [(12, 0), (49, 0), (50, 200), (200, 200)] {
+            let (before, after) = (owners(of, |_| true), owners(of, |slot| slot != 3));
+            let others = before
+                .iter()
+                .filter(|(key, slot)| **slot != 3 && after[*key] != **slot);
+            assert!(others.count() <= most, "of {of}");
+            assert!(after.values().all(|slot| *slot != 3));
+            assert!(before.values().any(|slot| *slot == 3));
+        }
+    }
+
+    #[test]
+    fn a_key_is_where_it_was_in_every_release() {
+        let golden = |weights: &[u32]| {
+            let candidates = candidates(&hash(), weights);
+            let draws = (0..8_u64).map(|n| Draw {
+                cursor: 0,
+                random: 0,
+                key: Some(n << 61),
+            });
+            draws
+                .map(|draw| candidates.pick(&draw, |_| 0, None).unwrap().slot)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(golden(&[1, 2, 3]), [1, 2, 2, 2, 1, 2, 1, 1]);
+        assert_eq!(golden(&[2; 64]), [16, 30, 36, 63, 21, 41, 11, 36]);
+    }
+
+    proptest! {
+        #[test]
+        fn nobody_is_chosen_who_is_avoided_or_has_no_weight(
+            balance in select(&EVERY[..]),
+            weights in vec(prop_oneof![Just(0), 1..100_u32, Just(u32::MAX)], 1..8),
+            avoid in proptest::option::of(0..8_usize),
+            (cursor, random, key) in any::<(u64, u64, Option<u64>)>(),
+            loads in vec(any::<u64>(), 8),
+        ) {
+            let candidates = candidates(&balance, &weights);
+            let draw = Draw { cursor, random, key };
+            let chosen = candidates.pick(&draw, |endpoint| loads[endpoint.slot], avoid);
+            let eligible = |slot: usize| weights[slot] > 0 && Some(slot) != avoid;
+            match chosen {
+                Some(endpoint) => prop_assert!(eligible(endpoint.slot)),
+                None => prop_assert!((0..weights.len()).all(|slot| !eligible(slot))),
+            }
+        }
+
+        #[test]
+        fn what_is_drawn_without_some_is_drawn_from_the_others_in_proportion(
+            weights in vec(0..5_u32, 2..6),
+            (first, second) in (0..6_usize, 0..6_usize),
+        ) {
+            let candidates = candidates(&Balance::Random, &weights);
+            let place = |slot: usize| candidates.place(slot);
+            let mut without = [place(first), place(second).filter(|_| first != second)];
+            let left: Vec<u32> = (0..weights.len())
+                .map(|slot| if slot == first || slot == second { 0 } else { weights[slot] })
+                .collect();
+            let total: u64 = left.iter().copied().map(u64::from).sum();
+            let mut counts = vec![0; weights.len()];
+            for point in 0..total {
+                // The least number that falls to this point.
+                let random = u64::try_from((u128::from(point) << 64_u32).div_ceil(u128::from(total))).unwrap();
+                let index = candidates.drawn(random, &mut without).unwrap();
+                counts[candidates.members[index].endpoint.slot] += 1;
+            }
+            prop_assert_eq!(counts, left);
+        }
+    }
+}
