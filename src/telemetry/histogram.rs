@@ -67,6 +67,13 @@ pub struct Reading {
     sum: u64,
 }
 
+/// The counts of a short time: only the buckets that hold any, so as small as there was little to count.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Slice {
+    counts: Box<[(u16, u32)]>,
+    sum: u64,
+}
+
 impl Default for Reading {
     fn default() -> Self {
         Self {
@@ -125,10 +132,37 @@ impl Reading {
         })
     }
 
-    /// How many were at most `limit`; exact where `limit` is a bucket's edge, else to within one bucket.
-    pub fn at_most(&self, limit: Duration) -> u64 {
-        let last = bucket(u64::try_from(limit.as_micros()).unwrap_or(u64::MAX));
-        self.counts[..=last].iter().sum()
+    /// How many were at most each of the edges, in milliseconds and rising: to within one of the buckets here.
+    pub fn at_most_ms<const N: usize>(&self, edges: &[u64; N]) -> [u64; N] {
+        let (mut seen, mut next) = (0, 0);
+        edges.map(|edge| {
+            let end = bucket(edge.saturating_mul(1000)) + 1;
+            seen += self.counts[next..end].iter().sum::<u64>();
+            next = end;
+            seen
+        })
+    }
+
+    /// What was recorded since `earlier`, kept small.
+    #[must_use]
+    pub fn slice_since(&self, earlier: &Self) -> Slice {
+        let counts = (0..).zip(self.counts.iter().zip(&earlier.counts));
+        Slice {
+            counts: counts
+                .filter(|(_, (now, then))| now > then)
+                .map(|(bucket, (now, then))| {
+                    (bucket, u32::try_from(now - then).unwrap_or(u32::MAX))
+                })
+                .collect(),
+            sum: self.sum.wrapping_sub(earlier.sum),
+        }
+    }
+
+    pub fn add_slice(&mut self, slice: &Slice) {
+        for (bucket, count) in &slice.counts {
+            self.counts[usize::from(*bucket)] += u64::from(*count);
+        }
+        self.sum = self.sum.wrapping_add(slice.sum);
     }
 }
 

@@ -4,9 +4,14 @@
 //! the names of all metrics, the access log and the set-up of `tracing`. Knows nothing of why a number changed.
 
 mod escape;
+mod exposition;
 pub mod histogram;
+pub mod names;
 pub mod shard;
+pub mod window;
 
 pub use escape::Escaped;
+pub use exposition::{BUCKETS_MS, Exposition};
 pub use histogram::{Histogram, Reading};
 pub use shard::{EndpointShard, Failure, PoolShard, Rejection, WorkerShard};
+pub use window::{Totals, Window, Windows};

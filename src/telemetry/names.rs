@@ -1,0 +1,283 @@
+//! The one table of metrics. A name that is not here is not published; every name here stands in `docs/metrics.md`.
+
+/// One family of series.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Metric {
+    pub name: &'static str,
+    pub kind: MetricKind,
+    /// The names of its labels, in the order in which values are given. None comes from a request's path or headers.
+    pub labels: &'static [&'static str],
+    pub help: &'static str,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MetricKind {
+    Counter,
+    Gauge,
+    Histogram,
+    /// A count and a sum, without quantiles.
+    Summary,
+}
+
+use MetricKind::{Counter, Gauge, Histogram, Summary};
+
+const fn metric(
+    kind: MetricKind,
+    name: &'static str,
+    labels: &'static [&'static str],
+    help: &'static str,
+) -> Metric {
+    Metric {
+        name,
+        kind,
+        labels,
+        help,
+    }
+}
+
+// Requests.
+pub const REQUESTS: Metric = metric(
+    Counter,
+    "cutover_requests_total",
+    &["service", "pool", "code", "source"],
+    "Answers given, by status and by who made them; empty labels where no service or pool was chosen",
+);
+pub const REQUEST_DURATION: Metric = metric(
+    Histogram,
+    "cutover_request_duration_seconds",
+    &["service", "pool"],
+    "From a request's head read to its answer's last byte handed over",
+);
+pub const IN_FLIGHT: Metric = metric(
+    Gauge,
+    "cutover_in_flight",
+    &["service", "pool"],
+    "Requests that hold a lease on an endpoint",
+);
+pub const REJECTED: Metric = metric(
+    Counter,
+    "cutover_rejected_total",
+    &["service", "reason"],
+    "Requests and connections that a limit or a rule refused",
+);
+pub const CONNECTIONS: Metric = metric(
+    Gauge,
+    "cutover_connections",
+    &["listener"],
+    "Open connections of clients",
+);
+
+// Endpoints.
+pub const ENDPOINT_REQUESTS: Metric = metric(
+    Counter,
+    "cutover_endpoint_requests_total",
+    &["service", "pool", "endpoint", "class"],
+    "Requests sent to an endpoint, by the class of its answer; class none: no answer came",
+);
+pub const ENDPOINT_CONNECTIONS: Metric = metric(
+    Gauge,
+    "cutover_endpoint_connections",
+    &["service", "pool"],
+    "Open connections to endpoints, parked or in use",
+);
+pub const UPSTREAM_ERRORS: Metric = metric(
+    Counter,
+    "cutover_upstream_errors_total",
+    &["service", "pool", "kind"],
+    "What endpoints did wrong; a client's cancel is never counted",
+);
+pub const RETRIES: Metric = metric(
+    Counter,
+    "cutover_retries_total",
+    &["service", "pool", "outcome"],
+    "Requests sent once more, elsewhere, because nothing of them had been written; counted for the pool that failed first",
+);
+pub const PROBE_FAILURES: Metric = metric(
+    Counter,
+    "cutover_probe_failures_total",
+    &["service", "pool", "endpoint", "reason"],
+    "Probes that failed",
+);
+
+// Weights and pools.
+pub const WEIGHT: Metric = metric(
+    Gauge,
+    "cutover_weight",
+    &["service", "pool"],
+    "The pool's weight in force",
+);
+pub const SHARE_RATIO: Metric = metric(
+    Gauge,
+    "cutover_share_ratio",
+    &["service", "pool"],
+    "The part of its service's requests that the pool got in the last minute, 0 to 1; absent without requests",
+);
+pub const POOL_ENDPOINTS: Metric = metric(
+    Gauge,
+    "cutover_pool_endpoints",
+    &["service", "pool", "state"],
+    "Endpoints by state",
+);
+pub const POOL_INFO: Metric = metric(
+    Gauge,
+    "cutover_pool_info",
+    &["service", "pool", "version"],
+    "1; the version is what was last said to run there",
+);
+pub const FAIL_OPEN: Metric = metric(
+    Gauge,
+    "cutover_fail_open",
+    &["service"],
+    "1 while every weighted pool is unready and once-proven endpoints are tried anyway",
+);
+pub const SERVICE_STATE: Metric = metric(
+    Gauge,
+    "cutover_service_state",
+    &["service", "state"],
+    "1 for the state that the service is in, 0 for the others",
+);
+pub const SHIFTS: Metric = metric(
+    Counter,
+    "cutover_shifts_total",
+    &["service", "actor_kind"],
+    "Decisions that changed a service's weights, by who decided",
+);
+
+// Control.
+pub const GENERATION: Metric = metric(
+    Gauge,
+    "cutover_generation",
+    &[],
+    "The number of the published snapshot",
+);
+pub const RELOAD_SUCCESSFUL: Metric = metric(
+    Gauge,
+    "cutover_config_last_reload_successful",
+    &[],
+    "1: the file as it is now is in force; 0: it was refused and the plan before serves on",
+);
+pub const RELOADS: Metric = metric(
+    Counter,
+    "cutover_config_reloads_total",
+    &["result"],
+    "Readings of the config file",
+);
+pub const DRIFT: Metric = metric(
+    Gauge,
+    "cutover_drift",
+    &[],
+    "Fields that differ from the file",
+);
+pub const STATE_WRITABLE: Metric = metric(
+    Gauge,
+    "cutover_state_writable",
+    &[],
+    "0 while decisions can't be written to state_dir",
+);
+pub const DRAIN_SECONDS: Metric = metric(
+    Summary,
+    "cutover_drain_seconds",
+    &[],
+    "How long drains took that were seen to their end",
+);
+pub const REFUSALS: Metric = metric(
+    Counter,
+    "cutover_refused_changes_total",
+    &["code"],
+    "Changes that were refused",
+);
+
+// The process.
+pub const READY: Metric = metric(
+    Gauge,
+    "cutover_ready",
+    &[],
+    "What readyz says: 1 while serving, 0 while starting, in lame duck or draining",
+);
+pub const ACCESS_LOG_LINES: Metric = metric(
+    Counter,
+    "cutover_access_log_lines_total",
+    &["result"],
+    "Lines of the access log: written, dropped because the writer did not keep up, failed to be written",
+);
+pub const BUILD_INFO: Metric = metric(Gauge, "cutover_build_info", &["version"], "1");
+pub const START_TIME: Metric = metric(
+    Gauge,
+    "cutover_start_time_seconds",
+    &[],
+    "When the process started, in seconds since 1970",
+);
+
+/// Every metric.
+pub const ALL: &[&Metric] = &[
+    &REQUESTS,
+    &REQUEST_DURATION,
+    &IN_FLIGHT,
+    &REJECTED,
+    &CONNECTIONS,
+    &ENDPOINT_REQUESTS,
+    &ENDPOINT_CONNECTIONS,
+    &UPSTREAM_ERRORS,
+    &RETRIES,
+    &PROBE_FAILURES,
+    &WEIGHT,
+    &SHARE_RATIO,
+    &POOL_ENDPOINTS,
+    &POOL_INFO,
+    &FAIL_OPEN,
+    &SERVICE_STATE,
+    &SHIFTS,
+    &GENERATION,
+    &RELOAD_SUCCESSFUL,
+    &RELOADS,
+    &DRIFT,
+    &STATE_WRITABLE,
+    &DRAIN_SECONDS,
+    &REFUSALS,
+    &READY,
+    &ACCESS_LOG_LINES,
+    &BUILD_INFO,
+    &START_TIME,
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_follow_the_conventions_of_prometheus() {
+        for metric in ALL {
+            let name = metric.name;
+            assert!(name.starts_with("cutover_"), "{name}");
+            assert_eq!(name.ends_with("_total"), metric.kind == Counter, "{name}");
+            assert!(!metric.labels.contains(&"le"), "{name}");
+            assert!(
+                !metric.help.is_empty() && !metric.help.ends_with('.'),
+                "{name}"
+            );
+            assert_eq!(
+                ALL.iter().filter(|other| other.name == name).count(),
+                1,
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn every_metric_is_in_the_table_and_in_the_reference() {
+        let named = include_str!("names.rs")
+            .matches(": Metric = metric(")
+            .count();
+        // One is the text of this test.
+        assert_eq!(named - 1, ALL.len());
+        let reference = include_str!("../../docs/metrics.md");
+        for metric in ALL {
+            let labels = metric.labels.join(",");
+            let heading = match metric.labels {
+                [] => format!("`{}`", metric.name),
+                _ => format!("`{}{{{labels}}}`", metric.name),
+            };
+            assert!(reference.contains(&heading), "{heading} is not documented");
+        }
+    }
+}
