@@ -3,6 +3,15 @@
 //! Owns the file format: what may be written ([`file`]), what it means ([`plan`]), every problem with its place
 //! ([`problem`]), and when the file changed ([`watch`]). Knows no runtime type.
 
+mod check;
+pub mod file;
+mod gather;
+mod load;
 pub mod plan;
+pub mod problem;
+mod source;
 
+pub use gather::Hash;
+pub use load::{Loaded, Outside, load, load_offline, load_text, load_with};
 pub use plan::Plan;
+pub use problem::{Problem, Problems};

@@ -58,7 +58,7 @@ impl FromStr for Address {
 
 /// RFC 1123 §2.1: dot-separated labels of letters, digits and hyphens (and `_`, which service names use), 253 in all.
 /// A last label of digits only is a mistyped IPv4 address.
-fn is_host_name(host: &str) -> bool {
+pub(super) fn is_host_name(host: &str) -> bool {
     let label = |label: &str| {
         !label.is_empty()
             && label.len() <= 63

@@ -19,7 +19,7 @@ pub use lot::{Seed, below, score};
 pub use matcher::{HostPattern, Matcher, PathPattern};
 pub use name::Name;
 pub use policy::{Balance, HashKey, StickyBy, Timeouts};
-pub use secret::Secret;
+pub use secret::{Secret, SecretSource};
 pub use weights::Weights;
 
 /// A moment on the wall clock, printed as RFC 3339 in UTC.

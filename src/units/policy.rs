@@ -1,4 +1,6 @@
-use std::time::Duration;
+use std::{fmt, str::FromStr, time::Duration};
+
+use super::Malformed;
 
 /// How a pool chooses among its eligible endpoints.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,4 +47,91 @@ pub struct Timeouts {
     pub request: Option<Duration>,
     /// How long an idle connection to an endpoint is parked; below the app's own limit, or the app closes first.
     pub keep_alive: Duration,
+}
+
+impl FromStr for Balance {
+    type Err = Malformed;
+
+    fn from_str(text: &str) -> Result<Self, Malformed> {
+        let wrong = || {
+            Malformed(
+                "expected round-robin, least-requests, random, or hash:ip, hash:path, hash:header:NAME, hash:cookie:NAME"
+                    .into(),
+            )
+        };
+        match text {
+            "round-robin" => return Ok(Self::RoundRobin),
+            "least-requests" => return Ok(Self::LeastRequests),
+            "random" => return Ok(Self::Random),
+            _ => {}
+        }
+        let key = text.strip_prefix("hash:").ok_or_else(wrong)?;
+        let key = match key.split_once(':') {
+            None if key == "ip" => HashKey::Ip,
+            None if key == "path" => HashKey::Path,
+            Some(("header", name)) => HashKey::Header(name.parse().map_err(|_| wrong())?),
+            // A cookie's name is a token as a header's is (RFC 6265 §4.1.1), but its case counts.
+            Some(("cookie", name)) if name.parse::<http::HeaderName>().is_ok() => {
+                HashKey::Cookie(name.to_owned())
+            }
+            _ => return Err(wrong()),
+        };
+        Ok(Self::Hash(key))
+    }
+}
+
+impl fmt::Display for Balance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::RoundRobin => f.write_str("round-robin"),
+            Self::LeastRequests => f.write_str("least-requests"),
+            Self::Random => f.write_str("random"),
+            Self::Hash(key) => write!(f, "hash:{key}"),
+        }
+    }
+}
+
+impl fmt::Display for HashKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Header(name) => write!(f, "header:{name}"),
+            Self::Cookie(name) => write!(f, "cookie:{name}"),
+            Self::Ip => f.write_str("ip"),
+            Self::Path => f.write_str("path"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn balances_print_as_they_are_written() {
+        for text in [
+            "round-robin",
+            "least-requests",
+            "random",
+            "hash:ip",
+            "hash:path",
+            "hash:header:x-user",
+            "hash:cookie:Session",
+        ] {
+            assert_eq!(
+                text.parse::<Balance>().map(|b| b.to_string()).as_deref(),
+                Ok(text)
+            );
+        }
+        for bad in [
+            "",
+            "roundrobin",
+            "hash",
+            "hash:",
+            "hash:header:",
+            "hash:cookie:a b",
+            "hash:x",
+        ] {
+            assert!(bad.parse::<Balance>().is_err(), "{bad}");
+        }
+    }
 }

@@ -1,3 +1,4 @@
 //! Behaviours of a whole proxy, one file each.
 
 mod architecture;
+mod config_files;

@@ -1,0 +1,113 @@
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
+
+use super::{Check, twice};
+use crate::{
+    config::{
+        file::{Place, View, keys, syntax},
+        plan::{Listener, ListenerLimits, ListenerTimeouts},
+        problem::{Code, Problem},
+    },
+    units::ByteSize,
+};
+
+/// What hyper can read with: below this it refuses to start, above it a head is an attack.
+const HEADER_BYTES: std::ops::RangeInclusive<u64> = 8 * 1024..=1024 * 1024;
+
+impl Check<'_> {
+    pub(super) fn listeners(&mut self, root: &View<'_>) -> Vec<Arc<Listener>> {
+        root.require("listeners", self.problems);
+        let items = root.node("listeners").filter(|node| !node.is_faulty());
+        if items.is_some_and(|node| node.items().is_empty()) {
+            self.tell(
+                Problem::new(
+                    Code::MissingKey,
+                    root.place_of("listeners"),
+                    "there is no listener",
+                )
+                .key("listeners")
+                .expected("at least one address to accept on"),
+            );
+        }
+        let views = tables(root, "listeners", keys::LISTENER);
+        views
+            .iter()
+            .filter_map(|view| self.listener(view))
+            .map(Arc::new)
+            .collect()
+    }
+
+    fn listener(&mut self, view: &View<'_>) -> Option<Listener> {
+        view.require("address", self.problems);
+        let timeouts = view.within("timeouts");
+        let limits = view.within("limits");
+        let header_bytes: ByteSize = limits.parsed("header_bytes")?;
+        if !HEADER_BYTES.contains(&header_bytes.0) {
+            self.tell(
+                Problem::new(
+                    Code::InvalidValue,
+                    limits.place_of("header_bytes"),
+                    format!("{header_bytes} is out of bounds"),
+                )
+                .key(limits.path_of("header_bytes"))
+                .expected("a size from 8KiB to 1MiB"),
+            );
+        }
+        let networks = view.texts("trusted_proxies");
+        Some(Listener {
+            address: view.parsed("address")?,
+            trusted_proxies: networks
+                .into_iter()
+                .filter_map(|(text, _)| syntax::network(text).ok())
+                .collect(),
+            timeouts: ListenerTimeouts {
+                header: timeouts.span("header"),
+                idle: timeouts.span("idle"),
+            },
+            limits: ListenerLimits {
+                connections: limits.integer("connections"),
+                header_bytes: u32::try_from(header_bytes.0).unwrap_or(u32::MAX),
+                headers: limits.integer("headers"),
+            },
+        })
+    }
+
+    /// An address is bound once, whoever wants it.
+    pub(super) fn no_address_twice(&mut self, root: &View<'_>) {
+        let mut bound: BTreeMap<SocketAddr, Place> = BTreeMap::new();
+        let mut bind = |view: &View<'_>| {
+            let address: SocketAddr = view.parsed("address")?;
+            let place = view.node("address")?.place;
+            // Port 0 is a different one each time.
+            if address.port() == 0 {
+                return None;
+            }
+            let first = bound.insert(address, place)?;
+            let what = format!("the address {address}");
+            Some(twice(&what, &view.path_of("address"), first, place))
+        };
+        let listeners = tables(root, "listeners", keys::LISTENER);
+        let others = [root.within("admin"), root.within("telemetry")];
+        let found: Vec<_> = listeners
+            .iter()
+            .chain(&others)
+            .filter_map(&mut bind)
+            .collect();
+        self.problems.extend(found);
+    }
+}
+
+/// The tables of an array of tables.
+pub(super) fn tables<'a>(
+    root: &View<'a>,
+    name: &str,
+    section: crate::config::file::Section,
+) -> Vec<View<'a>> {
+    root.items(name)
+        .iter()
+        .enumerate()
+        .filter_map(|(index, item)| {
+            let path = format!("{}[{index}]", root.path_of(name));
+            Some(View::new(item.table()?, section, item.place, path))
+        })
+        .collect()
+}

@@ -1,0 +1,250 @@
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use super::Check;
+use crate::{
+    config::{
+        file::{Table, Value, View, keys, merge, nearest},
+        plan::{Pool, Preview, Service, Sticky, WeightsMode},
+        problem::{Code, Problem},
+    },
+    units::{ByteSize, Name, Percent, Span, StickyBy, Timeouts, Weights},
+};
+
+impl Check<'_> {
+    pub(super) fn services(&mut self, root: &View<'_>) -> BTreeMap<Name, Arc<Service>> {
+        root.require("services", self.problems);
+        let node = root.node("services").filter(|node| !node.is_faulty());
+        if node.is_some_and(|_| root.entries("services").next().is_none()) {
+            self.tell(
+                Problem::new(
+                    Code::MissingKey,
+                    root.place_of("services"),
+                    "there is no service",
+                )
+                .key("services")
+                .expected("at least one [services.NAME]"),
+            );
+        }
+        let empty = Table::default();
+        let defaults = root.node("defaults").and_then(|node| node.table());
+        let defaults = defaults.unwrap_or(&empty);
+        self.probe_keys_fit(defaults, "defaults");
+        let mut services = BTreeMap::new();
+        for (name, place, node) in root.entries("services") {
+            let (Ok(name), Some(own)) = (name.parse::<Name>(), node.table()) else {
+                continue;
+            };
+            let path = format!("services.{name}");
+            self.probe_keys_fit(own, &path);
+            let merged = merge(defaults, own);
+            let view = View::new(&merged, keys::SERVICE, place, path);
+            let service = self.service(name.clone(), &view, &merged);
+            services.insert(name, Arc::new(service));
+        }
+        services
+    }
+
+    fn service(&mut self, name: Name, view: &View<'_>, merged: &Table) -> Service {
+        let pools = self.pools(view, merged);
+        let weights = self.weights(view, &pools);
+        let drain = view.within("drain");
+        Service {
+            name,
+            weights,
+            weights_mode: match view.text("weights_mode") {
+                Some("initial") => WeightsMode::Initial,
+                _ => WeightsMode::Declared,
+            },
+            min_ready: self.min_ready(view),
+            sticky: self.sticky(view),
+            preview: self.preview(view),
+            fail_open: view.flag("fail_open"),
+            timeouts: timeouts(&view.within("timeouts")),
+            max_body: view
+                .within("limits")
+                .parsed("body")
+                .map(|size: ByteSize| size.0),
+            drain_deadline: drain.span("deadline"),
+            pools,
+        }
+    }
+
+    fn weights(&mut self, view: &View<'_>, pools: &BTreeMap<Name, Pool>) -> Weights {
+        let Some(node) = view.node("weights") else {
+            return self.weights_of_one(view, pools);
+        };
+        let path = view.path_of("weights");
+        let mut whole = true;
+        let mut weights = Vec::new();
+        for (pool, place, node) in view.entries("weights") {
+            let Value::Integer(weight) = node.value else {
+                whole = false;
+                continue;
+            };
+            let Some((name, _)) = pools.get_key_value(pool) else {
+                whole = false;
+                if !has_pool(view, pool) {
+                    let names = pools.keys().map(Name::as_str);
+                    self.tell(
+                        Problem::new(
+                            Code::UnknownName,
+                            place,
+                            format!("there is no pool `{pool}`"),
+                        )
+                        .key(format!("{path}.{pool}"))
+                        .nearest(nearest(pool, names)),
+                    );
+                }
+                continue;
+            };
+            let weight = u32::try_from(weight).unwrap_or_default();
+            if weight > 0 && pools[name].endpoints.is_empty() {
+                self.empty_with_weight(view, name, place);
+            }
+            weights.push((name.clone(), weight));
+        }
+        let weights: Weights = weights.into_iter().collect();
+        if whole && weights.is_empty() && !node.is_faulty() {
+            self.tell(
+                Problem::new(
+                    Code::InvalidWeights,
+                    node.place,
+                    "the weights come to nothing: no pool would get a request",
+                )
+                .key(path)
+                .expected("at least one weight above 0"),
+            );
+        }
+        weights
+    }
+
+    /// Without `weights` a single pool has all.
+    fn weights_of_one(&mut self, view: &View<'_>, pools: &BTreeMap<Name, Pool>) -> Weights {
+        let mut names = pools.keys();
+        match (names.next(), names.next()) {
+            (Some(one), None) => {
+                if pools[one].endpoints.is_empty() {
+                    self.empty_with_weight(view, one, view.place);
+                }
+                Weights::all_to(one.clone())
+            }
+            (Some(first), Some(_)) => {
+                let list = pools
+                    .keys()
+                    .map(|name| format!("{name} = {}", if name == first { 100 } else { 0 }))
+                    .collect::<Vec<_>>()
+                    .join(", ");
+                self.tell(
+                    Problem::new(
+                        Code::MissingKey,
+                        view.place,
+                        format!("`{}` is missing", view.path_of("weights")),
+                    )
+                    .key(view.path_of("weights"))
+                    .expected("weights, because there is more than one pool")
+                    .hint(format!("such as weights = {{ {list} }}")),
+                );
+                Weights::default()
+            }
+            (None, _) => Weights::default(),
+        }
+    }
+
+    fn empty_with_weight(
+        &mut self,
+        view: &View<'_>,
+        pool: &Name,
+        weight: crate::config::file::Place,
+    ) {
+        if pool_is_faulty(view, pool.as_str()) {
+            return;
+        }
+        self.tell(
+            Problem::new(
+                Code::InvalidWeights,
+                weight,
+                format!("the pool `{pool}` has weight but no endpoint"),
+            )
+            .key(view.path_of("weights"))
+            .expected("an endpoint in every pool with weight"),
+        );
+    }
+
+    fn min_ready(&mut self, view: &View<'_>) -> Percent {
+        let part: Percent = view.parsed("min_ready").unwrap_or(Percent::WHOLE);
+        if part.millionths() == 0 {
+            let problem = Problem::new(
+                Code::InvalidValue,
+                view.place_of("min_ready"),
+                "0% would move traffic to a pool that is not ready",
+            );
+            self.tell(
+                problem
+                    .key(view.path_of("min_ready"))
+                    .expected("a percentage above 0%; a single change may be forced"),
+            );
+        }
+        part
+    }
+
+    fn sticky(&mut self, view: &View<'_>) -> Option<Sticky> {
+        let sticky = view.within("sticky");
+        let by = sticky.text("by").unwrap_or("none");
+        let secret = self.secret(&sticky, "secret");
+        let by = match by {
+            "cookie" => StickyBy::Cookie {
+                max_age: sticky.span("max_age"),
+            },
+            "ip" => StickyBy::Ip,
+            text => StickyBy::Header(text.strip_prefix("header:")?.parse().ok()?),
+        };
+        Some(Sticky { by, secret })
+    }
+
+    fn preview(&mut self, view: &View<'_>) -> Option<Preview> {
+        let preview = view.within("preview");
+        view.node("preview")?.table()?;
+        if !preview.has("secret") {
+            self.tell(
+                Problem::new(
+                    Code::MissingKey,
+                    preview.place,
+                    format!("`{}` is missing", preview.path_of("secret")),
+                )
+                .key(preview.path_of("secret"))
+                .expected("a secret, because a preview reaches what has no traffic yet")
+                .hint("such as secret = { file = \"preview.secret\" }"),
+            );
+            return None;
+        }
+        Some(Preview {
+            header: preview.parsed("header")?,
+            secret: self.secret(&preview, "secret")?,
+        })
+    }
+}
+
+fn timeouts(view: &View<'_>) -> Timeouts {
+    let request: Option<Span> = view.parsed("request");
+    let positive = |span: Duration| span.max(Duration::from_millis(1));
+    Timeouts {
+        connect: positive(view.span("connect")),
+        response: positive(view.span("response")),
+        idle: positive(view.span("idle")),
+        request: request.map(|span| span.0),
+        keep_alive: positive(view.span("keep_alive")),
+    }
+}
+
+fn has_pool(view: &View<'_>, pool: &str) -> bool {
+    view.entry("pools", pool).is_some()
+}
+
+/// A part of the pool was told to be wrong already.
+fn pool_is_faulty(view: &View<'_>, pool: &str) -> bool {
+    let endpoints = match view.entry("pools", pool) {
+        Some(node) => node.table().and_then(|table| table.get("endpoints")),
+        None => view.node("endpoints"),
+    };
+    endpoints.is_none_or(|node| node.is_faulty() || !node.items().is_empty())
+}

@@ -1,0 +1,362 @@
+//! How the texts of the file are written. What a text must be is told by the type that it becomes.
+
+use std::{net::SocketAddr, path::Path, str::FromStr};
+
+use ipnet::IpNet;
+
+use super::Syntax;
+use crate::units::{Address, Balance, ByteSize, HostPattern, Malformed, Name, Percent};
+
+fn reads<T: FromStr<Err = Malformed>>(text: &str) -> Result<(), Malformed> {
+    text.parse::<T>().map(drop)
+}
+
+fn malformed(what: &str) -> Malformed {
+    Malformed(format!("expected {what}"))
+}
+
+pub const NAME: Syntax = Syntax {
+    what: "a name: a-z, 0-9, _ and -, at most 63, not starting with _ or -",
+    pattern: Some("^[a-z0-9][a-z0-9_-]{0,62}$"),
+    check: reads::<Name>,
+};
+
+pub const SIZE: Syntax = Syntax {
+    what: "a size such as 512B, 64KiB or 10MiB",
+    pattern: Some("^[0-9]+(GiB|MiB|KiB|GB|MB|kB|B)?$"),
+    check: reads::<ByteSize>,
+};
+
+pub const SIZE_OR_NONE: Syntax = Syntax {
+    what: "a size such as 64KiB or 10MiB, or \"none\"",
+    pattern: Some("^(none|[0-9]+(GiB|MiB|KiB|GB|MB|kB|B)?)$"),
+    check: |text| match text {
+        "none" => Ok(()),
+        text => reads::<ByteSize>(text).map_err(|_| malformed(SIZE_OR_NONE.what)),
+    },
+};
+
+pub const SPAN_OR_NONE: Syntax = Syntax {
+    what: "a duration above zero such as 500ms, 30s or 2m, or \"none\"",
+    pattern: Some("^(none|([0-9]+(ms|s|m|h|d))+)$"),
+    check: |text| match text {
+        "none" => Ok(()),
+        text => match text.parse::<crate::units::Span>() {
+            Ok(span) if !span.0.is_zero() => Ok(()),
+            _ => Err(malformed(SPAN_OR_NONE.what)),
+        },
+    },
+};
+
+pub const PERCENT: Syntax = Syntax {
+    what: "a percentage from 0% to 100%, such as 2.5%",
+    pattern: Some(r"^(100(\.0{1,4})?|[0-9]{1,2}(\.[0-9]{1,4})?|0[0-9]{1,2}(\.[0-9]{1,4})?)%$"),
+    check: reads::<Percent>,
+};
+
+pub const ENDPOINT: Syntax = Syntax {
+    what: "HOST:PORT or unix:/absolute/path",
+    pattern: Some("^(unix:/.+|.+:[0-9]+)$"),
+    check: reads::<Address>,
+};
+
+pub const SOCKET: Syntax = Syntax {
+    what: "IP:PORT, such as 0.0.0.0:8080 or [::]:8080",
+    pattern: Some(r"^([0-9.]+|\[[0-9a-fA-F:.%]+\]):[0-9]+$"),
+    check: |text| {
+        text.parse::<SocketAddr>()
+            .map(drop)
+            .map_err(|_| malformed(SOCKET.what))
+    },
+};
+
+pub const ADMIN: Syntax = Syntax {
+    what: "unix:/absolute/path, or IP:PORT on loopback such as 127.0.0.1:9900",
+    pattern: Some(r"^(unix:/.+|([0-9.]+|\[[0-9a-fA-F:.%]+\]):[0-9]+)$"),
+    check: |text| match text.parse::<Address>() {
+        Ok(Address::Unix(_) | Address::Ip(_)) => Ok(()),
+        Ok(Address::Named(..)) => Err(malformed(ADMIN.what)),
+        Err(malformed) => Err(malformed),
+    },
+};
+
+pub const NETWORK: Syntax = Syntax {
+    what: "an address or a network, such as 10.0.0.0/8 or 192.0.2.7",
+    pattern: Some("^[0-9a-fA-F:.]+(/[0-9]{1,3})?$"),
+    check: |text| network(text).map(drop),
+};
+
+/// A network; a single address is a network of one.
+pub fn network(text: &str) -> Result<IpNet, Malformed> {
+    text.parse::<IpNet>()
+        .or_else(|_| text.parse::<std::net::IpAddr>().map(IpNet::from))
+        .map_err(|_| malformed(NETWORK.what))
+}
+
+pub const HOST: Syntax = Syntax {
+    what: "a host such as shop.example.com or *.example.com, without a port",
+    pattern: Some(r"^(\*\.)?[^*/:\s]+$|^\[[0-9a-fA-F:.]+\]$"),
+    check: reads::<HostPattern>,
+};
+
+pub const PATH: Syntax = Syntax {
+    what: "a path that begins with / and has no query, blanks percent-encoded",
+    pattern: Some("^/[!-\"$->@-~]*$"),
+    check: |text| {
+        let right = text.starts_with('/')
+            && text
+                .bytes()
+                .all(|byte| byte.is_ascii_graphic() && byte != b'?' && byte != b'#');
+        if right && text.len() <= 4096 {
+            Ok(())
+        } else {
+            Err(malformed(PATH.what))
+        }
+    },
+};
+
+pub const PROBE_PATH: Syntax = Syntax {
+    what: "a path that begins with /, with its query if it has one, blanks percent-encoded",
+    pattern: Some("^/[!-\"$-~]*$"),
+    check: |text| {
+        let right = text.starts_with('/')
+            && text
+                .bytes()
+                .all(|byte| byte.is_ascii_graphic() && byte != b'#');
+        if right && text.len() <= 4096 && text.parse::<http::uri::PathAndQuery>().is_ok() {
+            Ok(())
+        } else {
+            Err(malformed(PROBE_PATH.what))
+        }
+    },
+};
+
+/// Compiled by the check, which bounds how many there are.
+pub const REGEX: Syntax = Syntax {
+    what: "a regular expression that the whole path must match, at most 1000 bytes",
+    pattern: None,
+    check: |text| {
+        if text.is_empty() || text.len() > 1000 {
+            Err(malformed(REGEX.what))
+        } else {
+            Ok(())
+        }
+    },
+};
+
+pub const METHOD: Syntax = Syntax {
+    what: "a method in capitals such as GET",
+    pattern: Some("^[A-Z][A-Z0-9_-]{0,31}$"),
+    check: |text| {
+        let right = text.len() <= 32
+            && text.starts_with(|first: char| first.is_ascii_uppercase())
+            && text.bytes().all(|byte| {
+                byte.is_ascii_uppercase() || byte.is_ascii_digit() || b"_-".contains(&byte)
+            });
+        if right {
+            Ok(())
+        } else {
+            Err(malformed(METHOD.what))
+        }
+    },
+};
+
+pub const HEADER: Syntax = Syntax {
+    what: "the name of a header",
+    pattern: Some("^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"),
+    check: |text| {
+        text.parse::<http::HeaderName>()
+            .map(drop)
+            .map_err(|_| malformed(HEADER.what))
+    },
+};
+
+pub const HEADER_VALUE: Syntax = Syntax {
+    what: "a header's value: visible ASCII and blanks within",
+    pattern: Some("^([!-~]([ \\t!-~]*[!-~])?)?$"),
+    check: |text| {
+        let visible = text
+            .bytes()
+            .all(|byte| byte.is_ascii_graphic() || byte == b' ' || byte == b'\t');
+        if visible && text.trim() == text && text.len() <= 8192 {
+            Ok(())
+        } else {
+            Err(malformed(HEADER_VALUE.what))
+        }
+    },
+};
+
+pub const COOKIE: Syntax = Syntax {
+    what: "the name of a cookie",
+    pattern: Some("^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"),
+    check: |text| {
+        let right = !text.is_empty()
+            && text
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+.^_`|~-".contains(&byte));
+        if right {
+            Ok(())
+        } else {
+            Err(malformed(COOKIE.what))
+        }
+    },
+};
+
+pub const ANY: Syntax = Syntax {
+    what: "a text",
+    pattern: None,
+    check: |_| Ok(()),
+};
+
+pub const FULL: Syntax = Syntax {
+    what: "a text that is not empty",
+    pattern: Some("."),
+    check: |text| {
+        if text.is_empty() {
+            Err(malformed(FULL.what))
+        } else {
+            Ok(())
+        }
+    },
+};
+
+pub const FILE: Syntax = Syntax {
+    what: "the path of a file, absolute or relative to this one",
+    pattern: Some("^[^\\x00]+$"),
+    check: |text| {
+        if text.is_empty() || text.contains('\0') || text.len() > 4096 {
+            Err(malformed(FILE.what))
+        } else {
+            Ok(())
+        }
+    },
+};
+
+pub const GLOB: Syntax = Syntax {
+    what: "a file or a pattern such as services.d/*.toml",
+    pattern: Some("^[^\\x00]+$"),
+    check: |text| {
+        if text.is_empty() || text.contains('\0') || text.len() > 4096 {
+            return Err(malformed(GLOB.what));
+        }
+        glob::Pattern::new(text)
+            .map(drop)
+            .map_err(|error| Malformed(format!("expected {}: {}", GLOB.what, error.msg)))
+    },
+};
+
+pub const MODE: Syntax = Syntax {
+    what: "a mode in octal digits such as \"0660\"",
+    pattern: Some("^0?[0-7]{3}$"),
+    check: |text| {
+        let digits = text.strip_prefix('0').filter(|rest| rest.len() == 3);
+        let digits = digits.unwrap_or(text);
+        if digits.len() == 3 && digits.bytes().all(|byte| (b'0'..=b'7').contains(&byte)) {
+            Ok(())
+        } else {
+            Err(malformed(MODE.what))
+        }
+    },
+};
+
+pub const DIGEST: Syntax = Syntax {
+    what: "the SHA-256 of a token as 64 hexadecimal digits; `cutover token new` prints it",
+    pattern: Some("^[0-9a-fA-F]{64}$"),
+    check: |text| {
+        if text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            Ok(())
+        } else {
+            Err(malformed(DIGEST.what))
+        }
+    },
+};
+
+pub const ROLE: &[&str] = &["viewer", "operator", "admin"];
+
+pub const BALANCE: Syntax = Syntax {
+    what: "round-robin, least-requests, random, or hash:ip, hash:path, hash:header:NAME, hash:cookie:NAME",
+    pattern: Some("^(round-robin|least-requests|random|hash:(ip|path|header:.+|cookie:.+))$"),
+    check: reads::<Balance>,
+};
+
+pub const STICKY: Syntax = Syntax {
+    what: "cookie, header:NAME, ip or none",
+    pattern: Some("^(cookie|header:.+|ip|none)$"),
+    check: |text| match text {
+        "cookie" | "ip" | "none" => Ok(()),
+        text => text
+            .strip_prefix("header:")
+            .and_then(|name| name.parse::<http::HeaderName>().ok())
+            .map(drop)
+            .ok_or_else(|| malformed(STICKY.what)),
+    },
+};
+
+pub const STATUS: Syntax = Syntax {
+    what: "a status or a range of them: 200, 2xx or 200-299",
+    pattern: Some("^([1-5]xx|[1-5][0-9]{2}(-[1-5][0-9]{2})?)$"),
+    check: |text| statuses(text).map(drop),
+};
+
+/// First and last status of `200`, `2xx` or `200-299`.
+pub fn statuses(text: &str) -> Result<(u16, u16), Malformed> {
+    let status = |text: &str| {
+        text.parse::<u16>()
+            .ok()
+            .filter(|status| text.len() == 3 && (100..=599).contains(status))
+    };
+    let range = match (text.strip_suffix("xx"), text.split_once('-')) {
+        (Some(class), _) => status(&format!("{class}00")).map(|first| (first, first + 99)),
+        (_, Some((first, last))) => status(first).zip(status(last)),
+        _ => status(text).map(|status| (status, status)),
+    };
+    range
+        .filter(|(first, last)| first <= last)
+        .ok_or_else(|| malformed(STATUS.what))
+}
+
+pub const POINTER: Syntax = Syntax {
+    what: "a JSON pointer such as /status",
+    pattern: Some("^(/.*)?$"),
+    check: |text| {
+        if text.is_empty() || text.starts_with('/') {
+            Ok(())
+        } else {
+            Err(malformed(POINTER.what))
+        }
+    },
+};
+
+pub const VARIABLE: Syntax = Syntax {
+    what: "the name of an environment variable",
+    pattern: Some("^[A-Za-z_][A-Za-z0-9_]*$"),
+    check: |text| {
+        let first = text.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_');
+        if first
+            && text
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        {
+            Ok(())
+        } else {
+            Err(malformed(VARIABLE.what))
+        }
+    },
+};
+
+pub const CREDENTIAL: Syntax = Syntax {
+    what: "the name of a systemd credential",
+    pattern: Some("^[A-Za-z0-9._-]+$"),
+    check: |text| {
+        let plain = Path::new(text).components().count() == 1 && !text.starts_with("..");
+        if plain
+            && text
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+        {
+            Ok(())
+        } else {
+            Err(malformed(CREDENTIAL.what))
+        }
+    },
+};

@@ -1,0 +1,234 @@
+//! Reading the file and those it includes, within bounds, and what they are known by.
+
+use std::{
+    collections::BTreeSet,
+    fmt, fs, io,
+    io::Read as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use sha2::{Digest as _, Sha256};
+
+use super::{
+    file::{Parsed, Place, parse},
+    problem::{Code, Problem},
+    source::Source,
+};
+
+/// Of one file. A config of a thousand services has a tenth of it.
+const LARGEST: u64 = 4 * 1024 * 1024;
+/// Of all files together.
+const LARGEST_SUM: u64 = 16 * 1024 * 1024;
+const MOST_FILES: usize = 1000;
+
+/// SHA-256 over all bytes that were read, and over what could not be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Hash([u8; 32]);
+
+impl fmt::Display for Hash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for byte in self.0 {
+            write!(f, "{byte:02x}")?;
+        }
+        Ok(())
+    }
+}
+
+/// The texts of a file and those it includes, as far as they can be had.
+pub struct Gathered {
+    /// The first is the file itself.
+    pub sources: Vec<Source>,
+    pub trees: Vec<Parsed>,
+    pub problems: Vec<Problem>,
+    pub hash: Hash,
+    /// The folders in which a file may appear that would be included.
+    #[expect(dead_code, reason = "the watcher's, which is next")]
+    pub folders: BTreeSet<PathBuf>,
+}
+
+/// Reads `path` and what it includes.
+pub fn gather(path: &Path) -> Gathered {
+    gather_from(path, bounded(path, LARGEST))
+}
+
+/// Reads `text` as if it stood at `path`, and what it includes.
+pub fn gather_text(path: &Path, text: &str) -> Gathered {
+    let bytes = if text.len() as u64 > LARGEST {
+        Err(too_large(LARGEST))
+    } else {
+        Ok(text.as_bytes().to_vec())
+    };
+    gather_from(path, bytes)
+}
+
+fn gather_from(path: &Path, bytes: Result<Vec<u8>, String>) -> Gathered {
+    let mut gathering = Gathering::default();
+    gathering.add(path.to_owned(), bytes, None);
+    for (file, place) in gathering.included(path) {
+        let left = LARGEST_SUM.saturating_sub(gathering.sum);
+        let bytes = bounded(&file, LARGEST.min(left));
+        gathering.add(file, bytes, Some(place));
+    }
+    Gathered {
+        sources: gathering.sources,
+        trees: gathering.trees,
+        problems: gathering.problems,
+        hash: Hash(gathering.hasher.finalize().into()),
+        folders: gathering.folders,
+    }
+}
+
+#[derive(Default)]
+struct Gathering {
+    sources: Vec<Source>,
+    trees: Vec<Parsed>,
+    problems: Vec<Problem>,
+    hasher: Sha256,
+    sum: u64,
+    folders: BTreeSet<PathBuf>,
+}
+
+impl Gathering {
+    /// Takes in one file; `named` is where another file names it.
+    fn add(&mut self, path: PathBuf, bytes: Result<Vec<u8>, String>, named: Option<Place>) {
+        let index = self.sources.len();
+        let start = named.unwrap_or(Place::new(index, &(0..0)));
+        self.hasher.update(path.as_os_str().as_encoded_bytes());
+        match &bytes {
+            Ok(bytes) => {
+                self.sum += bytes.len() as u64;
+                self.hasher.update([1]);
+                self.hasher.update((bytes.len() as u64).to_le_bytes());
+                self.hasher.update(bytes);
+            }
+            Err(_) => self.hasher.update([0]),
+        }
+        let text = bytes.and_then(decoded).unwrap_or_else(|why| {
+            let message = match named {
+                Some(_) => format!("{} can't be read: {why}", path.display()),
+                None => format!("the file can't be read: {why}"),
+            };
+            let mut problem = Problem::new(Code::Unreadable, start, message);
+            if named.is_some() {
+                problem = problem.key("include");
+            }
+            self.problems.push(problem);
+            String::new()
+        });
+        self.trees.push(parse(&text, index, &mut self.problems));
+        let text: Arc<str> = text.into();
+        self.sources.push(Source { path, text });
+    }
+
+    /// The files that the first one includes, in the order of their names, and where each is asked for.
+    fn included(&mut self, main: &Path) -> Vec<(PathBuf, Place)> {
+        let base = main.parent().unwrap_or(Path::new(""));
+        let own = fs::canonicalize(main).ok();
+        let mut found: Vec<(PathBuf, Place)> = Vec::new();
+        let mut seen = BTreeSet::new();
+        let Some(patterns) = self.trees[0].table.get("include") else {
+            return found;
+        };
+        for item in patterns.items() {
+            let Some(pattern) = item.text().filter(|text| !text.contains('\0')) else {
+                continue;
+            };
+            self.folders.insert(folder(base, pattern));
+            let mut files = matches(base, pattern);
+            if files.is_empty() && !pattern.contains(['*', '?', '[']) {
+                files.push(base.join(pattern));
+            }
+            files.sort();
+            for file in files {
+                let known = fs::canonicalize(&file).unwrap_or_else(|_| file.clone());
+                if own.as_ref() != Some(&known) && seen.insert(known) {
+                    found.push((file, item.place));
+                }
+            }
+        }
+        if let Some((_, place)) = found.get(MOST_FILES) {
+            let message = format!("{} files are included", found.len());
+            let problem = Problem::new(Code::InvalidValue, *place, message);
+            self.problems.push(
+                problem
+                    .key("include")
+                    .expected(format!("at most {MOST_FILES}")),
+            );
+            found.truncate(MOST_FILES);
+        }
+        found
+    }
+}
+
+/// The files that a pattern below `base` names. What is wrong with the pattern itself, the walk tells.
+fn matches(base: &Path, pattern: &str) -> Vec<PathBuf> {
+    if pattern.contains("**") {
+        return Vec::new();
+    }
+    let whole = if Path::new(pattern).is_absolute() || base.as_os_str().is_empty() {
+        pattern.to_owned()
+    } else {
+        let base = glob::Pattern::escape(&base.to_string_lossy());
+        format!("{base}/{pattern}")
+    };
+    let options = glob::MatchOptions {
+        case_sensitive: true,
+        require_literal_separator: true,
+        require_literal_leading_dot: true,
+    };
+    glob::glob_with(&whole, options)
+        .map(|paths| paths.filter_map(Result::ok).take(MOST_FILES * 2).collect())
+        .unwrap_or_default()
+}
+
+/// The deepest folder above a pattern that has no wildcard in it.
+fn folder(base: &Path, pattern: &str) -> PathBuf {
+    let plain = pattern.split(['*', '?', '[']).next().unwrap_or_default();
+    let plain = plain.rsplit_once('/').map_or("", |(folder, _)| folder);
+    let plain = if plain.is_empty() && pattern.starts_with('/') {
+        "/"
+    } else {
+        plain
+    };
+    base.join(plain)
+}
+
+fn too_large(limit: u64) -> String {
+    format!("it is larger than {} KiB", limit / 1024)
+}
+
+/// A regular file's bytes, `limit` at most; else why not, in words that follow `can't be read:`.
+pub fn bounded(path: &Path, limit: u64) -> Result<Vec<u8>, String> {
+    let told = |error: io::Error| match error.kind() {
+        io::ErrorKind::NotFound => "it does not exist".to_owned(),
+        io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        _ => error.to_string(),
+    };
+    let kind = fs::metadata(path).map_err(told)?;
+    if kind.is_dir() {
+        return Err("it is a directory".into());
+    }
+    // A pipe that nobody writes to would hold up the reader for ever.
+    if !kind.is_file() {
+        return Err("it is no regular file".into());
+    }
+    let mut bytes = Vec::new();
+    let file = fs::File::open(path).map_err(told)?;
+    file.take(limit + 1).read_to_end(&mut bytes).map_err(told)?;
+    if bytes.len() as u64 > limit {
+        return Err(too_large(limit));
+    }
+    Ok(bytes)
+}
+
+fn decoded(bytes: Vec<u8>) -> Result<String, String> {
+    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
+        return Err("it is UTF-16; save it as UTF-8".into());
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = good.split(|byte| *byte == b'\n').count();
+        format!("it is not UTF-8 (line {line})")
+    })
+}
