@@ -5,7 +5,6 @@ use std::{
     fmt, fs, io,
     io::Read as _,
     path::{Path, PathBuf},
-    sync::Arc,
 };
 
 use sha2::{Digest as _, Sha256};
@@ -117,8 +116,7 @@ impl Gathering {
             String::new()
         });
         self.trees.push(parse(&text, index, &mut self.problems));
-        let text: Arc<str> = text.into();
-        self.sources.push(Source { path, text });
+        self.sources.push(Source::new(path, &text));
     }
 
     /// The files that the first one includes, in the order of their names, and where each is asked for.

@@ -1,6 +1,7 @@
 //! From a path to a plan: the only place of this room that reads files and the environment.
 
 use std::{
+    collections::BTreeSet,
     num::NonZeroUsize,
     path::{Path, PathBuf},
     thread,
@@ -77,7 +78,17 @@ fn finish(path: &Path, gathered: Gathered, outside: &Outside<'_>) -> Result<Load
         );
         return Err(Problems::new(problems, gathered.sources));
     }
-    let file = joined(gathered.trees, &mut problems);
+    let mut file_problems = Vec::new();
+    let file = joined(gathered.trees, &mut file_problems);
+    // What the parser made of a line that it could not read is no news.
+    let line = |p: &Problem| p.line_in(&gathered.sources);
+    let torn_lines: BTreeSet<_> = problems
+        .iter()
+        .filter(|p| p.code == Code::Syntax)
+        .map(line)
+        .collect();
+    file_problems.retain(|problem| torn_lines.is_empty() || !torn_lines.contains(&line(problem)));
+    problems.append(&mut file_problems);
     let plan = if torn {
         None
     } else {

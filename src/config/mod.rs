@@ -10,6 +10,7 @@ mod load;
 pub mod plan;
 pub mod problem;
 mod source;
+pub mod template;
 
 pub use gather::Hash;
 pub use load::{Loaded, Outside, load, load_offline, load_text, load_with};

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
+use annotate_snippets::{AnnotationKind, Element, Group, Level, Origin, Renderer, Snippet};
 use serde::Serialize;
 
 use super::{file::Place, source::Source};
@@ -118,6 +118,12 @@ impl Problem {
         }
     }
 
+    /// The source and the line it stands on.
+    pub(super) fn line_in(&self, sources: &[Source]) -> (usize, usize) {
+        let source = self.place.source;
+        (source, sources[source].line_and_column(self.place.start).0)
+    }
+
     pub(super) fn key(mut self, key: impl Into<String>) -> Self {
         self.key = key.into();
         self
@@ -150,8 +156,10 @@ impl Problem {
     }
 }
 
-/// The most that is told of one file: more would be noise, and work that a hostile file could ask for.
+/// The most that is told of one file: more would be noise.
 const MOST: usize = 100;
+/// With so many no more are looked for: it would be work that a hostile file asks for.
+pub(super) const ENOUGH: usize = 1000;
 
 /// Everything wrong with a file, sorted by place, and the texts it stands in.
 #[derive(Debug, Clone)]
@@ -249,51 +257,67 @@ impl Problems {
         let mut group = Level::ERROR
             .primary_title(printable(&problem.message))
             .id(problem.code.name())
-            .elements(self.excerpt(problem.place, AnnotationKind::Primary, label));
-        if let Some(also) = &problem.also {
-            group = group.elements(self.excerpt(
-                also.place,
-                AnnotationKind::Context,
-                also.label.clone(),
-            ));
-        }
-        if let (Some(_), Some(expected)) = (&problem.nearest, &problem.expected) {
-            group = group.element(Level::NOTE.message(format!("expected {expected}")));
-        }
+            .elements(self.excerpts(problem, &label));
         if let Some(hint) = &problem.hint {
             group = group.element(Level::HELP.message(hint.as_str()));
         }
         vec![group]
     }
 
-    fn excerpt(
-        &self,
-        place: Place,
-        kind: AnnotationKind,
-        label: String,
-    ) -> Vec<annotate_snippets::Element<'_>> {
-        let source = &self.sources[place.source];
-        let (line, column) = source.line_and_column(place.start);
-        let Some(excerpt) = source.excerpt(place) else {
-            let origin = Origin::path(source.name()).line(line).char_column(column);
-            return if label.is_empty() {
-                vec![origin.into()]
-            } else {
-                vec![origin.into(), Level::NOTE.message(label).into()]
-            };
+    /// The lines a problem stands on, one where both of its places share it.
+    fn excerpts(&self, problem: &Problem, label: &str) -> Vec<Element<'_>> {
+        let first = Mark {
+            place: problem.place,
+            kind: AnnotationKind::Primary,
+            label,
         };
-        let annotation = kind.span(excerpt.span).label(printable(&label));
-        let snippet = Snippet::source(excerpt.text)
+        let Some(also) = &problem.also else {
+            return self.excerpt(&[first]);
+        };
+        let second = Mark {
+            place: also.place,
+            kind: AnnotationKind::Context,
+            label: &also.label,
+        };
+        if (&problem.file, problem.line) == (&also.file, also.line) {
+            return self.excerpt(&[first, second]);
+        }
+        let mut elements = self.excerpt(&[first]);
+        elements.extend(self.excerpt(&[second]));
+        elements
+    }
+
+    /// One line with marks under it; without a text, the place alone.
+    fn excerpt(&self, marks: &[Mark<'_>]) -> Vec<Element<'_>> {
+        let source = &self.sources[marks[0].place.source];
+        let (line, column) = source.line_and_column(marks[0].place.start);
+        let origin = || Origin::path(source.name()).line(line).char_column(column);
+        let Some(excerpt) = source.excerpt(marks[0].place) else {
+            let note = marks[0].label;
+            let note = (!note.is_empty()).then(|| Level::NOTE.message(printable(note)).into());
+            return std::iter::once(origin().into()).chain(note).collect();
+        };
+        let mut snippet = Snippet::source(excerpt.text.clone())
             .line_start(line)
-            .fold(false)
-            .annotation(annotation);
+            .fold(false);
+        for mark in marks {
+            if let Some(span) = excerpt.span_of(mark.place) {
+                snippet = snippet.annotation(mark.kind.span(span).label(printable(mark.label)));
+            }
+        }
         if excerpt.cut {
-            let origin = Origin::path(source.name()).line(line).char_column(column);
-            vec![origin.into(), snippet.into()]
+            vec![origin().into(), snippet.into()]
         } else {
             vec![snippet.path(source.name()).into()]
         }
     }
+}
+
+/// A place and what is said under it.
+struct Mark<'a> {
+    place: Place,
+    kind: AnnotationKind,
+    label: &'a str,
 }
 
 /// What came from a file never steers a terminal.

@@ -10,13 +10,15 @@ pub struct Source {
     pub path: PathBuf,
     /// Empty where the file could not be read.
     pub text: Arc<str>,
+    /// Where each line begins, in bytes.
+    lines: Arc<[usize]>,
 }
 
 /// A part of a source, short enough to print.
 pub struct Excerpt {
     pub text: String,
-    /// In bytes of `text`.
-    pub span: Range<usize>,
+    /// Where `text` begins in the source, in bytes.
+    start: usize,
     /// The line was too long to be shown from its start.
     pub cut: bool,
 }
@@ -25,6 +27,18 @@ pub struct Excerpt {
 const WIDEST: usize = 240;
 
 impl Source {
+    pub fn new(path: PathBuf, text: &str) -> Self {
+        let ends = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
+        let lines = std::iter::once(0)
+            .chain(ends.map(|(at, _)| at + 1))
+            .collect();
+        Self {
+            path,
+            text: text.into(),
+            lines,
+        }
+    }
+
     pub fn name(&self) -> String {
         self.path.display().to_string().escape_debug().to_string()
     }
@@ -32,14 +46,9 @@ impl Source {
     /// Both from 1; the column in characters.
     pub fn line_and_column(&self, offset: usize) -> (usize, usize) {
         let offset = self.text.floor_char_boundary(offset.min(self.text.len()));
-        let before = &self.text[..offset];
-        let start = before.rfind('\n').map_or(0, |at| at + 1);
-        let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
-        let column = before[start..]
-            .trim_start_matches('\u{feff}')
-            .chars()
-            .count()
-            + 1;
+        let line = self.lines.partition_point(|start| *start <= offset);
+        let before = &self.text[self.lines[line - 1]..offset];
+        let column = before.trim_start_matches('\u{feff}').chars().count() + 1;
         (line, column)
     }
 
@@ -55,18 +64,28 @@ impl Source {
         let end = self.text[offset..]
             .find('\n')
             .map_or(self.text.len(), |at| offset + at);
-        let last = self.text.ceil_char_boundary(place.end.clamp(offset, end));
         let from = if offset - start > WIDEST / 2 {
             self.text.floor_char_boundary(offset - WIDEST / 4)
         } else {
             start
         };
         let to = self.text.floor_char_boundary(end.min(from + WIDEST));
-        let last = last.min(to);
         Some(Excerpt {
             text: blanked(&self.text[from..to]),
-            span: offset - from..last - from,
+            start: from,
             cut: from > start,
+        })
+    }
+}
+
+impl Excerpt {
+    /// A place's part of it, in bytes of `text`; nothing where it begins elsewhere.
+    pub fn span_of(&self, place: Place) -> Option<Range<usize>> {
+        let start = place.start.checked_sub(self.start)?;
+        let end = place.end.max(place.start) - self.start;
+        (start <= self.text.len()).then(|| {
+            let start = self.text.floor_char_boundary(start);
+            start..self.text.ceil_char_boundary(end.min(self.text.len()))
         })
     }
 }

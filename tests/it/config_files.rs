@@ -61,3 +61,24 @@ fn the_smallest_useful_file_says_all_that_is_needed() {
     );
     assert!(plan.watch);
 }
+
+#[test]
+fn every_file_that_is_shipped_is_right() {
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
+    let files = fs::read_dir(shipped)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let files: Vec<_> = files
+        .filter(|path| path.extension().is_some_and(|end| end == "toml"))
+        .collect();
+    assert!(files.len() >= 3, "{files:?}");
+    for file in files {
+        let outside = Outside {
+            env: &|_| None,
+            secrets: false,
+        };
+        if let Err(problems) = load_with(&file, &outside) {
+            panic!("{problems}");
+        }
+    }
+}

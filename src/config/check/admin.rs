@@ -3,7 +3,7 @@ use std::{collections::BTreeMap, path::Path, sync::Arc};
 use super::{Check, listeners::tables, twice};
 use crate::{
     config::{
-        file::{View, keys, nearest},
+        file::{View, keys},
         plan::{AccessLog, Admin, LogFormat, Role, Telemetry, Token},
         problem::{Code, Problem},
     },
@@ -130,7 +130,7 @@ impl Check<'_> {
                         format!("there is no service `{text}`"),
                     )
                     .key(token.path_of("services"))
-                    .nearest(nearest(text, names)),
+                    .nearest(self.near(text, names)),
                 );
             }
         }

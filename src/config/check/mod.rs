@@ -15,9 +15,9 @@ use std::{
 };
 
 use super::{
-    file::{Place, Table, View, keys},
+    file::{Place, Table, View, keys, nearest},
     plan::{Plan, Shutdown, Startup},
-    problem::{Code, Problem},
+    problem::{Code, ENOUGH, Problem},
 };
 use crate::units::{Secret, SecretSource};
 
@@ -100,7 +100,16 @@ impl Check<'_> {
     }
 
     fn tell(&mut self, problem: Problem) {
-        self.problems.push(problem);
+        if self.problems.len() < ENOUGH {
+            self.problems.push(problem);
+        }
+    }
+
+    /// The name most like `text`; not looked for once there is more to tell than anybody reads.
+    fn near<'b>(&self, text: &str, names: impl Iterator<Item = &'b str>) -> Option<&'b str> {
+        (self.problems.len() < ENOUGH / 10)
+            .then(|| nearest(text, names))
+            .flatten()
     }
 
     /// A secret's reference, resolved.

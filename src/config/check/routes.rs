@@ -6,7 +6,7 @@ use std::{
 use super::{Check, listeners::tables};
 use crate::{
     config::{
-        file::{Place, View, keys, misread, nearest},
+        file::{Place, View, keys, misread},
         plan::Route,
         problem::{Code, Problem},
     },
@@ -16,24 +16,20 @@ use crate::{
 /// Expressions are tried one after the other, so many of them make every request slow.
 const MOST_REGEXES: usize = 500;
 
-/// The service a route names, and where it says so.
-type Target = (Name, Place);
-
 impl Check<'_> {
     pub(super) fn routes(&mut self, root: &View<'_>) -> Vec<Arc<Route>> {
         let mut routes = Vec::new();
-        let mut targets: Vec<Target> = Vec::new();
+        let mut targets: BTreeSet<String> = BTreeSet::new();
         let mut regexes = 0;
         for view in tables(root, "routes", keys::ROUTE) {
             view.require("service", self.problems);
             let matcher = self.matcher(&view, &mut regexes);
-            let Some(service) = self.target(root, &view) else {
+            let Some(service) = self.target(root, &view, &mut targets) else {
                 continue;
             };
             if let Some(matcher) = matcher {
-                routes.push((matcher, service.0.clone(), view.place));
+                routes.push((matcher, service, view.place));
             }
-            targets.push(service);
         }
         routes.extend(self.short_forms(root));
         if let Some(route) = implied(root) {
@@ -47,23 +43,31 @@ impl Check<'_> {
             .collect()
     }
 
-    fn target(&mut self, root: &View<'_>, view: &View<'_>) -> Option<Target> {
+    /// The service that a route names. The one it most likely meant counts as reached, so that one slip is one problem.
+    fn target(
+        &mut self,
+        root: &View<'_>,
+        view: &View<'_>,
+        targets: &mut BTreeSet<String>,
+    ) -> Option<Name> {
         let service: Name = view.parsed("service")?;
-        let place = view.place_of("service");
         if root.entry("services", service.as_str()).is_none() {
             let names = root.entries("services").map(|(name, ..)| name);
+            let meant = self.near(service.as_str(), names);
+            targets.extend(meant.map(str::to_owned));
             self.tell(
                 Problem::new(
                     Code::UnknownName,
-                    place,
+                    view.place_of("service"),
                     format!("there is no service `{service}`"),
                 )
                 .key(view.path_of("service"))
-                .nearest(nearest(service.as_str(), names)),
+                .nearest(meant),
             );
             return None;
         }
-        Some((service, place))
+        targets.insert(service.as_str().to_owned());
+        Some(service)
     }
 
     fn matcher(&mut self, view: &View<'_>, regexes: &mut usize) -> Option<Matcher> {
@@ -202,14 +206,15 @@ impl Check<'_> {
         }
     }
 
-    fn every_service_is_reached(&mut self, root: &View<'_>, targets: &[Target]) {
-        let mut reached: BTreeSet<&str> = targets.iter().map(|(name, _)| name.as_str()).collect();
+    fn every_service_is_reached(&mut self, root: &View<'_>, targets: &BTreeSet<String>) {
         let implied = implied(root).map(|(_, name, _)| name);
-        reached.extend(implied.as_ref().map(Name::as_str));
+        let reached = |name: &str| {
+            targets.contains(name) || implied.as_ref().is_some_and(|implied| implied == name)
+        };
         for (name, place, node) in root.entries("services") {
             let Some(table) = node.table() else { continue };
             let service = View::new(table, keys::SERVICE, node.place, "");
-            let lies_open = reached.contains(name) || service.has("hosts");
+            let lies_open = reached(name) || service.has("hosts");
             if lies_open || !service.flag("routed") {
                 continue;
             }

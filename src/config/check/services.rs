@@ -3,7 +3,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use super::Check;
 use crate::{
     config::{
-        file::{Table, Value, View, keys, merge, nearest},
+        file::{Table, Value, View, keys, merge},
         plan::{Pool, Preview, Service, Sticky, WeightsMode},
         problem::{Code, Problem},
     },
@@ -92,7 +92,7 @@ impl Check<'_> {
                             format!("there is no pool `{pool}`"),
                         )
                         .key(format!("{path}.{pool}"))
-                        .nearest(nearest(pool, names)),
+                        .nearest(self.near(pool, names)),
                     );
                 }
                 continue;

@@ -239,6 +239,9 @@ pub const GLOB: Syntax = Syntax {
         if text.is_empty() || text.contains('\0') || text.len() > 4096 {
             return Err(malformed(GLOB.what));
         }
+        if text.contains("**") {
+            return Err(malformed("a pattern without **"));
+        }
         glob::Pattern::new(text)
             .map(drop)
             .map_err(|error| Malformed(format!("expected {}: {}", GLOB.what, error.msg)))

@@ -2,7 +2,7 @@ use std::{collections::BTreeMap, ops::Range};
 
 use toml::de::{DeTable, DeValue};
 
-use crate::config::problem::{Code, Problem};
+use crate::config::problem::{Code, ENOUGH, Problem};
 
 /// Where something stands: a span of bytes in one of the sources.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -136,7 +136,8 @@ pub fn parse(text: &str, source: usize, problems: &mut Vec<Problem>) -> Parsed {
     let (root, errors) = DeTable::parse_recoverable(text);
     let mut torn = false;
     let mut torn_lines = Vec::new();
-    for error in errors {
+    torn |= errors.len() > ENOUGH;
+    for error in errors.into_iter().take(ENOUGH) {
         let span = error.span().unwrap_or(text.len()..text.len());
         let place = Place::new(source, &span);
         if error.message() == "duplicate key" {
@@ -148,7 +149,7 @@ pub fn parse(text: &str, source: usize, problems: &mut Vec<Problem>) -> Parsed {
                     format!("`{}` is set twice", key.escape_debug()),
                 )
                 .key(key)
-                .expected("each key once; the first one counts where only one may stay"),
+                .expected("each key once"),
             );
             continue;
         }
@@ -161,12 +162,28 @@ pub fn parse(text: &str, source: usize, problems: &mut Vec<Problem>) -> Parsed {
             continue;
         }
         torn_lines.push(line);
-        problems.push(Problem::new(Code::Syntax, place, error.message()));
+        problems.push(misspelt(place, error.message()));
     }
     let reader = Reader { source, problems };
     Parsed {
         table: reader.table(root.into_inner()),
         torn,
+    }
+}
+
+/// The parser's message, its expectation apart.
+fn misspelt(place: Place, message: &str) -> Problem {
+    if message.starts_with("string values must be quoted") {
+        return if place.start == place.end {
+            Problem::new(Code::Syntax, place, "the value is missing")
+        } else {
+            let problem = Problem::new(Code::Syntax, place, "strings must be quoted");
+            problem.expected("a value, such as \"text\", 5, true, [...] or {...}")
+        };
+    }
+    match message.split_once(", expected ") {
+        Some((message, expected)) => Problem::new(Code::Syntax, place, message).expected(expected),
+        None => Problem::new(Code::Syntax, place, message),
     }
 }
 

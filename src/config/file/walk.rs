@@ -1,6 +1,6 @@
 use super::{Key, Node, Place, Section, Shape, Syntax, Table, Value, keys_of};
 use crate::{
-    config::problem::{Code, Problem},
+    config::problem::{Code, ENOUGH, Problem},
     units::Span,
 };
 
@@ -8,6 +8,9 @@ use crate::{
 /// wrong as faulty.
 pub fn walk(table: &mut Table, section: Section, path: &str, problems: &mut Vec<Problem>) {
     for (name, place, node) in table.iter_mut() {
+        if problems.len() >= ENOUGH {
+            return;
+        }
         let path = joined(path, name);
         match keys_of(section).find(|key| key.name == name) {
             Some(Key {
@@ -86,6 +89,9 @@ pub fn joined(path: &str, key: &str) -> String {
 }
 
 fn visit(node: &mut Node, shape: &Shape, path: &str, problems: &mut Vec<Problem>) {
+    if problems.len() >= ENOUGH {
+        return;
+    }
     let Some(shape) = fitting(node, shape) else {
         if !node.is_faulty() {
             problems.push(
@@ -161,7 +167,7 @@ fn wrong_leaf(node: &Node, shape: &Shape, path: &str) -> Option<Problem> {
         (Shape::Word(words), Value::Text(text)) => (!words.contains(&text.as_str())).then(|| {
             wrong(
                 Code::InvalidValue,
-                format!("`{}` is not known here", text.escape_debug()),
+                format!("`{}` is not valid", text.escape_debug()),
             )
             .nearest(nearest(text, words.iter().copied()))
         }),
@@ -192,7 +198,7 @@ pub fn misread(text: &str, why: &str, place: Place, path: &str) -> Problem {
     let message = if text.is_empty() {
         format!("`{path}` is empty")
     } else {
-        format!("`{}{dots}` can't be read", shown.escape_debug())
+        format!("`{}{dots}` is not valid", shown.escape_debug())
     };
     Problem::new(Code::InvalidValue, place, message)
         .key(path)
