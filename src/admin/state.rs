@@ -2,13 +2,11 @@ use std::{path::PathBuf, sync::Arc};
 
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
-use super::{
-    problem::{Code, Problem},
-    wire,
-};
+use super::problem::{Code, Problem};
 use crate::{
     config::plan::Token,
     control::{Applied, Handle, Order, Refusal, view},
+    telemetry::Window,
     units::PoolKey,
 };
 
@@ -56,7 +54,7 @@ pub struct Measured {
     /// All metrics in the Prometheus text format.
     pub metrics: Arc<dyn Fn(&view::View) -> String + Send + Sync>,
     /// A pool's last minute.
-    pub window: Arc<dyn Fn(&PoolKey) -> wire::Window + Send + Sync>,
+    pub window: Arc<dyn Fn(&PoolKey) -> Window + Send + Sync>,
 }
 
 /// More followers of events than this have to take turns.

@@ -6,6 +6,7 @@ use super::{state::Measured, wire};
 use crate::{
     control::{self, Done, view},
     pool::State,
+    telemetry,
     units::{Name, Timestamp, Weights},
 };
 
@@ -95,8 +96,25 @@ fn pool(of: &view::Pool, measured: &Measured) -> wire::Pool {
         needed: of.needed,
         in_flight: endpoints.iter().map(|endpoint| endpoint.in_flight).sum(),
         connections: endpoints.iter().map(|endpoint| endpoint.connections).sum(),
-        window: (measured.window)(&of.stats.key),
+        window: window(&(measured.window)(&of.stats.key)),
         endpoints,
+    }
+}
+
+fn window(of: &telemetry::Window) -> wire::Window {
+    let millis = |quantile| {
+        let latency = of.latency.quantile(quantile);
+        latency.map(|latency| (latency.as_secs_f64() * 1e5).round() / 1e2)
+    };
+    wire::Window {
+        seconds: of.length.as_secs(),
+        requests: of.requests,
+        errors: of.errors,
+        latency_ms: wire::Latency {
+            p50: millis(0.5),
+            p95: millis(0.95),
+            p99: millis(0.99),
+        },
     }
 }
 

@@ -79,19 +79,31 @@ impl Asked {
                 }
                 "client" => {
                     let address = value.parse();
-                    client = Some(address.map_err(|_| wrong(format!("{value:?} is not an IP address")))?);
+                    client = Some(
+                        address.map_err(|_| wrong(format!("{value:?} is not an IP address")))?,
+                    );
                 }
                 other => return Err(unknown(other)),
             }
         }
-        let url = url.ok_or_else(|| wrong("url is missing").hint("?url=http://shop.example.com/cart"))?;
-        let url: Uri = url.parse().map_err(|_| wrong(format!("{url:?} is not a URL")))?;
-        let sent = headers.get(http::header::HOST).and_then(|host| host.to_str().ok());
+        let url =
+            url.ok_or_else(|| wrong("url is missing").hint("?url=http://shop.example.com/cart"))?;
+        let url: Uri = url
+            .parse()
+            .map_err(|_| wrong(format!("{url:?} is not a URL")))?;
+        let sent = headers
+            .get(http::header::HOST)
+            .and_then(|host| host.to_str().ok());
         let authority = url.authority().map(http::uri::Authority::as_str).or(sent);
         Ok(Self {
             method,
             host: host_of(authority.unwrap_or("")).into_owned(),
-            path: if url.path().is_empty() { "/" } else { url.path() }.to_owned(),
+            path: if url.path().is_empty() {
+                "/"
+            } else {
+                url.path()
+            }
+            .to_owned(),
             query: url.query().map(str::to_owned),
             headers,
             client,
@@ -109,16 +121,27 @@ impl Asked {
         let mut steps = vec![step("listener", "every listener leads to the same routes")];
         let matchers = snapshot.routes.iter().map(|route| &route.matcher);
         let explanation = routing::explain(matchers, &head);
-        steps.extend(explanation.considered.iter().map(|considered| of_route(considered, snapshot)));
+        steps.extend(
+            explanation
+                .considered
+                .iter()
+                .map(|considered| of_route(considered, snapshot)),
+        );
         if explanation.elsewhere > 0 {
             let count = explanation.elsewhere;
-            steps.push(step("route", format!("{count} more are for other hosts or paths")));
+            steps.push(step(
+                "route",
+                format!("{count} more are for other hosts or paths"),
+            ));
         }
         let Some(found) = snapshot.router.find(&head) else {
             steps.push(step("route", "none takes the request"));
             return answered(404, steps);
         };
-        let route = snapshot.routes.get(found.route).map(|route| describe(&route.matcher));
+        let route = snapshot
+            .routes
+            .get(found.route)
+            .map(|route| describe(&route.matcher));
         let mut explained = self.through(&snapshot.services[found.service], &head, steps);
         explained.route = route.map(|text| format!("#{} {text}", found.route + 1));
         explained
@@ -127,12 +150,18 @@ impl Asked {
     /// From the service on.
     fn through(&self, service: &Service, head: &Head, mut steps: Vec<Reasoned>) -> Explained {
         let name = &service.plan.name;
-        steps.push(step("service", format!("{name}, weights {}", service.weights)));
+        steps.push(step(
+            "service",
+            format!("{name}, weights {}", service.weights),
+        ));
         let mut explained = if let Some(pool) = service.previewed(head.headers) {
-            steps.push(step("preview", "the header and its secret ask for this pool, whatever its weight"));
-            self.sure(service, pool, steps)
+            steps.push(step(
+                "preview",
+                "the header and its secret ask for this pool, whatever its weight",
+            ));
+            sure(service, pool, steps)
         } else if let Some(pool) = self.sticky(service, head, &mut steps) {
-            self.sure(service, pool, steps)
+            sure(service, pool, steps)
         } else {
             by_chance(service, steps)
         };
@@ -147,27 +176,36 @@ impl Asked {
             Some(crate::units::StickyBy::Ip)
         );
         if by_address && self.client.is_none() {
-            steps.push(step("sticky", "by the client's address, which was not given (client=)"));
+            steps.push(step(
+                "sticky",
+                "by the client's address, which was not given (client=)",
+            ));
             return None;
         }
         let client = self.client.unwrap_or(IpAddr::from([0, 0, 0, 0]));
         let Some(key) = affinity.key(head, client) else {
-            steps.push(step("sticky", "the request brings no key, so it is drawn by chance"));
+            steps.push(step(
+                "sticky",
+                "the request brings no key, so it is drawn by chance",
+            ));
             return None;
         };
         let pool = service.splitter.rendezvous(key)?;
-        steps.push(step("sticky", "the request's key always comes to this pool at these weights"));
+        steps.push(step(
+            "sticky",
+            "the request's key always comes to this pool at these weights",
+        ));
         Some(pool)
     }
+}
 
-    fn sure(&self, service: &Service, pool: usize, mut steps: Vec<Reasoned>) -> Explained {
-        steps.push(of_pool(service, pool));
-        let name = service.pools[pool].name().clone();
-        Explained {
-            pool: Some(name.clone()),
-            chances: BTreeMap::from([(name, 1.0)]),
-            ..answered_by_endpoint(steps)
-        }
+fn sure(service: &Service, pool: usize, mut steps: Vec<Reasoned>) -> Explained {
+    steps.push(of_pool(service, pool));
+    let name = service.pools[pool].name().clone();
+    Explained {
+        pool: Some(name.clone()),
+        chances: BTreeMap::from([(name, 1.0)]),
+        ..answered_by_endpoint(steps)
     }
 }
 
@@ -180,9 +218,9 @@ fn unknown(key: &str) -> Problem {
 }
 
 fn header(text: &str) -> Result<(HeaderName, HeaderValue), Problem> {
-    let parts = text.split_once(':').and_then(|(name, value)| {
-        Some((name.trim().parse().ok()?, value.trim().parse().ok()?))
-    });
+    let parts = text
+        .split_once(':')
+        .and_then(|(name, value)| Some((name.trim().parse().ok()?, value.trim().parse().ok()?)));
     parts.ok_or_else(|| wrong(format!("{text:?} is not `Name: value`")))
 }
 
@@ -212,7 +250,10 @@ fn answered_by_endpoint(steps: Vec<Reasoned>) -> Explained {
 }
 
 /// One draw over the pools that have weight and somebody to send to.
-#[expect(clippy::cast_precision_loss, reason = "a chance is shown, never decided on")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a chance is shown, never decided on"
+)]
 fn by_chance(service: &Service, mut steps: Vec<Reasoned>) -> Explained {
     let weighted = service.weights.iter().filter_map(|(name, weight)| {
         let pool = service.pool(name.as_str())?;
@@ -222,10 +263,18 @@ fn by_chance(service: &Service, mut steps: Vec<Reasoned>) -> Explained {
         weighted.partition(|(pool, _)| !service.candidates(*pool).is_empty());
     for (pool, _) in &closed {
         let name = service.pools[*pool].name();
-        steps.push(step("split", format!("{name} has weight but no endpoint that may be asked; its share goes to the others")));
+        steps.push(step(
+            "split",
+            format!(
+                "{name} has weight but no endpoint that may be asked; its share goes to the others"
+            ),
+        ));
     }
     if service.failing_open {
-        steps.push(step("split", "no weighted pool is ready, so endpoints that once were are tried"));
+        steps.push(step(
+            "split",
+            "no weighted pool is ready, so endpoints that once were are tried",
+        ));
     }
     let total: u64 = open.iter().map(|(_, weight)| u64::from(*weight)).sum();
     if open.is_empty() {
@@ -236,10 +285,19 @@ fn by_chance(service: &Service, mut steps: Vec<Reasoned>) -> Explained {
     steps.extend(open.iter().map(|(pool, _)| of_pool(service, *pool)));
     let chances: BTreeMap<_, _> = open
         .iter()
-        .map(|(pool, weight)| (service.pools[*pool].name().clone(), f64::from(*weight) / total as f64))
+        .map(|(pool, weight)| {
+            (
+                service.pools[*pool].name().clone(),
+                f64::from(*weight) / total as f64,
+            )
+        })
         .collect();
     Explained {
-        pool: chances.keys().next().filter(|_| chances.len() == 1).cloned(),
+        pool: chances
+            .keys()
+            .next()
+            .filter(|_| chances.len() == 1)
+            .cloned(),
         chances,
         ..answered_by_endpoint(steps)
     }
@@ -247,16 +305,36 @@ fn by_chance(service: &Service, mut steps: Vec<Reasoned>) -> Explained {
 
 fn of_pool(service: &Service, index: usize) -> Reasoned {
     let pool = &service.pools[index];
-    let ready = pool.members.iter().filter(|member| member.state == EndpointState::Ready).count();
+    let ready = pool
+        .members
+        .iter()
+        .filter(|member| member.state == EndpointState::Ready)
+        .count();
     let count = pool.members.len();
-    step("pool", format!("{}: {ready} of {count} endpoints ready", pool.name()))
+    step(
+        "pool",
+        format!("{}: {ready} of {count} endpoints ready", pool.name()),
+    )
 }
 
 fn of_route(considered: &Considered, snapshot: &Snapshot) -> Reasoned {
     let route = snapshot.routes.get(considered.route);
-    let text = route.map_or_else(String::new, |route: &std::sync::Arc<plan::Route>| describe(&route.matcher));
-    let mark = if considered.verdict == Verdict::Taken { "takes it: " } else { "" };
-    step("route", format!("{mark}#{} ({text}) {}", considered.route + 1, considered.verdict))
+    let text = route.map_or_else(String::new, |route: &std::sync::Arc<plan::Route>| {
+        describe(&route.matcher)
+    });
+    let mark = if considered.verdict == Verdict::Taken {
+        "takes it: "
+    } else {
+        ""
+    };
+    step(
+        "route",
+        format!(
+            "{mark}#{} ({text}) {}",
+            considered.route + 1,
+            considered.verdict
+        ),
+    )
 }
 
 /// A route as a person would say it.
@@ -267,7 +345,11 @@ fn describe(matcher: &Matcher) -> String {
         HostPattern::Wildcard(parent) => format!("*.{parent}"),
     });
     let hosts: Vec<_> = hosts.collect();
-    parts.push(if hosts.is_empty() { "any host".to_owned() } else { hosts.join(" or ") });
+    parts.push(if hosts.is_empty() {
+        "any host".to_owned()
+    } else {
+        hosts.join(" or ")
+    });
     parts.push(match &matcher.path {
         PathPattern::Any => "any path".to_owned(),
         PathPattern::Exact(path) => format!("path {path}"),
@@ -278,9 +360,18 @@ fn describe(matcher: &Matcher) -> String {
         let methods: Vec<_> = matcher.methods.iter().map(Method::as_str).collect();
         parts.push(methods.join(" or "));
     }
-    let names = matcher.headers.iter().map(|(name, _)| format!("header {name}"));
-    let cookies = matcher.cookies.iter().map(|(name, _)| format!("cookie {name}"));
-    let queries = matcher.query.iter().map(|(name, _)| format!("query {name}"));
+    let names = matcher
+        .headers
+        .iter()
+        .map(|(name, _)| format!("header {name}"));
+    let cookies = matcher
+        .cookies
+        .iter()
+        .map(|(name, _)| format!("cookie {name}"));
+    let queries = matcher
+        .query
+        .iter()
+        .map(|(name, _)| format!("query {name}"));
     parts.extend(names.chain(cookies).chain(queries));
     parts.join(", ")
 }

@@ -6,6 +6,7 @@ mod config;
 mod drains;
 mod endpoints;
 mod events;
+mod explain;
 mod health;
 mod services;
 mod status;
@@ -26,6 +27,7 @@ pub fn router() -> OpenApiRouter<State> {
         .merge(endpoints::router())
         .merge(changes::router())
         .merge(config::router())
+        .merge(explain::router())
         .merge(events::router())
 }
 
