@@ -1,8 +1,9 @@
 use std::fmt::{self, Write};
 
-/// Text from outside, made fit for a log line or a terminal: control characters (ANSI sequences and line breaks with
-/// them), quotes, backslashes and characters that reorder or hide text are escaped as in Rust and JSON strings, bytes
-/// that are no UTF-8 shown as `\x..`, and what is longer than `limit` bytes is cut and marked with `…`.
+/// Text from outside, made fit for a log line, a JSON string or a terminal: control characters (ANSI sequences and line
+/// breaks with them), quotes, backslashes and characters that reorder or hide text are escaped as JSON does (RFC 8259
+/// §7), bytes that are no UTF-8 likewise, as the character of their number, and what is longer than `limit` bytes is
+/// cut and marked with `…`.
 pub struct Escaped<'a> {
     bytes: &'a [u8],
     limit: usize,
@@ -28,7 +29,7 @@ impl fmt::Display for Escaped<'_> {
             for chunk in shown.utf8_chunks() {
                 chunk.valid().chars().try_for_each(|c| escape(c, f))?;
                 for byte in chunk.invalid() {
-                    write!(f, "\\x{byte:02x}")?;
+                    write!(f, "\\u{byte:04x}")?;
                 }
             }
         }
@@ -47,7 +48,7 @@ fn escape(c: char, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     match c {
         '"' | '\\' => write!(f, "\\{c}"),
         c if c.is_ascii() && is_plain(c as u8) => f.write_char(c),
-        c if c.is_control() || is_invisible(c) => write!(f, "\\u{{{:x}}}", u32::from(c)),
+        c if c.is_control() || is_invisible(c) => write!(f, "\\u{:04x}", u32::from(c)),
         c => f.write_char(c),
     }
 }
@@ -69,10 +70,10 @@ mod tests {
         assert_eq!(shown("/grüße".as_bytes()), "/grüße");
         assert_eq!(
             shown(b"a\r\nb\x1b[31m\"\\\x7f"),
-            r#"a\u{d}\u{a}b\u{1b}[31m\"\\\u{7f}"#
+            r#"a\u000d\u000ab\u001b[31m\"\\\u007f"#
         );
-        assert_eq!(shown("\u{202e}evil".as_bytes()), r"\u{202e}evil");
-        assert_eq!(shown(b"a\xffb"), r"a\xffb");
+        assert_eq!(shown("\u{202e}evil".as_bytes()), r"\u202eevil");
+        assert_eq!(shown(b"a\xffb"), r"a\u00ffb");
     }
 
     #[test]
@@ -80,6 +81,6 @@ mod tests {
         assert_eq!(Escaped::new("abcdef", 3).to_string(), "abc…");
         assert_eq!(Escaped::new("abc", 3).to_string(), "abc");
         // A character cut in two is shown by its bytes.
-        assert_eq!(Escaped::new("ü", 1).to_string(), r"\xc3…");
+        assert_eq!(Escaped::new("ü", 1).to_string(), r"\u00c3…");
     }
 }

@@ -3,15 +3,18 @@
 //! Owns the counters that workers write (one shard per worker, plain stores, no shared writes), the latency histogram,
 //! the names of all metrics, the access log and the set-up of `tracing`. Knows nothing of why a number changed.
 
+pub mod access_log;
 mod escape;
 mod exposition;
 pub mod histogram;
+pub mod log;
 pub mod names;
 pub mod shard;
 pub mod window;
 
+pub use access_log::AccessLog;
 pub use escape::Escaped;
 pub use exposition::{BUCKETS_MS, Exposition};
 pub use histogram::{Histogram, Reading};
-pub use shard::{EndpointShard, Failure, PoolShard, Rejection, WorkerShard};
+pub use shard::{EndpointShard, Failure, PoolShard, Rejection, Retry, WorkerShard};
 pub use window::{Totals, Window, Windows};

@@ -93,6 +93,29 @@ impl Failure {
     }
 }
 
+/// How a request fared that was sent once more, elsewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retry {
+    /// The other endpoint answered.
+    Answered,
+    /// It failed as well.
+    Failed,
+    /// There was no other.
+    Nowhere,
+}
+
+impl Retry {
+    pub const ALL: [Self; 3] = [Self::Answered, Self::Failed, Self::Nowhere];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Answered => "answered",
+            Self::Failed => "failed",
+            Self::Nowhere => "nowhere",
+        }
+    }
+}
+
 /// What one worker counts for one pool.
 pub struct PoolShard {
     endpoint: [AtomicU64; STATUSES.len()],
@@ -101,6 +124,7 @@ pub struct PoolShard {
     latency: OnceLock<Histogram>,
     /// Errors in the sense of the status page, by kind.
     failures: [AtomicU64; Failure::ALL.len()],
+    retries: [AtomicU64; Retry::ALL.len()],
 }
 
 impl Default for PoolShard {
@@ -110,6 +134,7 @@ impl Default for PoolShard {
             proxy: [const { AtomicU64::new(0) }; STATUSES.len()],
             latency: OnceLock::new(),
             failures: [const { AtomicU64::new(0) }; Failure::ALL.len()],
+            retries: [const { AtomicU64::new(0) }; Retry::ALL.len()],
         }
     }
 }
@@ -134,6 +159,18 @@ impl PoolShard {
         Failure::ALL
             .into_iter()
             .map(move |failure| (failure, count(failure)))
+    }
+
+    /// A request that failed here before anything of it was written was tried once more.
+    pub fn retried(&self, outcome: Retry) {
+        add(&self.retries[outcome as usize], 1);
+    }
+
+    pub fn retries(&self) -> impl Iterator<Item = (Retry, u64)> {
+        let count = |outcome| self.retries[outcome as usize].load(Relaxed);
+        Retry::ALL
+            .into_iter()
+            .map(move |outcome| (outcome, count(outcome)))
     }
 
     /// `(status, source, count)` of every status counted so far.

@@ -9,7 +9,7 @@ use super::histogram::{Reading, Slice};
 use crate::units::PoolKey;
 
 /// The longest time a window looks back.
-pub const LENGTH: Duration = Duration::from_secs(60);
+pub const LENGTH: Duration = Duration::from_mins(1);
 
 /// All that was counted of one pool so far.
 #[derive(Debug, Clone, Default)]
