@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use super::{Decided, DecidedEndpoint, Input, Member, Pool, Service, Snapshot};
+use super::{Decided, DecidedEndpoint, Input, Member, Pool, Service, Snapshot, invariants};
 use crate::{
     config::plan,
     pool::{Candidates, Directory, State},
@@ -23,12 +23,14 @@ pub fn build(input: &Input, directory: &mut Directory, previous: Option<&Snapsho
     });
     let services: Vec<Arc<Service>> = services.collect();
     let routing = routing(input, &services, previous);
-    Snapshot {
+    let next = Snapshot {
         generation: input.generation,
         router: routing.0,
         routes: routing.1,
         services,
-    }
+    };
+    debug_assert_eq!(invariants::broken(&next), [""; 0]);
+    next
 }
 
 type Routing = (Arc<Router>, Arc<[Arc<plan::Route>]>);
@@ -176,7 +178,7 @@ fn pool(
             }),
             weight: endpoint.weight,
             state: endpoint.standing.state,
-            proven: endpoint.standing.proven,
+            proven: is_proven(endpoint),
             cut: endpoint.standing.cut,
         })
         .collect();
@@ -202,14 +204,290 @@ fn same_members(members: &[Member], endpoints: &[DecidedEndpoint]) -> bool {
             member.endpoint.key.address == endpoint.address
                 && member.weight == endpoint.weight
                 && member.state == endpoint.standing.state
-                && member.proven == endpoint.standing.proven
+                && member.proven == is_proven(endpoint)
                 && member.cut == endpoint.standing.cut
         })
+}
+
+fn is_proven(endpoint: &DecidedEndpoint) -> bool {
+    endpoint.standing.proven || endpoint.standing.state == State::Ready
 }
 
 fn drains(state: State) -> bool {
     match state {
         State::Draining | State::Drained => true,
         State::Unproven | State::Ready | State::Unready | State::Ejected => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::{array, collection::vec, prelude::*};
+
+    use super::*;
+    use crate::{
+        snapshot::testing::{World, any_pools, endpoint, name, service},
+        units::Balance,
+    };
+
+    const BOTH: [&str; 2] = ["blue", "green"];
+
+    fn ready(port: u16) -> DecidedEndpoint {
+        endpoint(port, 1, State::Ready, true)
+    }
+
+    fn unready(port: u16) -> DecidedEndpoint {
+        endpoint(port, 1, State::Unready, true)
+    }
+
+    /// What each pool gets of the whole.
+    fn shares(service: &Service) -> Vec<f64> {
+        (0..service.pools.len())
+            .map(|pool| service.splitter.share(pool))
+            .collect()
+    }
+
+    fn shop(weights: &[u32], blue: Vec<DecidedEndpoint>, green: Vec<DecidedEndpoint>) -> Decided {
+        service("shop", &BOTH, weights, vec![blue, green])
+    }
+
+    fn built(decided: Decided) -> Arc<Service> {
+        World::new([decided]).build().services[0].clone()
+    }
+
+    #[test]
+    fn a_pool_with_nobody_ready_yields_its_share() {
+        let service = built(shop(&[90, 10], vec![unready(1)], vec![ready(2)]));
+        assert_eq!(shares(&service), [0.0, 1.0]);
+        assert!(!service.failing_open);
+        let three = service_of_three(&[60, 10, 30], State::Unready);
+        assert_eq!(shares(&three), [0.0, 0.25, 0.75]);
+    }
+
+    fn service_of_three(weights: &[u32], first: State) -> Arc<Service> {
+        let pools = vec![
+            vec![endpoint(1, 1, first, true)],
+            vec![ready(2)],
+            vec![ready(3)],
+        ];
+        built(service("shop", &["a", "b", "c"], weights, pools))
+    }
+
+    #[test]
+    fn a_pool_without_weight_gets_nothing_because_others_are_sick() {
+        let sick = built(shop(
+            &[100, 0],
+            vec![endpoint(1, 1, State::Unproven, false)],
+            vec![ready(2)],
+        ));
+        assert!(sick.splitter.is_empty() && !sick.failing_open);
+        let sick = built(shop(&[100, 0], vec![unready(1)], vec![ready(2)]));
+        assert_eq!(shares(&sick), [1.0, 0.0]);
+        assert!(sick.failing_open);
+    }
+
+    #[test]
+    fn when_all_are_unready_those_once_proven_are_tried_by_the_weights() {
+        let unproven = endpoint(2, 1, State::Unproven, false);
+        let draining = endpoint(3, 1, State::Draining, true);
+        let service = built(shop(
+            &[75, 25],
+            vec![unready(1), unproven, draining],
+            vec![unready(4)],
+        ));
+        assert!(service.failing_open);
+        assert_eq!(shares(&service), [0.75, 0.25]);
+        let tried: Vec<_> = service
+            .candidates(0)
+            .iter()
+            .map(|endpoint| endpoint.key.address.to_string())
+            .collect();
+        assert_eq!(tried, ["10.0.0.1:1"]);
+    }
+
+    #[test]
+    fn failing_open_can_be_turned_off() {
+        let mut closed = shop(&[1, 1], vec![unready(1)], vec![unready(2)]);
+        let mut plan = plan::Service::clone(&closed.plan);
+        plan.fail_open = false;
+        closed.plan = Arc::new(plan);
+        let service = built(closed);
+        assert!(service.splitter.is_empty() && !service.failing_open);
+    }
+
+    #[test]
+    fn a_preview_reaches_a_ready_pool_whatever_its_weight_and_no_other() {
+        let mut headers = http::HeaderMap::new();
+        headers.insert("x-cutover-pool", "green;secret".parse().unwrap());
+        assert_eq!(
+            built(shop(&[1, 0], vec![ready(1)], vec![ready(2)])).previewed(&headers),
+            Some(1)
+        );
+        assert_eq!(
+            built(shop(&[1, 0], vec![unready(1)], vec![unready(2)])).previewed(&headers),
+            None
+        );
+        headers.insert("x-cutover-pool", "green;guess".parse().unwrap());
+        assert_eq!(
+            built(shop(&[1, 0], vec![ready(1)], vec![ready(2)])).previewed(&headers),
+            None
+        );
+        headers.insert("x-cutover-pool", "teal;secret".parse().unwrap());
+        assert_eq!(
+            built(shop(&[1, 0], vec![ready(1)], vec![ready(2)])).previewed(&headers),
+            None
+        );
+    }
+
+    #[test]
+    fn a_change_of_weights_makes_nothing_anew_but_one_splitter() {
+        let mut world = World::new([
+            shop(&[90, 10], vec![ready(1)], vec![ready(2)]),
+            service("blog", &["main"], &[1], vec![vec![ready(3)]]),
+        ]);
+        let before = world.build();
+        world.change(shop(&[50, 50], vec![ready(1)], vec![ready(2)]));
+        let after = world.next(&before, &["shop"]);
+        assert!(
+            Arc::ptr_eq(&before.router, &after.router)
+                && Arc::ptr_eq(&before.routes, &after.routes)
+        );
+        assert!(Arc::ptr_eq(
+            before.service("blog").unwrap(),
+            after.service("blog").unwrap()
+        ));
+        let (old, new) = (
+            before.service("shop").unwrap(),
+            after.service("shop").unwrap(),
+        );
+        assert!(
+            old.pools
+                .iter()
+                .zip(&new.pools)
+                .all(|(old, new)| Arc::ptr_eq(old, new))
+        );
+        assert!(Arc::ptr_eq(
+            old.affinity.as_ref().unwrap(),
+            new.affinity.as_ref().unwrap()
+        ));
+        assert_eq!((shares(old), shares(new)), (vec![0.9, 0.1], vec![0.5, 0.5]));
+    }
+
+    #[test]
+    fn a_verdict_makes_one_pool_anew_and_measurements_go_on() {
+        let mut world = World::new([shop(&[90, 10], vec![ready(1)], vec![ready(2)])]);
+        let before = world.build();
+        world.change(shop(&[90, 10], vec![unready(1)], vec![ready(2)]));
+        let after = world.next(&before, &["shop"]);
+        let (old, new) = (&before.services[0].pools, &after.services[0].pools);
+        assert!(!Arc::ptr_eq(&old[0], &new[0]) && Arc::ptr_eq(&old[1], &new[1]));
+        assert!(Arc::ptr_eq(
+            &old[0].members[0].endpoint,
+            &new[0].members[0].endpoint
+        ));
+        assert!(Arc::ptr_eq(&old[0].stats, &new[0].stats));
+    }
+
+    #[test]
+    fn another_balance_or_another_secret_is_taken_up() {
+        let mut world = World::new([shop(&[1, 1], vec![ready(1)], vec![ready(2)])]);
+        let before = world.build();
+        let mut changed = shop(&[1, 1], vec![ready(1)], vec![ready(2)]);
+        let mut plan = plan::Service::clone(&changed.plan);
+        plan.pools.get_mut("blue").unwrap().balance = Balance::RoundRobin;
+        plan.sticky.as_mut().unwrap().secret = Some(Secret::new(b"new".to_vec()));
+        changed.plan = Arc::new(plan);
+        world.change(changed);
+        let after = world.next(&before, &["shop"]);
+        let (old, new) = (&before.services[0], &after.services[0]);
+        assert!(
+            !Arc::ptr_eq(&old.pools[0], &new.pools[0]) && Arc::ptr_eq(&old.pools[1], &new.pools[1])
+        );
+        assert!(!Arc::ptr_eq(
+            old.affinity.as_ref().unwrap(),
+            new.affinity.as_ref().unwrap()
+        ));
+    }
+
+    #[test]
+    fn routes_find_their_services_when_services_come_and_go() {
+        let one = |name: &str| service(name, &["main"], &[1], vec![vec![ready(1)]]);
+        let mut world = World::new([one("b"), one("d")]);
+        let before = world.build();
+        world.change(one("a"));
+        let after = world.next(&before, &["a"]);
+        for (snapshot, names) in [(&before, &["b", "d"][..]), (&after, &["a", "b", "d"])] {
+            for wanted in names {
+                let found = snapshot.router.find(&crate::routing::Head {
+                    method: &http::Method::GET,
+                    host: &format!("{wanted}.example"),
+                    path: "/",
+                    query: None,
+                    headers: &http::HeaderMap::new(),
+                });
+                assert_eq!(
+                    snapshot.services[found.unwrap().service].plan.name,
+                    name(wanted)
+                );
+            }
+        }
+        assert!(Arc::ptr_eq(
+            before.service("d").unwrap(),
+            after.service("d").unwrap()
+        ));
+    }
+
+    proptest! {
+        #[test]
+        fn building_on_the_snapshot_before_is_building_from_nothing(
+            worlds in vec((array::uniform3(0..3_u32), any_pools()), 1..5),
+        ) {
+            let mut world: Option<(World, Snapshot)> = None;
+            for (weights, pools) in worlds {
+                let decided = service("shop", &["a", "b", "c"], &weights, pools.clone());
+                let fresh = built(decided.clone());
+                let (mut known, before) = world.take().unwrap_or_else(|| {
+                    let mut new = World::new([decided.clone()]);
+                    let first = new.build();
+                    (new, first)
+                });
+                known.change(decided);
+                let after = known.next(&before, &["shop"]);
+                prop_assert_eq!(told(&after.services[0]), told(&fresh));
+                world = Some((known, after));
+            }
+        }
+    }
+
+    /// All that a service decides, as text.
+    fn told(service: &Service) -> BTreeMap<String, String> {
+        let pools = service.pools.iter().enumerate().map(|(index, pool)| {
+            let addresses = |candidates: &Candidates| {
+                let all: Vec<_> = candidates
+                    .iter()
+                    .map(|endpoint| endpoint.key.address.to_string())
+                    .collect();
+                all.join(" ")
+            };
+            let states: Vec<_> = pool
+                .members
+                .iter()
+                .map(|member| (member.weight, member.state, member.proven))
+                .collect();
+            let share = service.splitter.share(index);
+            let text = format!(
+                "{share} {} {} {states:?}",
+                addresses(&pool.ready),
+                addresses(&pool.last_resort)
+            );
+            (pool.name().to_string(), text)
+        });
+        let all = (
+            String::new(),
+            format!("{} {}", service.weights, service.failing_open),
+        );
+        pools.chain([all]).collect()
     }
 }

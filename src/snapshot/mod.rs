@@ -6,6 +6,9 @@
 mod build;
 mod channel;
 mod input;
+mod invariants;
+#[cfg(test)]
+mod testing;
 mod view;
 
 pub use build::build;
