@@ -51,6 +51,15 @@ pub enum Source {
     Proxy,
 }
 
+impl Source {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Endpoint => "endpoint",
+            Self::Proxy => "proxy",
+        }
+    }
+}
+
 /// What an endpoint did that counts as an error. A client's cancel is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Failure {

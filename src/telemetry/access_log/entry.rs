@@ -77,7 +77,7 @@ impl Entry<'_> {
             Escaped::new(self.host, HOST_LIMIT),
             Escaped::new(self.path, PATH_LIMIT),
             self.status,
-            self.made_by(),
+            self.source.as_str(),
             OrDash(self.service),
             OrDash(self.pool),
             OrDash(self.endpoint),
@@ -101,7 +101,7 @@ impl Entry<'_> {
             Escaped::new(self.host, HOST_LIMIT),
             Escaped::new(self.path, PATH_LIMIT),
             self.status,
-            self.made_by(),
+            self.source.as_str(),
         )?;
         // Addresses may hold a path.
         let endpoint = self.endpoint.map(ToString::to_string);
@@ -127,13 +127,6 @@ impl Entry<'_> {
             OrNull(self.id()),
             OrNull(self.error),
         )
-    }
-
-    fn made_by(&self) -> &'static str {
-        match self.source {
-            Source::Endpoint => "endpoint",
-            Source::Proxy => "proxy",
-        }
     }
 
     fn id(&self) -> Option<Escaped<'_>> {
@@ -192,7 +185,7 @@ pub(super) mod tests {
             endpoint: None,
             bytes_in: 0,
             bytes_out: 5120,
-            duration: Duration::from_micros(3142),
+            duration: Duration::from_micros(4321),
             endpoint_duration: Some(Duration::from_micros(2900)),
             request_id: b"01J9",
             error: None,
@@ -214,7 +207,7 @@ pub(super) mod tests {
         assert_eq!(
             written(&entry, Format::Text),
             "2025-11-20T08:00:00.123Z 203.0.113.9 \"GET shop.example /cart?item=7\" 200 endpoint \
-             shop/green/10.0.0.1:3000 in=0 out=5120 ms=3.142 endpoint_ms=2.900 attempts=1 id=01J9 error=-\n"
+             shop/green/10.0.0.1:3000 in=0 out=5120 ms=4.321 endpoint_ms=2.900 attempts=1 id=01J9 error=-\n"
         );
     }
 
@@ -226,7 +219,7 @@ pub(super) mod tests {
         let line = written(&entry, Format::Json);
         let value: serde_json::Value = serde_json::from_str(&line).unwrap();
         assert_eq!(value["endpoint"], "unix:/run/a\"b.sock");
-        assert_eq!(value["duration_ms"], 3.142);
+        assert_eq!(value["duration_ms"], 4.321);
         assert_eq!(value["error"], serde_json::Value::Null);
         assert_eq!(value.as_object().unwrap().len(), 17);
     }

@@ -1,0 +1,290 @@
+//! What every room counts, brought together for a scrape and for the window of the last minute.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use crate::{
+    control::{
+        ActorKind, Phase,
+        view::{Pool, Service, ServiceState, View},
+    },
+    pool::State,
+    probe::Failures,
+    snapshot::{Readers, Snapshot},
+    telemetry::{
+        AccessLog, Exposition, PoolShard, Totals, Windows, WorkerShard, names, shard::Source,
+    },
+    units::PoolKey,
+};
+
+/// How often totals are read for the window.
+const SAMPLE: Duration = Duration::from_secs(1);
+
+/// Reads the totals of every pool once a second until the publisher is gone.
+pub async fn sample(readers: Readers, windows: Arc<Mutex<Windows>>) {
+    let mut ticks = interval(SAMPLE);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut published = readers.clone();
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {
+                let totals = totals(&readers.current());
+                let now = Instant::now().into_std();
+                windows.lock().unwrap_or_else(PoisonError::into_inner).sample(now, totals);
+            }
+            more = published.changed() => if !more {
+                return;
+            }
+        }
+    }
+}
+
+fn totals(snapshot: &Snapshot) -> Vec<(PoolKey, Totals)> {
+    let pools = snapshot.services.iter().flat_map(|service| &service.pools);
+    let total = |pool: &Arc<crate::snapshot::Pool>| {
+        let totals = Totals {
+            latency: pool.stats.latency(),
+            errors: pool.stats.shards().map(PoolShard::errors).sum(),
+        };
+        (pool.stats.key.clone(), totals)
+    };
+    pools.map(total).collect()
+}
+
+/// Where the figures of a scrape come from.
+pub struct Figures<'a> {
+    pub view: &'a View,
+    pub workers: &'a [Arc<WorkerShard>],
+    /// Open connections of each listener.
+    pub connections: &'a [(SocketAddr, u32)],
+    pub probes: &'a Failures,
+    pub windows: &'a Windows,
+    pub access_log: &'a AccessLog,
+}
+
+impl Figures<'_> {
+    /// All metrics in the Prometheus text format.
+    pub fn render(&self) -> String {
+        let mut out = Exposition::default();
+        self.unrouted(&mut out);
+        for service in &self.view.services {
+            self.service(service, &mut out);
+            for pool in &service.pools {
+                requests(service, pool, &mut out);
+                endpoints(service, pool, &mut out);
+            }
+        }
+        self.control(&mut out);
+        self.process(&mut out);
+        out.render()
+    }
+
+    /// What was answered before a service or pool was known.
+    fn unrouted(&self, out: &mut Exposition) {
+        let shards: Vec<_> = self
+            .workers
+            .iter()
+            .map(|worker| worker.unrouted())
+            .collect();
+        answers(&shards, &[(404, Source::Proxy)], ["", ""], out);
+        let mut rejections = BTreeMap::new();
+        for (reason, count) in self.workers.iter().flat_map(|worker| worker.rejections()) {
+            *rejections.entry(reason.as_str()).or_default() += count;
+        }
+        for (reason, count) in rejections {
+            out.count(&names::REJECTED, ["", reason], count);
+        }
+        for (listener, open) in self.connections {
+            let listener = listener.to_string();
+            out.gauge(&names::CONNECTIONS, [&listener], f64::from(*open));
+        }
+    }
+
+    fn service(&self, service: &Service, out: &mut Exposition) {
+        let name = service.plan.name.as_str();
+        let failing_open = service.state == ServiceState::FailingOpen;
+        out.gauge(&names::FAIL_OPEN, [name], flag(failing_open));
+        for (state, label) in [
+            (ServiceState::Serving, "serving"),
+            (ServiceState::FailingOpen, "failing-open"),
+            (ServiceState::Unavailable, "unavailable"),
+        ] {
+            let value = flag(service.state == state);
+            out.gauge(&names::SERVICE_STATE, [name, label], value);
+        }
+        for (kind, label) in [
+            (ActorKind::Person, "person"),
+            (ActorKind::File, "file"),
+            (ActorKind::Rollout, "rollout"),
+            (ActorKind::System, "system"),
+        ] {
+            let shifts = &self.view.counts.shifts;
+            let count = shifts.get(&(service.plan.name.clone(), kind)).copied();
+            out.count(&names::SHIFTS, [name, label], count.unwrap_or(0));
+        }
+        let got: Vec<_> = service
+            .pools
+            .iter()
+            .map(|pool| (pool, self.windows.requests(&pool.stats.key)))
+            .collect();
+        let all: u64 = got.iter().map(|(_, requests)| requests).sum();
+        for (pool, requests) in got.into_iter().filter(|_| all > 0) {
+            let share = float(requests) / float(all);
+            out.gauge(&names::SHARE_RATIO, [name, pool.name.as_str()], share);
+        }
+    }
+
+    fn control(&self, out: &mut Exposition) {
+        let (view, counts) = (self.view, &self.view.counts);
+        out.gauge(&names::GENERATION, [], float(view.snapshot.generation));
+        let in_force = flag(view.config.rejected.is_none());
+        out.gauge(&names::RELOAD_SUCCESSFUL, [], in_force);
+        for (result, count) in [
+            ("applied", counts.reloads_applied),
+            ("unchanged", counts.reloads_unchanged),
+            ("rejected", counts.reloads_rejected),
+        ] {
+            out.count(&names::RELOADS, [result], count);
+        }
+        let drift: usize = view
+            .services
+            .iter()
+            .map(|service| service.drift.len())
+            .sum();
+        out.gauge(&names::DRIFT, [], float(drift as u64));
+        out.gauge(&names::STATE_WRITABLE, [], flag(view.durability.writable));
+        out.summary(
+            &names::DRAIN_SECONDS,
+            [],
+            counts.drain_seconds,
+            counts.drains,
+        );
+        for (code, count) in &counts.refusals {
+            out.count(&names::REFUSALS, [code], *count);
+        }
+        for (endpoint, reason, count) in self.probes.rows() {
+            let address = endpoint.address.to_string();
+            let labels = [
+                endpoint.service.as_str(),
+                endpoint.pool.as_str(),
+                &address,
+                reason.as_str(),
+            ];
+            out.count(&names::PROBE_FAILURES, labels, count);
+        }
+    }
+
+    fn process(&self, out: &mut Exposition) {
+        out.gauge(&names::READY, [], flag(self.view.phase == Phase::Serving));
+        let lines = self.access_log.lines();
+        for (result, count) in [
+            ("written", lines.written),
+            ("dropped", lines.dropped),
+            ("failed", lines.failed),
+        ] {
+            out.count(&names::ACCESS_LOG_LINES, [result], count);
+        }
+        out.gauge(&names::BUILD_INFO, [env!("CARGO_PKG_VERSION")], 1.0);
+        let started = self.view.started.as_millisecond();
+        let started = float(u64::try_from(started).unwrap_or(0)) / 1000.0;
+        out.gauge(&names::START_TIME, [], started);
+    }
+}
+
+fn requests(service: &Service, pool: &Pool, out: &mut Exposition) {
+    let labels = [service.plan.name.as_str(), pool.name.as_str()];
+    let shards: Vec<_> = pool.stats.shards().collect();
+    let always = [
+        (200, Source::Endpoint),
+        (500, Source::Endpoint),
+        (502, Source::Proxy),
+        (503, Source::Proxy),
+        (504, Source::Proxy),
+    ];
+    answers(&shards, &always, labels, out);
+    out.histogram(&names::REQUEST_DURATION, labels, &pool.stats.latency());
+    let mut failures = BTreeMap::new();
+    for (kind, count) in shards.iter().flat_map(|shard| shard.failures()) {
+        *failures.entry(kind.as_str()).or_default() += count;
+    }
+    for (kind, count) in failures {
+        out.count(&names::UPSTREAM_ERRORS, [labels[0], labels[1], kind], count);
+    }
+    let mut retries = BTreeMap::new();
+    for (outcome, count) in shards.iter().flat_map(|shard| shard.retries()) {
+        *retries.entry(outcome.as_str()).or_default() += count;
+    }
+    for (outcome, count) in retries {
+        out.count(&names::RETRIES, [labels[0], labels[1], outcome], count);
+    }
+}
+
+/// Answers by status and source; the `always` named are there at 0 as well.
+fn answers(
+    shards: &[&PoolShard],
+    always: &[(u16, Source)],
+    [service, pool]: [&str; 2],
+    out: &mut Exposition,
+) {
+    let mut totals: BTreeMap<(u16, &str), u64> = always
+        .iter()
+        .map(|(status, source)| ((*status, source.as_str()), 0))
+        .collect();
+    for (status, source, count) in shards.iter().flat_map(|shard| shard.answers()) {
+        *totals.entry((status, source.as_str())).or_default() += count;
+    }
+    for ((status, source), count) in totals {
+        let status = status.to_string();
+        out.count(&names::REQUESTS, [service, pool, &status, source], count);
+    }
+}
+
+fn endpoints(service: &Service, pool: &Pool, out: &mut Exposition) {
+    let labels = [service.plan.name.as_str(), pool.name.as_str()];
+    let [name, pool_name] = labels;
+    out.gauge(&names::WEIGHT, labels, f64::from(pool.weight));
+    let version = pool.version.as_ref().map_or("", |version| &version.version);
+    out.gauge(&names::POOL_INFO, [name, pool_name, version], 1.0);
+    for state in State::ALL {
+        let endpoints = pool.endpoints.iter();
+        let count = endpoints.filter(|endpoint| endpoint.state == state).count();
+        let labels = [name, pool_name, state.as_str()];
+        out.gauge(&names::POOL_ENDPOINTS, labels, float(count as u64));
+    }
+    let (mut in_flight, mut connections) = (0, 0);
+    for endpoint in pool.endpoints.iter().map(|endpoint| &endpoint.endpoint) {
+        in_flight += endpoint.in_flight();
+        connections += endpoint.connections();
+        let address = endpoint.key.address.to_string();
+        let mut classes = [0; 6];
+        for shard in endpoint.shards() {
+            for (total, count) in classes.iter_mut().zip(shard.classes()) {
+                *total += count;
+            }
+        }
+        for (class, count) in ["none", "1xx", "2xx", "3xx", "4xx", "5xx"]
+            .into_iter()
+            .zip(classes)
+        {
+            let labels = [name, pool_name, &address, class];
+            out.count(&names::ENDPOINT_REQUESTS, labels, count);
+        }
+    }
+    out.gauge(&names::IN_FLIGHT, labels, float(in_flight));
+    out.gauge(&names::ENDPOINT_CONNECTIONS, labels, float(connections));
+}
+
+fn flag(set: bool) -> f64 {
+    f64::from(u8::from(set))
+}
+
+#[expect(clippy::cast_precision_loss, reason = "exact up to 2^53, and shown")]
+fn float(count: u64) -> f64 {
+    count as f64
+}
