@@ -1,1 +1,12 @@
-//! The HTTP client side.
+//! The way to the endpoints.
+//!
+//! Owns dialling, the HTTP client connections and the idle sets: per worker and endpoint one [`Line`], kept in a table
+//! of the worker. Knows neither why an endpoint was chosen nor what is done with its answer.
+
+pub mod dial;
+mod line;
+mod lines;
+
+pub use dial::{DialError, Stream, dial};
+pub use line::{Connection, Line};
+pub use lines::{Lines, Use};

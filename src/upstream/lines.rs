@@ -1,0 +1,96 @@
+use std::{
+    cell::RefCell,
+    rc::Rc,
+    sync::{Arc, atomic::Ordering::Relaxed},
+};
+
+use bytes::Bytes;
+use http_body::Body;
+use tokio::time::Instant;
+
+use super::Line;
+use crate::pool::{Endpoint, PoolStats, Seat};
+
+/// One worker's lines, by the slot of the endpoint.
+pub struct Lines<B> {
+    worker: usize,
+    table: RefCell<Vec<Option<Rc<Line<B>>>>>,
+}
+
+/// What a snapshot wants of an endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Use {
+    /// It may get requests: connections to it are kept.
+    Serves,
+    /// It gets no more of them: what is idle is closed, what is in flight may end.
+    Rests,
+    /// What is in flight is ended, too.
+    Cut,
+}
+
+impl<B> Lines<B>
+where
+    B: Body<Data = Bytes> + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    pub fn new(worker: usize) -> Self {
+        Self {
+            worker,
+            table: RefCell::default(),
+        }
+    }
+
+    /// The line to an endpoint. A new one parks its connections only if `keep` says so.
+    pub fn to(&self, endpoint: &Arc<Endpoint>, pool: &Arc<PoolStats>, keep: bool) -> Rc<Line<B>> {
+        let mut table = self.table.borrow_mut();
+        if table.len() <= endpoint.slot {
+            table.resize(endpoint.slot + 1, None);
+        }
+        match &mut table[endpoint.slot] {
+            // A slot may have passed to another endpoint since.
+            Some(line) if Arc::ptr_eq(&line.seat().endpoint, endpoint) => line.clone(),
+            place => {
+                let line = Line::new(Seat::new(endpoint.clone(), pool.clone(), self.worker));
+                line.keep_idle(keep);
+                place.insert(line).clone()
+            }
+        }
+    }
+
+    /// Brings the lines to a new snapshot's `members`. Idle connections to an endpoint that gets no requests any more
+    /// are closed, and the line to one that is gone is forgotten.
+    pub fn reconcile<'a>(&self, members: impl Iterator<Item = (&'a Arc<Endpoint>, Use)>) {
+        let mut table = self.table.borrow_mut();
+        let mut found = vec![false; table.len()];
+        for (endpoint, role) in members {
+            if let Some(Some(line)) = table.get(endpoint.slot)
+                && Arc::ptr_eq(&line.seat().endpoint, endpoint)
+            {
+                found[endpoint.slot] = true;
+                line.keep_idle(role == Use::Serves);
+                if role == Use::Cut {
+                    line.cut();
+                }
+            }
+        }
+        for (place, found) in table.iter_mut().zip(found) {
+            if !found && let Some(line) = place.take() {
+                line.keep_idle(false);
+            }
+        }
+    }
+
+    /// Leases that this worker holds.
+    pub fn in_flight(&self) -> u64 {
+        let table = self.table.borrow();
+        let counts = table.iter().flatten().map(|line| line.seat().shard());
+        counts.map(|shard| shard.in_flight.load(Relaxed)).sum()
+    }
+
+    /// Closes idle connections that have been parked too long.
+    pub fn sweep(&self, now: Instant) {
+        for line in self.table.borrow().iter().flatten() {
+            line.sweep(now);
+        }
+    }
+}
