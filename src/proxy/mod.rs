@@ -1,1 +1,28 @@
 //! The life of one request.
+//!
+//! Owns what happens between a request's head and its answer's last byte: [`Proxy::handle`] decides, once, on one
+//! snapshot, who gets the request; forwards it; and passes on the answer, or says in one table what went wrong. Knows
+//! neither how connections are accepted nor why an endpoint may be chosen.
+
+mod admit;
+pub mod alarm;
+mod body;
+mod client;
+mod decide;
+mod error;
+mod exchange;
+mod forward;
+mod forwarded;
+mod handle;
+mod headers;
+mod reply;
+mod upload;
+mod worker;
+
+pub use alarm::Clock;
+pub use body::Body;
+pub use client::{Client, Door, Phase};
+pub use error::{Fault, Kind, ProxyError, Resend};
+pub use reply::farewell;
+pub use upload::{Upload, UploadError};
+pub use worker::Proxy;

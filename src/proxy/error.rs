@@ -1,0 +1,119 @@
+use http::StatusCode;
+
+/// A request that could not be answered by an endpoint.
+#[derive(Debug, thiserror::Error)]
+#[error("{kind:?}")]
+pub struct ProxyError {
+    pub kind: Kind,
+    pub fault: Fault,
+    /// Whether the request may be sent to another endpoint.
+    pub resend: Resend,
+    #[source]
+    pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+/// What went wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// The request is no valid HTTP, or its `Host` is missing, double or malformed.
+    Malformed,
+    NoRoute,
+    /// `TRACE`, which would show the app's view of a request to a script, and `CONNECT`, which asks for a tunnel.
+    MethodNotAllowed,
+    /// The client stopped sending its body.
+    ClientSlow,
+    /// The client went away; nobody reads the answer.
+    ClientGone,
+    BodyTooLarge,
+    TooManyHeaders,
+    /// No endpoint may be given the request.
+    NoEndpoint,
+    ConnectFailed,
+    ConnectTimeout,
+    /// The endpoint closed or broke the connection before it answered.
+    EndpointBroke,
+    /// What the endpoint sent is no valid HTTP answer.
+    EndpointMalformed,
+    EndpointSlow,
+    /// The request's time in all is over.
+    RequestTimeout,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    Client,
+    Endpoint,
+    Ours,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resend {
+    /// Nothing of the request was written: it can go elsewhere, whatever its method.
+    Safe,
+    Unsafe,
+}
+
+impl Kind {
+    /// The one table of what is answered.
+    pub fn status(self) -> StatusCode {
+        match self {
+            Self::Malformed => StatusCode::BAD_REQUEST,
+            Self::NoRoute => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::ClientSlow | Self::ClientGone => StatusCode::REQUEST_TIMEOUT,
+            Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooManyHeaders => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::NoEndpoint => StatusCode::SERVICE_UNAVAILABLE,
+            Self::ConnectFailed | Self::EndpointBroke | Self::EndpointMalformed => {
+                StatusCode::BAD_GATEWAY
+            }
+            Self::ConnectTimeout | Self::EndpointSlow | Self::RequestTimeout => {
+                StatusCode::GATEWAY_TIMEOUT
+            }
+        }
+    }
+
+    pub fn fault(self) -> Fault {
+        match self {
+            Self::Malformed
+            | Self::NoRoute
+            | Self::MethodNotAllowed
+            | Self::ClientSlow
+            | Self::ClientGone
+            | Self::BodyTooLarge
+            | Self::TooManyHeaders => Fault::Client,
+            Self::ConnectFailed
+            | Self::ConnectTimeout
+            | Self::EndpointBroke
+            | Self::EndpointMalformed
+            | Self::EndpointSlow
+            | Self::RequestTimeout => Fault::Endpoint,
+            Self::NoEndpoint => Fault::Ours,
+        }
+    }
+}
+
+impl From<Kind> for ProxyError {
+    fn from(kind: Kind) -> Self {
+        Self {
+            kind,
+            fault: kind.fault(),
+            resend: Resend::Unsafe,
+            source: None,
+        }
+    }
+}
+
+impl ProxyError {
+    pub fn with(kind: Kind, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self {
+            source: Some(source.into()),
+            ..kind.into()
+        }
+    }
+
+    #[must_use]
+    pub fn resend(self, resend: Resend) -> Self {
+        Self { resend, ..self }
+    }
+}

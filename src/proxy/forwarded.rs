@@ -1,0 +1,161 @@
+//! Telling the app whom we speak for: `X-Forwarded-For`, `-Proto`, `-Host`, `Forwarded` (RFC 7239) and `X-Request-Id`.
+//!
+//! What a client sends of these is dropped, unless the client is a proxy that the listener trusts: then ours is added to
+//! it, or it is kept.
+
+use std::{
+    fmt::Write,
+    net::{IpAddr, SocketAddr},
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+use super::client::{Client, Door};
+
+const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// A request id is for logs: a longer one is replaced.
+const LONGEST_ID: usize = 128;
+
+/// A chain of proxies longer than this is cut at its far end.
+const LONGEST_CHAIN: usize = 4096;
+
+/// Writes the forwarding fields for a request from `client`.
+pub(super) fn write(headers: &mut HeaderMap, client: &Client) {
+    if client.trusted {
+        append(headers, client);
+    } else {
+        headers.remove(REAL_IP);
+        headers.insert(FOR, client.forwarded_for.clone());
+        headers.insert(PROTO, HeaderValue::from_static("http"));
+        if let Some(host) = headers.get(header::HOST) {
+            let host = host.clone();
+            let element = element_for(client, &host);
+            headers.insert(header::FORWARDED, element);
+            headers.insert(HOST, host);
+        }
+    }
+    let kept = client.trusted && headers.get(REQUEST_ID).is_some_and(is_request_id);
+    if !kept {
+        headers.insert(REQUEST_ID, request_id(fastrand::u128(..)));
+    }
+}
+
+fn append(headers: &mut HeaderMap, client: &Client) {
+    let hops = joined(headers, &FOR, &client.forwarded_for);
+    headers.insert(FOR, hops);
+    if !headers.contains_key(PROTO) {
+        headers.insert(PROTO, HeaderValue::from_static("http"));
+    }
+    if let Some(host) = headers.get(header::HOST) {
+        let host = host.clone();
+        let elements = joined(headers, &header::FORWARDED, &element_for(client, &host));
+        headers.insert(header::FORWARDED, elements);
+        if !headers.contains_key(HOST) {
+            headers.insert(HOST, host);
+        }
+    }
+}
+
+/// All values of `name` and then `last`, as one list.
+fn joined(headers: &HeaderMap, name: &HeaderName, last: &HeaderValue) -> HeaderValue {
+    let mut chain = Vec::new();
+    for value in headers.get_all(name) {
+        if !value.is_empty() {
+            chain.extend_from_slice(value.as_bytes());
+            chain.extend_from_slice(b", ");
+        }
+    }
+    if chain.len() > LONGEST_CHAIN {
+        chain.clear();
+    }
+    chain.extend_from_slice(last.as_bytes());
+    HeaderValue::from_maybe_shared(Bytes::from(chain)).unwrap_or_else(|_| last.clone())
+}
+
+/// Our `Forwarded` element. A client seldom names another host than the time before, so the last one is kept.
+fn element_for(client: &Client, host: &HeaderValue) -> HeaderValue {
+    if let Some((known, element)) = &*client.forwarded.borrow()
+        && known == host
+    {
+        return element.clone();
+    }
+    let element = element(client.address, host);
+    client
+        .forwarded
+        .replace(Some((host.clone(), element.clone())));
+    element
+}
+
+fn element(client: SocketAddr, host: &HeaderValue) -> HeaderValue {
+    let mut text = String::new();
+    let _ = match client.ip() {
+        IpAddr::V4(address) => write!(text, "for={address}"),
+        IpAddr::V6(address) => write!(text, "for=\"[{address}]\""),
+    };
+    // The host has been checked: it holds neither quotes nor backslashes.
+    if let Ok(host) = host.to_str() {
+        let _ = write!(text, ";host=\"{host}\"");
+    }
+    text.push_str(";proto=http");
+    HeaderValue::from_maybe_shared(Bytes::from(text))
+        .unwrap_or_else(|_| HeaderValue::from_static("for=unknown"))
+}
+
+/// The client's own address: the peer's, or what trusted proxies say, read from the last hop to the first until an
+/// address is not trusted.
+pub(super) fn client_address(headers: &HeaderMap, client: &Client) -> IpAddr {
+    let peer = client.address.ip();
+    if !client.trusted {
+        return peer;
+    }
+    let values: Vec<&str> = headers
+        .get_all(FOR)
+        .into_iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .collect();
+    origin(&client.door, values.iter().rev(), peer)
+}
+
+fn origin<'a>(door: &Door, hops: impl Iterator<Item = &'a &'a str>, peer: IpAddr) -> IpAddr {
+    let mut last = peer;
+    for hop in hops {
+        let Some(address) = hop_address(hop.trim()) else {
+            break;
+        };
+        last = address;
+        if !door.trusts(address) {
+            break;
+        }
+    }
+    last
+}
+
+/// An address as it is met in `X-Forwarded-For`: bare, or with a port.
+fn hop_address(hop: &str) -> Option<IpAddr> {
+    let bare = hop.parse::<IpAddr>().ok();
+    bare.or_else(|| hop.parse::<SocketAddr>().ok().map(|address| address.ip()))
+        .map(|address| address.to_canonical())
+}
+
+fn is_request_id(value: &HeaderValue) -> bool {
+    (1..=LONGEST_ID).contains(&value.len()) && value.as_bytes().iter().all(u8::is_ascii_graphic)
+}
+
+/// 128 random bits in hexadecimal digits.
+fn request_id(random: u128) -> HeaderValue {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut text = [0; 32];
+    for (pair, byte) in text.chunks_exact_mut(2).zip(random.to_be_bytes()) {
+        pair[0] = DIGITS[usize::from(byte >> 4)];
+        pair[1] = DIGITS[usize::from(byte & 15)];
+    }
+    HeaderValue::from_maybe_shared(Bytes::copy_from_slice(&text))
+        .expect("hexadecimal digits are visible ASCII")
+}

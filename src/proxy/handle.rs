@@ -1,0 +1,129 @@
+use std::{convert::Infallible, net::IpAddr, rc::Rc};
+
+use http::{HeaderValue, Request, Response, header};
+use hyper::body::Incoming;
+use tokio::time::Instant;
+
+use super::{
+    Body, Kind, Proxy, Upload,
+    admit::admit,
+    client::Client,
+    error::{ProxyError, Resend},
+    forwarded, headers,
+    reply::{Form, reply},
+};
+use crate::{
+    pool::Seat,
+    telemetry::{Rejection, shard::Source},
+};
+
+impl Proxy {
+    /// The life of a request.
+    pub async fn handle(
+        self: Rc<Self>,
+        request: Request<Incoming>,
+        client: Rc<Client>,
+    ) -> Result<Response<Body>, Infallible> {
+        let began = Instant::now();
+        client.head_read(began);
+        let form = Form::preferred(request.headers());
+        let request = request.map(|body| Upload::new(body, &client));
+        let mut answer = match self.answer(request, &client, began).await {
+            Ok(answer) => answer,
+            Err(refused) => self.refuse(&refused, form, &client, began),
+        };
+        if client.door.closing.get() {
+            let close = HeaderValue::from_static("close");
+            answer.headers_mut().insert(header::CONNECTION, close);
+        }
+        Ok(answer)
+    }
+
+    async fn answer(
+        &self,
+        mut request: Request<Upload>,
+        client: &Rc<Client>,
+        began: Instant,
+    ) -> Result<Response<Body>, Refused> {
+        admit(&mut request, client)?;
+        let address = forwarded::client_address(request.headers(), client);
+        headers::remove_hop_by_hop(request.headers_mut());
+        forwarded::write(request.headers_mut(), client);
+        let decision = self.decide(&request, address, None)?;
+        match self.forward(decision, request, client, began).await {
+            Err(failed) if failed.error.resend == Resend::Safe => {
+                self.answer_elsewhere(failed, client, address, began).await
+            }
+            answered => answered,
+        }
+    }
+
+    /// Once more, to another endpoint and decided afresh: nothing of the request was written.
+    async fn answer_elsewhere(
+        &self,
+        mut failed: Refused,
+        client: &Rc<Client>,
+        address: IpAddr,
+        began: Instant,
+    ) -> Result<Response<Body>, Refused> {
+        let (Some(request), Some(seat)) = (failed.request.take(), failed.seat.clone()) else {
+            return Err(failed);
+        };
+        self.nudge.send(&seat.endpoint);
+        match self.decide(&request, address, Some(&seat.endpoint)) {
+            Ok(decision) => self.forward(decision, *request, client, began).await,
+            Err(_) => Err(failed),
+        }
+    }
+
+    /// Our own answer to a request that no endpoint answered, counted for the pool it was meant for.
+    fn refuse(
+        &self,
+        refused: &Refused,
+        form: Form,
+        client: &Client,
+        began: Instant,
+    ) -> Response<Body> {
+        let now = Instant::now();
+        let status = refused.error.kind.status();
+        let pool = refused.seat.as_ref().map(|seat| seat.pool_shard());
+        pool.unwrap_or(self.shard.unrouted())
+            .answered(status, Source::Proxy, now - began);
+        if let Some(rejection) = rejection(refused.error.kind) {
+            self.shard.rejected(rejection);
+        }
+        tracing::debug!(error = ?refused.error, client = %client.address, "request refused");
+        client.idle(now);
+        reply(status, form)
+    }
+}
+
+/// A request that no endpoint answered.
+pub(super) struct Refused {
+    pub error: ProxyError,
+    /// The endpoint it was meant for, where one had been chosen.
+    pub seat: Option<Rc<Seat>>,
+    /// The request, where nothing of it was written.
+    pub request: Option<Box<Request<Upload>>>,
+}
+
+impl From<Kind> for Refused {
+    fn from(kind: Kind) -> Self {
+        Self {
+            error: kind.into(),
+            seat: None,
+            request: None,
+        }
+    }
+}
+
+/// The reason to count where a request is refused before a service is chosen.
+fn rejection(kind: Kind) -> Option<Rejection> {
+    match kind {
+        Kind::Malformed => Some(Rejection::Malformed),
+        Kind::NoRoute => Some(Rejection::NoRoute),
+        Kind::MethodNotAllowed => Some(Rejection::MethodNotAllowed),
+        Kind::TooManyHeaders => Some(Rejection::HeadTooLarge),
+        _ => None,
+    }
+}

@@ -1,0 +1,166 @@
+//! What of a message's head is passed on, and what is added (RFC 9110 §7.6).
+
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
+
+/// Fields that mean one connection, never the whole way (RFC 9110 §7.6.1). `Upgrade` is among them: no protocol is
+/// switched through this proxy yet, and to pass it on would let a client and an app believe one was (h2c smuggling).
+/// `Transfer-Encoding` is not removed here but renewed: the HTTP library frames each message itself. `Trailer` stays:
+/// it names fields that are passed on.
+const HOP_BY_HOP: [HeaderName; 8] = [
+    header::CONNECTION,
+    KEEP_ALIVE,
+    PROXY_CONNECTION,
+    header::TE,
+    header::UPGRADE,
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    HTTP2_SETTINGS,
+];
+
+/// Fields that a `Connection` field can't remove, whatever it lists: without them the message would mean another one.
+const PROTECTED: [HeaderName; 7] = [
+    header::HOST,
+    header::CONTENT_LENGTH,
+    header::TRANSFER_ENCODING,
+    header::TRAILER,
+    header::CONTENT_TYPE,
+    header::CONTENT_ENCODING,
+    header::AUTHORIZATION,
+];
+
+/// Removes what is meant for this connection only, the fields that `Connection` lists included.
+pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    // Most requests have none of them: one look at each name is all they pay.
+    let mut found = 0_u8;
+    for name in headers.keys() {
+        found |= match name.as_str() {
+            "connection" => 1,
+            "keep-alive" => 1 << 1,
+            "proxy-connection" => 1 << 2,
+            "te" => 1 << 3,
+            "upgrade" => 1 << 4,
+            "proxy-authenticate" => 1 << 5,
+            "proxy-authorization" => 1 << 6,
+            "http2-settings" => 1 << 7,
+            _ => 0,
+        };
+    }
+    if found == 0 {
+        return;
+    }
+    let trailers = found & (1 << 3) != 0 && accepts_trailers(headers);
+    if found & 1 != 0 {
+        remove_listed(headers);
+    }
+    for (bit, name) in HOP_BY_HOP.iter().enumerate() {
+        if found & (1 << bit) != 0 {
+            headers.remove(name);
+        }
+    }
+    if trailers {
+        headers.insert(header::TE, HeaderValue::from_static("trailers"));
+        headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
+    }
+}
+
+fn remove_listed(headers: &mut HeaderMap) {
+    let mut listed: Vec<HeaderName> = Vec::new();
+    for value in headers.get_all(header::CONNECTION) {
+        for option in value.as_bytes().split(|byte| *byte == b',') {
+            let option = option.trim_ascii();
+            if option.eq_ignore_ascii_case(b"keep-alive") || option.eq_ignore_ascii_case(b"close") {
+                continue;
+            }
+            if let Ok(name) = HeaderName::from_bytes(option)
+                && !PROTECTED.contains(&name)
+            {
+                listed.push(name);
+            }
+        }
+    }
+    for name in listed {
+        headers.remove(name);
+    }
+}
+
+/// Whether the sender would take trailers; the only use of `TE` that reaches over a hop (RFC 9110 §10.1.4).
+fn accepts_trailers(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(header::TE).into_iter();
+    values
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .any(|option| option.trim_ascii().eq_ignore_ascii_case(b"trailers"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn left(pairs: &[(&'static str, &'static str)]) -> Vec<String> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(*name, HeaderValue::from_static(value));
+        }
+        remove_hop_by_hop(&mut headers);
+        let mut left: Vec<_> = headers
+            .iter()
+            .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))
+            .collect();
+        left.sort();
+        left
+    }
+
+    #[test]
+    fn what_is_meant_for_one_connection_goes_no_further() {
+        let fields = [
+            ("connection", "keep-alive, X-Secret"),
+            ("connection", "x-other ,, \"bad name\""),
+            ("keep-alive", "timeout=5"),
+            ("proxy-connection", "keep-alive"),
+            ("upgrade", "h2c"),
+            ("http2-settings", "AAMAAABkAAQAAP__"),
+            ("proxy-authorization", "Basic x"),
+            ("proxy-authenticate", "Basic"),
+            ("te", "gzip"),
+            ("x-secret", "1"),
+            ("x-other", "2"),
+            ("x-kept", "3"),
+        ];
+        assert_eq!(left(&fields), ["x-kept: 3"]);
+    }
+
+    #[test]
+    fn framing_host_and_identity_can_not_be_listed_away() {
+        let fields = [
+            (
+                "connection",
+                "host, content-length, transfer-encoding, authorization, close",
+            ),
+            ("host", "a"),
+            ("content-length", "1"),
+            ("authorization", "b"),
+        ];
+        assert_eq!(
+            left(&fields),
+            ["authorization: b", "content-length: 1", "host: a"]
+        );
+    }
+
+    #[test]
+    fn trailers_are_asked_for_anew_on_the_next_connection() {
+        let asked = left(&[("te", "gzip;q=0.5, Trailers"), ("connection", "te")]);
+        assert_eq!(asked, ["connection: te", "te: trailers"]);
+        assert_eq!(left(&[("te", "gzip")]), [""; 0]);
+    }
+
+    #[test]
+    fn a_message_without_such_fields_stays_as_it_is() {
+        assert_eq!(
+            left(&[("accept", "*/*"), ("host", "a")]),
+            ["accept: */*", "host: a"]
+        );
+    }
+}

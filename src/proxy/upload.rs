@@ -1,0 +1,110 @@
+use std::{
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use super::client::{Client, UploadState};
+
+/// A request's body on its way to the endpoint. Nothing is buffered: the client is read when the endpoint takes.
+pub struct Upload {
+    body: Incoming,
+    /// Bytes that may still come.
+    left: u64,
+    /// Told how the upload stands; `None` where there is nothing to upload.
+    client: Option<Rc<Client>>,
+}
+
+/// Why an upload ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum UploadError {
+    #[error("the request's body is larger than allowed")]
+    TooLarge,
+    #[error(transparent)]
+    Client(#[from] hyper::Error),
+}
+
+impl Upload {
+    pub(super) fn new(body: Incoming, client: &Rc<Client>) -> Self {
+        let client = (!body.is_end_stream()).then(|| client.clone());
+        if let Some(client) = &client {
+            client.set_upload(UploadState::AwaitsEndpoint);
+        }
+        Self {
+            body,
+            left: u64::MAX,
+            client,
+        }
+    }
+
+    /// Sets how large it may be at most, and says whether it is known to be larger.
+    pub(super) fn limit(&mut self, most: Option<u64>) -> Result<(), UploadError> {
+        self.left = most.unwrap_or(u64::MAX);
+        if self.body.size_hint().lower() > self.left {
+            return Err(UploadError::TooLarge);
+        }
+        Ok(())
+    }
+
+    fn say(&self, state: UploadState) {
+        if let Some(client) = &self.client {
+            client.set_upload(state);
+        }
+    }
+
+    fn count(&mut self, frame: &Frame<Bytes>) -> Result<(), UploadError> {
+        let length = frame.data_ref().map_or(0, |data| data.len() as u64);
+        self.left = self.left.checked_sub(length).ok_or(UploadError::TooLarge)?;
+        Ok(())
+    }
+
+    fn uploaded(&self, state: UploadState) {
+        if let Some(client) = &self.client {
+            client.uploaded(state);
+        }
+    }
+}
+
+impl Body for Upload {
+    type Data = Bytes;
+    type Error = UploadError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
+        self.say(UploadState::AwaitsClient);
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
+        Poll::Ready(match frame {
+            Some(Ok(frame)) => {
+                let counted = self.count(&frame);
+                self.uploaded(match counted {
+                    Err(_) => UploadState::TooLarge,
+                    Ok(()) if self.body.is_end_stream() => UploadState::Done,
+                    Ok(()) => UploadState::AwaitsEndpoint,
+                });
+                Some(counted.map(|()| frame))
+            }
+            Some(Err(error)) => {
+                self.say(UploadState::Broken);
+                Some(Err(error.into()))
+            }
+            None => {
+                self.uploaded(UploadState::Done);
+                None
+            }
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
