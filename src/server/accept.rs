@@ -1,0 +1,107 @@
+use std::{
+    io,
+    net::SocketAddr,
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use futures_util::FutureExt;
+use tokio::{net::TcpListener, net::TcpStream, sync::watch};
+
+use super::{connection, worker::Worker};
+use crate::{
+    proxy::{Client, Door},
+    telemetry::Rejection,
+};
+
+/// How long to wait when there are no file descriptors or buffers left: connections must end first.
+const BACK_OFF: Duration = Duration::from_millis(50);
+
+/// What one worker accepts on, and under which settings. The settings may be replaced while it accepts.
+pub(super) struct Entry {
+    pub door: Rc<Door>,
+    pub limit: u32,
+    pub header_bytes: usize,
+    pub open: Arc<AtomicU32>,
+}
+
+/// Accepts until there is no entry any more, and then what the kernel has queued.
+pub(super) async fn accept(
+    worker: Rc<Worker>,
+    listener: TcpListener,
+    mut entry: watch::Receiver<Option<Rc<Entry>>>,
+) {
+    let Some(mut current) = entry.borrow_and_update().clone() else {
+        return;
+    };
+    loop {
+        // Biased to accepting: several connections are taken at one wake, until the queue is empty.
+        tokio::select! {
+            biased;
+            accepted = listener.accept() => match accepted {
+                Ok((stream, peer)) => worker.admit(stream, peer, &current),
+                Err(error) => back_off(&error).await,
+            },
+            changed = entry.changed() => match entry.borrow_and_update().clone() {
+                Some(next) if changed.is_ok() => current = next,
+                _ => break,
+            },
+        }
+    }
+    while let Some(Ok((stream, peer))) = listener.accept().now_or_never() {
+        worker.admit(stream, peer, &current);
+    }
+    // Closed here, right after the queue was seen empty: what would still come in is refused, not lost.
+    drop(listener);
+}
+
+async fn back_off(error: &io::Error) {
+    // ENFILE, EMFILE, ENOMEM, ENOBUFS: the next try would fail at once, too. Anything else is about one connection.
+    if matches!(error.raw_os_error(), Some(23 | 24 | 12 | 105)) {
+        tracing::warn!(%error, "cannot accept; waiting for connections to end");
+        tokio::time::sleep(BACK_OFF).await;
+    } else {
+        tracing::debug!(%error, "a connection was gone before it was accepted");
+    }
+}
+
+impl Worker {
+    /// Serves a connection, or says that there is no room for it.
+    fn admit(self: &Rc<Self>, stream: TcpStream, peer: SocketAddr, entry: &Entry) {
+        let Some(place) = Place::take(entry) else {
+            self.proxy.shard().rejected(Rejection::Connections);
+            self.turn_away(stream);
+            return;
+        };
+        // It only costs time on small answers; a socket that refuses it is already broken.
+        let _ = stream.set_nodelay(true);
+        let client = Client::new(peer, entry.door.clone(), &self.clock);
+        let connection = connection::serve(stream, client, self.proxy.clone(), entry.header_bytes);
+        let worker = self.clone();
+        tokio::task::spawn_local(async move {
+            let _open = worker.opened();
+            connection.await;
+            drop(place);
+        });
+    }
+}
+
+/// A connection's place among those a listener may have open.
+struct Place(Arc<AtomicU32>);
+
+impl Place {
+    fn take(entry: &Entry) -> Option<Self> {
+        let place = Self(entry.open.clone());
+        (place.0.fetch_add(1, Relaxed) < entry.limit).then_some(place)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}

@@ -1,0 +1,148 @@
+use std::{future::poll_fn, pin::Pin, rc::Rc, task::Poll, time::Duration};
+
+use http::StatusCode;
+use hyper::{server::conn::http1, service::service_fn};
+use tokio::{
+    io::AsyncWriteExt,
+    net::TcpStream,
+    time::{Instant, timeout},
+};
+
+use super::socket::Socket;
+use crate::{
+    proxy::{Client, Phase, Proxy, farewell},
+    telemetry::{Rejection, shard::Source},
+};
+
+/// The most that is read from a client at a time. Measured: more costs memory and saves nothing.
+const BUFFER: usize = 64 << 10;
+
+/// How long, and how much, a client's bytes are still taken after we have said the last word. To close with bytes unread
+/// makes the kernel reset the connection, which destroys the answer on its way (RFC 9112 §9.6).
+const LINGER: Duration = Duration::from_secs(2);
+const LINGER_BYTES: usize = 1 << 20;
+
+/// More fields than hyper holds without an allocation per request have to be asked for.
+const PLAIN_HEADERS: usize = 100;
+
+/// Why a connection is over.
+enum End {
+    /// The exchange is complete, or the client is gone.
+    Closed,
+    /// What came is no valid request; hyper has said so.
+    Malformed(StatusCode),
+    /// Nothing was asked for too long.
+    Idle,
+    /// A request's head was begun and not finished in time.
+    HeadLate,
+    /// An answer stood still for too long, on either side, or its time was over.
+    Stuck,
+}
+
+/// Serves the requests of one connection to its end.
+pub(super) async fn serve(
+    stream: TcpStream,
+    client: Rc<Client>,
+    proxy: Rc<Proxy>,
+    header_bytes: usize,
+) {
+    let mut builder = http1::Builder::new();
+    builder
+        .max_buf_size(BUFFER.max(header_bytes))
+        .max_header_size(header_bytes);
+    if client.door.max_headers > PLAIN_HEADERS {
+        builder.max_headers(client.door.max_headers);
+    }
+    let service = service_fn({
+        let (proxy, client) = (proxy.clone(), client.clone());
+        move |request| proxy.clone().handle(request, client.clone())
+    });
+    let socket = Socket::new(stream, client.clone());
+    let mut connection = builder.serve_connection(socket, service);
+    let end = poll_fn(|context| {
+        let before = client.phase();
+        if let Poll::Ready(ended) = Pin::new(&mut connection).poll(context) {
+            return Poll::Ready(ended.map_or_else(|error| end_of(&error), |()| End::Closed));
+        }
+        client.polled(before);
+        match (client.poll_late(context), client.phase()) {
+            (Poll::Pending, _) | (Poll::Ready(()), Phase::Waiting) => Poll::Pending,
+            (Poll::Ready(()), Phase::Idle) => Poll::Ready(End::Idle),
+            (Poll::Ready(()), Phase::Head) => Poll::Ready(End::HeadLate),
+            (Poll::Ready(()), Phase::Answering) => Poll::Ready(End::Stuck),
+        }
+    })
+    .await;
+    let stream = connection.into_parts().io.into_stream();
+    close(stream, end, &proxy).await;
+}
+
+async fn close(mut stream: TcpStream, end: End, proxy: &Proxy) {
+    let shard = proxy.shard();
+    let count = |status, rejection| {
+        shard.rejected(rejection);
+        shard
+            .unrouted()
+            .answered(status, Source::Proxy, Duration::ZERO);
+    };
+    match end {
+        End::Stuck => return,
+        End::Closed | End::Idle => {}
+        End::Malformed(StatusCode::BAD_REQUEST) => {
+            count(StatusCode::BAD_REQUEST, Rejection::Malformed);
+        }
+        End::Malformed(status) => count(status, Rejection::HeadTooLarge),
+        End::HeadLate => {
+            count(StatusCode::REQUEST_TIMEOUT, Rejection::HeadTimeout);
+            say(&mut stream, StatusCode::REQUEST_TIMEOUT).await;
+        }
+    }
+    linger(stream).await;
+}
+
+/// Tells a client that there is no room for its connection.
+pub(super) async fn turn_away(mut stream: TcpStream) {
+    say(&mut stream, StatusCode::SERVICE_UNAVAILABLE).await;
+    linger(stream).await;
+}
+
+/// A few hundred bytes: the socket's buffer takes them, or the client is not reading and does not care.
+async fn say(stream: &mut TcpStream, status: StatusCode) {
+    let bytes = farewell(status);
+    let _ = timeout(LINGER, stream.write_all(&bytes)).await;
+}
+
+/// Says that nothing more will come, takes what the client still sends, and closes.
+async fn linger(mut stream: TcpStream) {
+    if stream.shutdown().await.is_err() {
+        return;
+    }
+    let until = Instant::now() + LINGER;
+    let mut left = LINGER_BYTES;
+    let mut bin = vec![0; 4096];
+    while let Ok(Ok(())) = tokio::time::timeout_at(until, stream.readable()).await {
+        match stream.try_read(&mut bin) {
+            Ok(1..) if left == 0 => return,
+            Ok(0) => return,
+            Ok(taken) => left = left.saturating_sub(taken),
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+            Err(_) => return,
+        }
+    }
+}
+
+fn end_of(error: &hyper::Error) -> End {
+    if error.is_parse_too_large() {
+        // hyper answers 414 where the target alone is too long, and does not say so but here.
+        if error.to_string().contains("URI") {
+            End::Malformed(StatusCode::URI_TOO_LONG)
+        } else {
+            End::Malformed(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE)
+        }
+    } else if error.is_parse() {
+        End::Malformed(StatusCode::BAD_REQUEST)
+    } else {
+        tracing::debug!(%error, "connection ended");
+        End::Closed
+    }
+}

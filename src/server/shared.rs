@@ -1,0 +1,199 @@
+use std::{
+    net::{SocketAddr, TcpListener},
+    num::NonZeroUsize,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
+    thread,
+};
+
+use tokio::sync::{mpsc, watch};
+
+use super::{BindError, drain::Drained, listen::bind, worker};
+use crate::{config::plan, pool::Nudge, snapshot::Readers, telemetry::WorkerShard};
+
+/// What the data plane is made of.
+pub struct Settings {
+    pub workers: NonZeroUsize,
+    pub readers: Readers,
+    /// One for each worker.
+    pub shards: Vec<Arc<WorkerShard>>,
+    pub nudge: Nudge,
+}
+
+/// The data plane: the workers' threads and the sockets they accept on.
+///
+/// The process owns the sockets and lends them: a worker that starts again after a panic finds its sockets, and the
+/// connections that have queued up in them, where it left them.
+pub struct Server {
+    shared: Arc<Shared>,
+    ended: mpsc::UnboundedReceiver<u64>,
+}
+
+/// Listeners that are bound and wait to be served. Dropped, nothing has changed.
+pub struct Prepared(Vec<Lent>);
+
+/// What workers shall do; they bring themselves in line with it whenever it changes.
+pub(super) struct Shared {
+    pub settings: Settings,
+    wanted: Mutex<Wanted>,
+    changed: watch::Sender<()>,
+}
+
+#[derive(Clone)]
+pub(super) struct Wanted {
+    pub stage: Stage,
+    pub listeners: Vec<Lent>,
+}
+
+/// A listener and its sockets, one for each worker.
+#[derive(Clone)]
+pub(super) struct Lent {
+    pub plan: Arc<plan::Listener>,
+    pub sockets: Arc<[TcpListener]>,
+    /// Connections open over all workers.
+    pub open: Arc<AtomicU32>,
+}
+
+/// How far the process is on its way out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Stage {
+    Serving,
+    /// Still accepting; answers announce that the connection will be closed.
+    LameDuck,
+    /// Accepting no more; what is open may end.
+    Draining,
+    /// What is still open is cut.
+    Ended,
+}
+
+impl Server {
+    /// Starts the workers. They accept nothing until [`Server::serve`].
+    pub fn start(settings: Settings) -> std::io::Result<Self> {
+        let workers = settings.workers.get();
+        let shared = Arc::new(Shared {
+            settings,
+            wanted: Mutex::new(Wanted {
+                stage: Stage::Serving,
+                listeners: Vec::new(),
+            }),
+            changed: watch::Sender::new(()),
+        });
+        let (sender, ended) = mpsc::unbounded_channel();
+        for index in 0..workers {
+            let (shared, ended) = (shared.clone(), sender.clone());
+            thread::Builder::new()
+                .name(format!("worker-{index}"))
+                .spawn(move || worker::run(index, &shared, &ended))?;
+        }
+        Ok(Self { shared, ended })
+    }
+
+    /// Binds what of `listeners` is not served yet. A refusal leaves everything as it was.
+    pub fn prepare(&self, listeners: &[Arc<plan::Listener>]) -> Result<Prepared, BindError> {
+        let served = self.shared.wanted().listeners;
+        let workers = self.shared.settings.workers.get();
+        let mut prepared = Vec::with_capacity(listeners.len());
+        for plan in listeners {
+            let kept = served.iter().find(|lent| lent.plan.address == plan.address);
+            prepared.push(match kept {
+                Some(lent) => Lent {
+                    plan: plan.clone(),
+                    ..lent.clone()
+                },
+                None => Lent {
+                    plan: plan.clone(),
+                    sockets: bind(plan.address, workers)?.into(),
+                    open: Arc::default(),
+                },
+            });
+        }
+        Ok(Prepared(prepared))
+    }
+
+    /// Serves these listeners and no others. Connections of a listener that goes away are served to their end.
+    pub fn serve(&self, Prepared(listeners): Prepared) {
+        self.shared.want(|wanted| wanted.listeners = listeners);
+    }
+
+    /// The addresses that are listened on, as bound.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        let listeners = self.shared.wanted().listeners;
+        let bound = listeners
+            .iter()
+            .filter_map(|lent| lent.sockets.first()?.local_addr().ok());
+        bound.collect()
+    }
+
+    /// Open connections of each listener.
+    pub fn connections(&self) -> Vec<(SocketAddr, u32)> {
+        let listeners = self.shared.wanted().listeners;
+        listeners
+            .iter()
+            .map(|lent| (lent.plan.address, lent.open.load(Relaxed)))
+            .collect()
+    }
+
+    /// Announces to clients, with every answer, that their connection will be closed; goes on accepting.
+    pub fn lame_duck(&self) {
+        self.shared.want(|wanted| wanted.stage = Stage::LameDuck);
+    }
+
+    /// Stops accepting, lets what is open end until `deadline`, cuts the rest.
+    pub async fn drain(mut self, deadline: std::time::Duration) -> Drained {
+        self.shared.want(|wanted| {
+            wanted.stage = Stage::Draining;
+            wanted.listeners.clear();
+        });
+        let mut drained = Drained::default();
+        let mut left = self.shared.settings.workers.get();
+        let cut = tokio::time::sleep(deadline);
+        tokio::pin!(cut);
+        while left > 0 {
+            tokio::select! {
+                ended = self.ended.recv() => {
+                    drained.cut += ended.unwrap_or(0);
+                    left = if ended.is_some() { left - 1 } else { 0 };
+                }
+                () = &mut cut, if !drained.timed_out => {
+                    drained.timed_out = true;
+                    self.shared.want(|wanted| wanted.stage = Stage::Ended);
+                }
+            }
+        }
+        drained
+    }
+}
+
+impl Drop for Server {
+    /// Ends the workers; [`Server::drain`] is the gentle way.
+    fn drop(&mut self) {
+        self.shared.want(|wanted| {
+            wanted.stage = Stage::Ended;
+            wanted.listeners.clear();
+        });
+    }
+}
+
+impl Shared {
+    pub(super) fn wanted(&self) -> Wanted {
+        self.lock().clone()
+    }
+
+    pub(super) fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
+    }
+
+    /// A socket's original is dropped here before workers hear of it, so that a worker's own handle is the last one: it
+    /// empties the queue and closes in one breath.
+    fn want(&self, change: impl FnOnce(&mut Wanted)) {
+        change(&mut self.lock());
+        self.changed.send_replace(());
+    }
+
+    /// What is behind the lock is replaced in whole steps: a panic elsewhere leaves it sound.
+    fn lock(&self) -> MutexGuard<'_, Wanted> {
+        self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

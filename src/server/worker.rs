@@ -1,0 +1,270 @@
+use std::{
+    cell::{Cell, RefCell},
+    net::{self, SocketAddr},
+    panic::{AssertUnwindSafe, catch_unwind},
+    rc::Rc,
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{Notify, mpsc, watch},
+    task::JoinSet,
+};
+
+use super::{
+    accept::{Entry, accept},
+    connection,
+    shared::{Lent, Shared, Stage},
+};
+use crate::{
+    config::plan,
+    proxy::{Clock, Door, Proxy},
+};
+
+/// How often idle connections to endpoints are looked through.
+const SWEEP: Duration = Duration::from_secs(1);
+
+/// How long the last words may take once everything is cut.
+const FAREWELL: Duration = Duration::from_millis(250);
+
+/// Clients that are told at one time that there is no room; more are dropped without a word.
+const TURNED_AWAY: usize = 64;
+
+/// One thread's part of the data plane.
+pub(super) struct Worker {
+    index: usize,
+    shared: Arc<Shared>,
+    pub proxy: Rc<Proxy>,
+    pub clock: Rc<Clock>,
+    listening: RefCell<Vec<Listening>>,
+    /// Connections open.
+    open: Cell<usize>,
+    turning_away: Cell<usize>,
+    closed: Notify,
+}
+
+/// What this worker accepts on. Does not hold the process's sockets: the worker's own handle shall be the last one when
+/// a listener goes away.
+struct Listening {
+    address: SocketAddr,
+    sockets: Weak<[net::TcpListener]>,
+    plan: Arc<plan::Listener>,
+    closing: Rc<Cell<bool>>,
+    entry: watch::Sender<Option<Rc<Entry>>>,
+}
+
+/// The body of a worker's thread. A panic in a connection ends that connection; one of the worker itself starts the
+/// worker again, with its sockets as they are.
+pub(super) fn run(index: usize, shared: &Arc<Shared>, ended: &mpsc::UnboundedSender<u64>) {
+    loop {
+        let served = catch_unwind(AssertUnwindSafe(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build_local(tokio::runtime::LocalOptions::default());
+            match runtime {
+                Ok(runtime) => runtime.block_on(Worker::serve(index, shared.clone())),
+                Err(error) => {
+                    tracing::error!(worker = index, %error, "no runtime for a worker");
+                    0
+                }
+            }
+        }));
+        if let Ok(cut) = served {
+            // Nobody is left to tell when the server was dropped.
+            let _ = ended.send(cut);
+            return;
+        }
+        tracing::error!(worker = index, "a worker panicked; starting it again");
+    }
+}
+
+impl Worker {
+    /// Serves until everything is drained or cut; returns the number of requests that were cut.
+    async fn serve(index: usize, shared: Arc<Shared>) -> u64 {
+        let data_plane = &shared.settings;
+        let proxy = Proxy::new(
+            index,
+            data_plane.readers.reader(),
+            data_plane.shards[index].clone(),
+            data_plane.nudge.clone(),
+        );
+        let worker = Rc::new(Self {
+            index,
+            proxy: Rc::new(proxy),
+            clock: Clock::new(),
+            listening: RefCell::default(),
+            open: Cell::new(0),
+            turning_away: Cell::new(0),
+            closed: Notify::new(),
+            shared,
+        });
+        let mut tasks = JoinSet::new();
+        tasks.spawn_local(worker.clock.clone().sweep());
+        tasks.spawn_local(worker.clone().follow_snapshots());
+        tasks.spawn_local(worker.clone().sweep_idle());
+        let mut changes = worker.shared.changes();
+        let mut accepting = JoinSet::new();
+        while worker.reconcile(&mut accepting) < Stage::Draining {
+            tokio::select! {
+                _ = changes.changed() => {}
+                Some(ended) = tasks.join_next() => rethrow(ended),
+                Some(ended) = accepting.join_next() => rethrow(ended),
+            }
+        }
+        // The queues are emptied before what is open is counted.
+        while let Some(ended) = accepting.join_next().await {
+            rethrow(ended);
+        }
+        worker.drain(&mut changes).await
+    }
+
+    /// Brings what it listens on in line with what is wanted.
+    fn reconcile(self: &Rc<Self>, accepting: &mut JoinSet<()>) -> Stage {
+        let wanted = self.shared.wanted();
+        let mut listening = self.listening.borrow_mut();
+        listening.retain(|known| {
+            let kept = wanted.listeners.iter().any(|lent| known.serves(lent));
+            if !kept {
+                known.closing.set(true);
+                known.entry.send_replace(None);
+            }
+            kept
+        });
+        for lent in wanted.listeners {
+            let known = listening.iter_mut().find(|known| known.serves(&lent));
+            match known {
+                Some(known) if known.plan == lent.plan => {}
+                Some(known) => {
+                    let entry = entry(&lent, known.address, &known.closing);
+                    known.entry.send_replace(Some(entry));
+                    known.plan = lent.plan;
+                }
+                None => match self.listen(&lent, accepting) {
+                    Ok(new) => listening.push(new),
+                    Err(error) => tracing::error!(worker = self.index, %error, "cannot accept"),
+                },
+            }
+        }
+        for known in &*listening {
+            known.closing.set(wanted.stage > Stage::Serving);
+        }
+        wanted.stage
+    }
+
+    fn listen(
+        self: &Rc<Self>,
+        lent: &Lent,
+        accepting: &mut JoinSet<()>,
+    ) -> std::io::Result<Listening> {
+        let socket = lent.sockets[self.index].try_clone()?;
+        let address = socket.local_addr()?;
+        let closing = Rc::new(Cell::new(false));
+        let (sender, receiver) = watch::channel(Some(entry(lent, address, &closing)));
+        let listener = TcpListener::from_std(socket)?;
+        accepting.spawn_local(accept(self.clone(), listener, receiver));
+        Ok(Listening {
+            address,
+            sockets: Arc::downgrade(&lent.sockets),
+            plan: lent.plan.clone(),
+            closing,
+            entry: sender,
+        })
+    }
+
+    async fn follow_snapshots(self: Rc<Self>) {
+        let mut readers = self.shared.settings.readers.clone();
+        while readers.changed().await {
+            self.proxy.reconcile();
+        }
+        // The control plane is gone: the last snapshot serves on.
+        std::future::pending::<()>().await;
+    }
+
+    async fn sweep_idle(self: Rc<Self>) {
+        loop {
+            tokio::time::sleep(SWEEP).await;
+            self.proxy.sweep();
+        }
+    }
+
+    /// Lets what is open end, and cuts what is left when that is wanted.
+    async fn drain(&self, changes: &mut watch::Receiver<()>) -> u64 {
+        while self.open.get() > 0 && self.shared.wanted().stage < Stage::Ended {
+            tokio::select! {
+                _ = changes.changed() => {}
+                () = self.closed.notified() => {}
+            }
+        }
+        let cut = self.proxy.in_flight();
+        self.clock.ring_all();
+        // Idle connections are closed in order; the rest ends with this thread's runtime.
+        let _ = tokio::time::timeout(FAREWELL, async {
+            while self.open.get() > 0 {
+                self.closed.notified().await;
+            }
+        })
+        .await;
+        cut
+    }
+
+    /// Counts a connection as open for as long as what is returned is held.
+    pub(super) fn opened(self: Rc<Self>) -> impl Drop {
+        self.open.set(self.open.get() + 1);
+        Open(self)
+    }
+
+    /// Says that there is no room, if not too many are being told already.
+    pub(super) fn turn_away(self: &Rc<Self>, stream: TcpStream) {
+        if self.turning_away.get() < TURNED_AWAY {
+            self.turning_away.set(self.turning_away.get() + 1);
+            let worker = self.clone();
+            tokio::task::spawn_local(async move {
+                connection::turn_away(stream).await;
+                worker.turning_away.set(worker.turning_away.get() - 1);
+            });
+        }
+    }
+}
+
+impl Listening {
+    fn serves(&self, lent: &Lent) -> bool {
+        std::ptr::addr_eq(self.sockets.as_ptr(), Arc::as_ptr(&lent.sockets))
+    }
+}
+
+struct Open(Rc<Worker>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.open.set(self.0.open.get() - 1);
+        self.0.closed.notify_one();
+    }
+}
+
+fn entry(lent: &Lent, address: SocketAddr, closing: &Rc<Cell<bool>>) -> Rc<Entry> {
+    let plan = &lent.plan;
+    Rc::new(Entry {
+        door: Rc::new(Door {
+            address,
+            trusted_proxies: plan.trusted_proxies.clone(),
+            header_timeout: plan.timeouts.header,
+            idle_timeout: plan.timeouts.idle,
+            max_headers: plan.limits.headers.into(),
+            closing: closing.clone(),
+        }),
+        limit: plan.limits.connections,
+        header_bytes: usize::try_from(plan.limits.header_bytes).unwrap_or(usize::MAX),
+        open: lent.open.clone(),
+    })
+}
+
+/// A task of the worker's own that panicked takes the worker with it, so that all of it is started again.
+fn rethrow(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended
+        && let Ok(panic) = error.try_into_panic()
+    {
+        std::panic::resume_unwind(panic);
+    }
+}
