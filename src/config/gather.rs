@@ -25,6 +25,13 @@ const MOST_FILES: usize = 1000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Hash([u8; 32]);
 
+impl Hash {
+    #[cfg(test)]
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(Sha256::digest(bytes).into())
+    }
+}
+
 impl fmt::Display for Hash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for byte in self.0 {
@@ -42,7 +49,6 @@ pub struct Gathered {
     pub problems: Vec<Problem>,
     pub hash: Hash,
     /// The folders in which a file may appear that would be included.
-    #[expect(dead_code, reason = "the watcher's, which is next")]
     pub folders: BTreeSet<PathBuf>,
 }
 

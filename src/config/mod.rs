@@ -9,10 +9,14 @@ mod gather;
 mod load;
 pub mod plan;
 pub mod problem;
+mod settle;
 mod source;
 pub mod template;
+mod watch;
 
 pub use gather::Hash;
 pub use load::{Loaded, Outside, load, load_offline, load_text, load_with};
 pub use plan::Plan;
 pub use problem::{Problem, Problems};
+pub use settle::{BRIEFLY, Edit, SURELY};
+pub use watch::{Watch, watch};

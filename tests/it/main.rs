@@ -3,3 +3,4 @@
 mod architecture;
 mod config_files;
 mod config_problems;
+mod config_watch;
