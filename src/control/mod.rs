@@ -4,17 +4,43 @@
 //! the rooms that watch into each endpoint's state. Knows no HTTP and no socket.
 
 mod answer;
+mod answers;
+mod book;
 pub mod command;
+mod controller;
+mod decide;
+mod disk;
+mod drift;
+mod eligibility;
 mod events;
+mod gates;
 mod handle;
+mod health;
+mod history;
 mod leaving;
+mod load;
+mod look;
+mod memory;
+mod orders;
+mod pending;
+mod precedence;
+mod publish;
+mod questions;
+mod stage;
+mod start;
+mod targets;
+mod teller;
 pub mod view;
 mod wait;
+mod writer;
 
 pub use answer::{Applied, AppliedService, Code, Difference, Evidence, Refusal};
 pub use command::{Actor, ActorKind, Change, Command, LastProbe, Order, Phase, Probed, Target};
+pub use controller::Controller;
+pub use disk::Locked;
 pub use events::{Event, Events, Filter, Kind};
 pub use handle::{Handle, Readiness};
 pub use leaving::Left;
+pub use start::start;
 pub use view::{Pending, Revision, View};
 pub use wait::{Act, Done, Hurry, Wait};

@@ -14,14 +14,15 @@ use tokio::{
 };
 
 use super::{
-    Applied, Change, Code, Evidence, Handle, Left, Order, Readiness, Refusal, Target,
+    Applied, Change, Handle, Left, Order, Readiness, Refusal, Target,
+    gates::too_late,
     handle::Question,
     leaving::{Leaving, leaving, members},
 };
 use crate::{
     pool::State,
     snapshot::Snapshot,
-    units::{EndpointKey, Name, PoolKey, Span},
+    units::{EndpointKey, Name, PoolKey},
 };
 
 /// How often a wait looks again. Bounds how late it notices, and what a wait costs.
@@ -222,7 +223,7 @@ impl Handle {
         };
         match lacking.await?.as_slice() {
             [] => Ok(()),
-            lacking => Err(too_late(lacking, timeout)),
+            lacking => Err(too_late(lacking, timeout, &act.changes)),
         }
     }
 
@@ -379,24 +380,4 @@ fn is_ready(snapshot: &Snapshot, target: &Target) -> bool {
             Target::Endpoint(only) => member.endpoint.key == *only,
         });
     pools.all(|member| member.state == State::Ready)
-}
-
-fn too_late(lacking: &[Readiness], timeout: Duration) -> Refusal {
-    let pools: Vec<_> = lacking
-        .iter()
-        .map(|lack| {
-            format!(
-                "{} has {} of {} endpoints proven",
-                lack.pool, lack.ready, lack.needed
-            )
-        })
-        .collect();
-    let evidence: Vec<Evidence> = lacking
-        .iter()
-        .flat_map(|lack| lack.evidence.clone())
-        .collect();
-    let detail = format!("after {}: {}", Span(timeout), pools.join(", "));
-    let mut refusal = Refusal::new(Code::PoolNotReady, detail);
-    refusal.evidence = evidence;
-    refusal
 }

@@ -118,6 +118,8 @@ const PURE: &[&str] = &[
     "config/check",
     "config/check.rs",
     "control/eligibility.rs",
+    "control/health.rs",
+    "control/history.rs",
     "control/precedence.rs",
     "probe/streak.rs",
     "telemetry/window.rs",

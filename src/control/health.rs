@@ -1,0 +1,162 @@
+//! What is thought of one endpoint. Pure: what time it is, and what probes saw, are arguments.
+
+use std::{collections::VecDeque, time::Instant};
+
+use super::{LastProbe, Probed, eligibility::Place};
+use crate::{pool::State, snapshot::Standing, units::Timestamp};
+
+/// What probes say, by the rise and fall counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    Unproven,
+    Ready,
+    Unready,
+}
+
+/// What is thought of one endpoint.
+pub(super) struct Health {
+    /// When it was put there, or put back: a probe begun before says nothing of it.
+    put: Instant,
+    verdict: Verdict,
+    /// Of the last change of its state.
+    pub since: Timestamp,
+    proven: bool,
+    /// When the last passes in a row were begun; as many as the rise count asks for.
+    passes: VecDeque<Instant>,
+    streak: i64,
+    pub last: Option<LastProbe>,
+    drain: Drain,
+    cut: bool,
+}
+
+/// A change of an endpoint's state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Turn {
+    pub before: State,
+    pub after: State,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Drain {
+    No,
+    Draining,
+    Drained,
+}
+
+impl Health {
+    pub fn new(put: Instant, at: Timestamp) -> Self {
+        Self {
+            put,
+            verdict: Verdict::Unproven,
+            since: at,
+            proven: false,
+            passes: VecDeque::new(),
+            streak: 0,
+            last: None,
+            drain: Drain::No,
+            cut: false,
+        }
+    }
+
+    pub fn state(&self) -> State {
+        match (self.drain, self.verdict) {
+            (Drain::Draining, _) => State::Draining,
+            (Drain::Drained, _) => State::Drained,
+            (Drain::No, Verdict::Unproven) => State::Unproven,
+            (Drain::No, Verdict::Ready) => State::Ready,
+            (Drain::No, Verdict::Unready) => State::Unready,
+        }
+    }
+
+    pub fn standing(&self) -> Standing {
+        Standing {
+            state: self.state(),
+            proven: self.proven,
+            cut: self.cut,
+        }
+    }
+
+    /// Whether probes say it is ready, drained or not.
+    pub fn passes_probes(&self) -> bool {
+        self.verdict == Verdict::Ready
+    }
+
+    /// Whether its last `rise` passes in a row were all begun at or after `since`.
+    pub fn is_proven_since(&self, since: Instant, rise: u32) -> bool {
+        let rise = rise as usize;
+        let first = self.passes.len().checked_sub(rise);
+        first.is_some_and(|first| self.passes.get(first).is_none_or(|begun| *begun >= since))
+    }
+
+    /// Takes a probe's end in. `Some` when the state has changed by it.
+    pub fn observe(&mut self, probed: Probed, rise: u32, fall: u32, at: Timestamp) -> Option<Turn> {
+        if probed.begun < self.put {
+            return None;
+        }
+        let before = self.state();
+        self.count(probed, rise.max(1), fall.max(1));
+        let after = self.state();
+        (before != after).then(|| {
+            self.since = at;
+            Turn { before, after }
+        })
+    }
+
+    fn count(&mut self, probed: Probed, rise: u32, fall: u32) {
+        if probed.passed {
+            self.streak = self.streak.max(0) + 1;
+            self.passes.push_back(probed.begun);
+            while self.passes.len() > rise as usize {
+                self.passes.pop_front();
+            }
+            if self.streak >= i64::from(rise) {
+                self.verdict = Verdict::Ready;
+                self.proven = true;
+            }
+        } else {
+            self.streak = self.streak.min(0) - 1;
+            self.passes.clear();
+            if -self.streak >= i64::from(fall) && self.verdict == Verdict::Ready {
+                self.verdict = Verdict::Unready;
+            }
+        }
+        self.last = Some(LastProbe {
+            streak: self.streak,
+            ..probed.last
+        });
+    }
+
+    /// Takes over what the book says of it.
+    pub fn settle(&mut self, place: &Place, at: Timestamp) {
+        let before = self.state();
+        if !place.probed {
+            self.verdict = Verdict::Ready;
+            self.proven = true;
+        }
+        self.drain = match (place.draining, self.drain) {
+            (false, _) => Drain::No,
+            (true, Drain::Drained) => Drain::Drained,
+            (true, _) => Drain::Draining,
+        };
+        self.cut = place.cut;
+        if self.state() != before {
+            self.since = at;
+        }
+    }
+
+    /// Put back: what was thought of it before counts no more. The last probe stays to be seen.
+    pub fn put_back(&mut self, now: Instant, at: Timestamp) {
+        *self = Self {
+            last: self.last.take(),
+            ..Self::new(now, at)
+        };
+    }
+
+    /// While it drains: proven empty.
+    pub fn emptied(&mut self, at: Timestamp) {
+        if self.drain == Drain::Draining {
+            self.drain = Drain::Drained;
+            self.since = at;
+        }
+    }
+}

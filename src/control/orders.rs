@@ -1,0 +1,216 @@
+//! Commands as they are taken: checked, gated, staged, and answered.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use super::{
+    Actor, Applied, AppliedService, Change, Kind, Order, Phase, Refusal,
+    controller::{Controller, Reply},
+    decide, gates, load,
+    stage::{Draft, Stage},
+    view::Rejected,
+};
+use crate::{
+    config::Plan,
+    pool::State,
+    snapshot::Service,
+    units::{Name, Timestamp},
+};
+
+impl Controller {
+    pub(super) fn change(&mut self, changes: &[Change], order: &Order, reply: Reply) {
+        let staged = gates::shape(changes, order).and_then(|()| {
+            let at = Timestamp::now();
+            match self.book.memory.answers.recall(changes, order, at) {
+                Some(answer) => answer.map(Err),
+                None => self.stage(changes, order, at).map(Ok),
+            }
+        });
+        let mut stage = match staged {
+            Ok(Ok(stage)) => stage,
+            Ok(Err(again)) => return respond(reply, Ok(again)),
+            Err(refusal) => {
+                self.count_refusal(&refusal);
+                return respond(reply, Err(refusal));
+            }
+        };
+        for change in changes {
+            stage.touched_or_named.insert(change.service().clone());
+        }
+        let mut applied = self.applied(&stage);
+        if order.dry_run || stage.is_idle() {
+            applied.dry_run = order.dry_run;
+            applied.generation = self.press.generation();
+            return respond(reply, Ok(applied));
+        }
+        let at = stage.at;
+        stage
+            .book
+            .memory
+            .answers
+            .remember(changes, order, &applied, at);
+        if stage.raises {
+            self.write_first(stage, applied, reply);
+        } else {
+            self.commit(stage);
+            applied.generation = self.press.generation();
+            self.save_and_answer(applied, Some(reply));
+        }
+    }
+
+    /// The changes made on a copy of the book, or why they may not be.
+    fn stage(&self, changes: &[Change], order: &Order, at: Timestamp) -> Result<Stage, Refusal> {
+        let mut stage = Stage::new(&self.book, order, at);
+        stage.raises = !changes
+            .iter()
+            .all(|change| decide::lowers(&self.book, change));
+        gates::revision(&stage, changes, order)?;
+        for change in changes {
+            decide::apply(&mut stage, change)?;
+        }
+        gates::pass(&stage, &self.roster, changes)?;
+        Ok(stage)
+    }
+
+    /// The file outlives a restart by itself, so it serves before what it decided is written down.
+    pub(super) fn load(&mut self, plan: Plan, order: &Order, reply: Reply) {
+        let parts = parts(&self.book.plan, &plan);
+        let mut stage = Stage::new(&self.book, order, Timestamp::now());
+        if let Err(refusal) = load::load(&mut stage, plan, &self.roster, true) {
+            self.count_refusal(&refusal);
+            if !order.dry_run {
+                self.rejected(refusal.detail.clone(), &order.actor);
+            }
+            return respond(reply, Err(refusal));
+        }
+        if !parts.is_empty() {
+            let draft = Draft::new(Kind::Config, &order.actor);
+            stage
+                .drafts
+                .push(draft.turns(Value::Null, json!({ "changed": parts })));
+        }
+        stage.touched_or_named.clone_from(&stage.touched);
+        let mut applied = self.applied(&stage);
+        applied.dry_run = order.dry_run;
+        applied.generation = self.press.generation();
+        if order.dry_run {
+            return respond(reply, Ok(applied));
+        }
+        let mended = self.config.rejected.take().is_some();
+        if stage.is_idle() {
+            self.counts.reloads_unchanged += 1;
+            applied.notes.push("nothing has changed".to_owned());
+            if mended {
+                let draft = Draft::new(Kind::Config, &order.actor);
+                self.tell(draft.because("the file is again what is in force"));
+            }
+            return respond(reply, Ok(applied));
+        }
+        self.counts.reloads_applied += 1;
+        self.config.applied = stage.at;
+        self.commit(stage);
+        applied.generation = self.press.generation();
+        self.save_and_answer(applied, Some(reply));
+    }
+
+    /// The same problems again, as a file that is looked at again has, are told once.
+    pub(super) fn rejected(&mut self, problems: String, actor: &Actor) {
+        let known = self.config.rejected.as_ref();
+        if known.is_some_and(|known| known.problems == problems) {
+            return;
+        }
+        self.counts.reloads_rejected += 1;
+        let draft = Draft::new(Kind::ConfigRejected, actor);
+        self.tell(draft.because(problems.clone()));
+        self.config.rejected = Some(Rejected {
+            since: Timestamp::now(),
+            problems,
+        });
+    }
+
+    pub(super) fn enter(&mut self, phase: Phase) {
+        let before = self.phase.send_replace(phase);
+        if before != phase {
+            let draft = Draft::new(Kind::Phase, &Actor::system());
+            self.tell(draft.turns(json!(before), json!(phase)));
+        }
+    }
+
+    /// What is answered of a stage, before it is in force.
+    fn applied(&self, stage: &Stage) -> Applied {
+        let snapshot = self.press.publisher.current();
+        let services = stage.touched_or_named.iter().filter_map(|name| {
+            let (plan, memory) = stage.book.service(name).ok()?;
+            let published = snapshot.service(name.as_str());
+            let shares = plan.pools.keys().map(|pool| {
+                let share = memory.weights.share(pool.as_str());
+                (pool.clone(), share)
+            });
+            Some(AppliedService {
+                service: name.clone(),
+                revision: memory.revision,
+                before: stage.before.service_weights(name),
+                weights: memory.weights.clone(),
+                share: shares.collect(),
+                in_flight: published.map_or(0, |published| losing(stage, name, published)),
+            })
+        });
+        Applied {
+            generation: snapshot.generation + 1,
+            durable: true,
+            dry_run: false,
+            services: services.collect(),
+            diff: stage.diff.clone(),
+            notes: stage.notes.clone(),
+        }
+    }
+}
+
+/// Requests in flight on endpoints that get no more by the change.
+fn losing(stage: &Stage, name: &Name, published: &Service) -> u64 {
+    let after = stage.book.service_weights(name);
+    let memory = stage.book.memory.services.get(name);
+    let pools = published.pools.iter().map(|pool| {
+        let pool_name = pool.name().as_str();
+        let lost = published.weights.get(pool_name) > 0 && after.get(pool_name) == 0;
+        let members = stage.book.members(name, pool.name());
+        let leaves = |member: &&crate::snapshot::Member| {
+            let address = &member.endpoint.key.address;
+            let gone = !members.iter().any(|(held, _)| held == address);
+            let drains = memory.is_some_and(|memory| memory.drain(pool_name, address).is_some());
+            lost || gone || (drains && !matches!(member.state, State::Draining | State::Drained))
+        };
+        let leaving = pool.members.iter().filter(leaves);
+        leaving
+            .map(|member| member.endpoint.in_flight())
+            .sum::<u64>()
+    });
+    pools.sum()
+}
+
+/// What of a plan differs that is no service's.
+fn parts(before: &Plan, after: &Plan) -> Vec<&'static str> {
+    let differs = [
+        ("state_dir", before.state_dir != after.state_dir),
+        ("workers", before.workers != after.workers),
+        ("watch", before.watch != after.watch),
+        ("startup", before.startup != after.startup),
+        ("shutdown", before.shutdown != after.shutdown),
+        ("admin", before.admin != after.admin),
+        ("telemetry", before.telemetry != after.telemetry),
+        ("listeners", before.listeners != after.listeners),
+        ("routes", before.routes != after.routes),
+    ];
+    let differing: BTreeSet<_> = differs
+        .into_iter()
+        .filter(|(_, differs)| *differs)
+        .map(|(part, _)| part)
+        .collect();
+    differing.into_iter().collect()
+}
+
+pub(super) fn respond(reply: Reply, answer: Result<Applied, Refusal>) {
+    // Whoever asked may have gone.
+    let _ = reply.send(answer);
+}
