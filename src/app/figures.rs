@@ -159,12 +159,7 @@ impl Figures<'_> {
             .sum();
         out.gauge(&names::DRIFT, [], float(drift as u64));
         out.gauge(&names::STATE_WRITABLE, [], flag(view.durability.writable));
-        out.summary(
-            &names::DRAIN_SECONDS,
-            [],
-            counts.drain_seconds,
-            counts.drains,
-        );
+        out.summary(&names::DRAIN_SECONDS, counts.drain_seconds, counts.drains);
         for (code, count) in &counts.refusals {
             out.count(&names::REFUSALS, [code], *count);
         }

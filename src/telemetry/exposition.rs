@@ -1,4 +1,7 @@
-use std::fmt::Write;
+use std::{
+    collections::BTreeMap,
+    fmt::{self, Write},
+};
 
 use metrics::{Key, KeyName, Label, Level, Metadata, Recorder};
 use metrics_exporter_prometheus::{
@@ -16,21 +19,29 @@ pub const BUCKETS_MS: [u64; 16] = [
     1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 30_000, 60_000, 300_000,
 ];
 
+/// The same in seconds, as text.
+const BUCKETS: [&str; BUCKETS_MS.len()] = [
+    "0.001", "0.002", "0.005", "0.01", "0.025", "0.05", "0.1", "0.25", "0.5", "1", "2.5", "5",
+    "10", "30", "60", "300",
+];
+
 const METADATA: Metadata<'static> = Metadata::new("cutover", Level::INFO, None);
 
 /// One scrape: every series is set anew from the totals that are kept elsewhere, so that nothing is counted twice, and
 /// what no longer exists is no longer shown.
+///
+/// The few series of the process and of control go through the registry of `metrics`. Those of services are many (60 000
+/// with 1 000 services of 10 endpoints), and a registry takes microseconds for each, on the thread that decides on
+/// weights; they are written straight down, in the order in which they are given.
 pub struct Exposition {
     recorder: PrometheusRecorder,
-    /// Families that the recorder can't take as totals.
-    text: String,
-    last: Option<&'static str>,
+    written: BTreeMap<&'static str, String>,
 }
 
 impl Default for Exposition {
     fn default() -> Self {
         let recorder = PrometheusBuilder::new().build_recorder();
-        for metric in names::ALL {
+        for metric in names::ALL.iter().filter(|metric| is_single(metric)) {
             let (name, help) = (KeyName::from_const_str(metric.name), metric.help.into());
             match metric.kind {
                 MetricKind::Counter => recorder.describe_counter(name, None, help),
@@ -40,8 +51,7 @@ impl Default for Exposition {
         }
         Self {
             recorder,
-            text: String::new(),
-            last: None,
+            written: BTreeMap::new(),
         }
     }
 }
@@ -55,10 +65,14 @@ impl Exposition {
         total: u64,
     ) {
         debug_assert_eq!(metric.kind, MetricKind::Counter, "{}", metric.name);
-        let key = key(metric, labels);
-        self.recorder
-            .register_counter(&key, &METADATA)
-            .absolute(total);
+        if is_single(metric) {
+            let key = key(metric, labels);
+            self.recorder
+                .register_counter(&key, &METADATA)
+                .absolute(total);
+        } else {
+            line(self.family(metric), metric, labels, total);
+        }
     }
 
     /// A gauge's value.
@@ -69,11 +83,15 @@ impl Exposition {
         value: f64,
     ) {
         debug_assert_eq!(metric.kind, MetricKind::Gauge, "{}", metric.name);
-        let key = key(metric, labels);
-        self.recorder.register_gauge(&key, &METADATA).set(value);
+        if is_single(metric) {
+            let key = key(metric, labels);
+            self.recorder.register_gauge(&key, &METADATA).set(value);
+        } else {
+            line(self.family(metric), metric, labels, value);
+        }
     }
 
-    /// All that was recorded so far. The series of one family have to be given one after the other.
+    /// All that was recorded so far.
     pub fn histogram<const N: usize>(
         &mut self,
         metric: &'static Metric,
@@ -81,83 +99,81 @@ impl Exposition {
         reading: &Reading,
     ) {
         debug_assert_eq!(metric.kind, MetricKind::Histogram, "{}", metric.name);
-        self.head(metric, "histogram");
-        let (name, labels) = (metric.name, pairs(metric, labels));
-        let comma = if labels.is_empty() { "" } else { "," };
-        let below = reading.at_most_ms(&BUCKETS_MS);
-        for (edge, count) in BUCKETS_MS.iter().zip(below) {
-            let edge = format!("{}.{:03}", edge / 1000, edge % 1000);
-            let edge = edge.trim_end_matches('0').trim_end_matches('.');
-            self.line(format_args!(
-                "{name}_bucket{{{labels}{comma}le=\"{edge}\"}} {count}"
+        let (name, pairs) = (metric.name, pairs(metric, labels));
+        let (below, count) = (reading.at_most_ms(&BUCKETS_MS), reading.count());
+        let sum = reading.sum().as_secs_f64();
+        let text = self.family(metric);
+        let mut write = |line: fmt::Arguments<'_>| writeln!(text, "{line}");
+        // Writing to a String can't fail.
+        for (edge, count) in BUCKETS.iter().zip(below) {
+            let _ = write(format_args!(
+                "{name}_bucket{{{pairs},le=\"{edge}\"}} {count}"
             ));
         }
-        let count = reading.count();
-        self.line(format_args!(
-            "{name}_bucket{{{labels}{comma}le=\"+Inf\"}} {count}"
-        ));
-        self.tail(name, &labels, reading.sum().as_secs_f64(), count);
+        let _ = write(format_args!("{name}_bucket{{{pairs},le=\"+Inf\"}} {count}"));
+        let _ = write(format_args!("{name}_sum{{{pairs}}} {sum}"));
+        let _ = write(format_args!("{name}_count{{{pairs}}} {count}"));
     }
 
     /// A sum and a count.
-    pub fn summary<const N: usize>(
-        &mut self,
-        metric: &'static Metric,
-        labels: [&str; N],
-        sum: f64,
-        count: u64,
-    ) {
+    pub fn summary(&mut self, metric: &'static Metric, sum: f64, count: u64) {
         debug_assert_eq!(metric.kind, MetricKind::Summary, "{}", metric.name);
-        self.head(metric, "summary");
-        self.tail(metric.name, &pairs(metric, labels), sum, count);
+        let name = metric.name;
+        let _ = writeln!(
+            self.family(metric),
+            "{name}_sum {sum}\n{name}_count {count}"
+        );
     }
 
-    /// The Prometheus text format, version 0.0.4; families and series in the order of their names.
+    /// The text of a family, begun with its head.
+    fn family(&mut self, metric: &'static Metric) -> &mut String {
+        let head = || {
+            let kind = match metric.kind {
+                MetricKind::Counter => "counter",
+                MetricKind::Gauge => "gauge",
+                MetricKind::Histogram => "histogram",
+                MetricKind::Summary => "summary",
+            };
+            let (name, help) = (metric.name, metric.help);
+            format!("# HELP {name} {help}\n# TYPE {name} {kind}\n")
+        };
+        self.written.entry(metric.name).or_insert_with(head)
+    }
+
+    /// The Prometheus text format, version 0.0.4; families in the order of their names.
     pub fn render(self) -> String {
         let rendered = self.recorder.handle().render();
-        let counted = rendered.split("\n\n").map(|family| {
+        let registered = rendered.split("\n\n").filter(|family| !family.is_empty());
+        let registered = registered.map(|family| {
             let mut lines: Vec<_> = family.lines().collect();
             // After HELP and TYPE. The recorder keeps no order.
             if let Some(series) = lines.get_mut(2..) {
                 series.sort_unstable();
             }
-            lines.join("\n")
+            lines.join("\n") + "\n"
         });
-        let written = self
-            .text
-            .split("\n\n")
-            .map(|family| family.trim().to_owned());
-        let mut families: Vec<_> = counted
-            .chain(written)
-            .filter(|family| !family.is_empty())
-            .collect();
+        let mut families: Vec<_> = registered.chain(self.written.into_values()).collect();
         families.sort_unstable();
-        families.join("\n\n") + "\n"
+        families.join("\n")
     }
+}
 
-    fn head(&mut self, metric: &'static Metric, kind: &str) {
-        if self.last != Some(metric.name) {
-            self.last = Some(metric.name);
-            self.text.push('\n');
-            let (name, help) = (metric.name, metric.help);
-            self.line(format_args!("# HELP {name} {help}\n# TYPE {name} {kind}"));
-        }
-    }
+/// Its series do not grow with the number of services.
+fn is_single(metric: &Metric) -> bool {
+    metric.labels.first() != Some(&"service")
+}
 
-    fn tail(&mut self, name: &str, labels: &str, sum: f64, count: u64) {
-        let labels = if labels.is_empty() {
-            String::new()
-        } else {
-            format!("{{{labels}}}")
-        };
-        self.line(format_args!("{name}_sum{labels} {sum}"));
-        self.line(format_args!("{name}_count{labels} {count}"));
-    }
-
-    fn line(&mut self, line: std::fmt::Arguments<'_>) {
-        // Writing to a String can't fail.
-        let _ = writeln!(self.text, "{line}");
-    }
+fn line<const N: usize>(
+    text: &mut String,
+    metric: &'static Metric,
+    labels: [&str; N],
+    value: impl fmt::Display,
+) {
+    text.push_str(metric.name);
+    text.push('{');
+    push_pairs(text, metric, labels);
+    // Writing to a String can't fail.
+    let _ = writeln!(text, "}} {value}");
 }
 
 fn key<const N: usize>(metric: &'static Metric, values: [&str; N]) -> Key {
@@ -169,10 +185,25 @@ fn key<const N: usize>(metric: &'static Metric, values: [&str; N]) -> Key {
 
 /// `service="shop",pool="blue"`
 fn pairs<const N: usize>(metric: &'static Metric, values: [&str; N]) -> String {
-    let pairs: Vec<_> = named(metric, values)
-        .map(|(name, value)| format!("{name}=\"{}\"", sanitize_label_value(value)))
-        .collect();
-    pairs.join(",")
+    let mut pairs = String::new();
+    push_pairs(&mut pairs, metric, values);
+    pairs
+}
+
+fn push_pairs<const N: usize>(text: &mut String, metric: &'static Metric, values: [&str; N]) {
+    for (index, (name, value)) in named(metric, values).enumerate() {
+        if index > 0 {
+            text.push(',');
+        }
+        text.push_str(name);
+        text.push_str("=\"");
+        if value.contains(['\\', '"', '\n']) {
+            text.push_str(&sanitize_label_value(value));
+        } else {
+            text.push_str(value);
+        }
+        text.push('"');
+    }
 }
 
 fn named<'a, const N: usize>(
@@ -193,10 +224,10 @@ mod tests {
     #[test]
     fn a_scrape_lists_families_and_series_in_order() {
         let mut exposition = Exposition::default();
-        exposition.gauge(&names::WEIGHT, ["shop", "green"], 5.0);
         exposition.gauge(&names::WEIGHT, ["shop", "blue"], 95.0);
+        exposition.gauge(&names::WEIGHT, ["shop", "green"], 5.0);
         exposition.count(&names::RELOADS, ["applied"], 0);
-        exposition.summary(&names::DRAIN_SECONDS, [], 1.5, 2);
+        exposition.summary(&names::DRAIN_SECONDS, 1.5, 2);
         let rendered = exposition.render();
         let lines: Vec<_> = rendered.lines().collect();
         assert_eq!(
@@ -216,6 +247,30 @@ mod tests {
                 "cutover_weight{service=\"shop\",pool=\"blue\"} 95",
                 "cutover_weight{service=\"shop\",pool=\"green\"} 5",
             ]
+        );
+    }
+
+    #[test]
+    fn the_edges_of_buckets_are_the_same_in_both_units() {
+        for (millis, seconds) in BUCKETS_MS.iter().zip(BUCKETS) {
+            let seconds: f64 = seconds.parse().unwrap();
+            assert_eq!(
+                Duration::from_secs_f64(seconds),
+                Duration::from_millis(*millis)
+            );
+        }
+    }
+
+    #[test]
+    fn what_would_break_a_label_is_escaped() {
+        let mut exposition = Exposition::default();
+        let endpoint = "unix:/run/a\"b\nc";
+        let labels = ["shop", "blue", endpoint, "2xx"];
+        exposition.count(&names::ENDPOINT_REQUESTS, labels, 1);
+        let rendered = exposition.render();
+        assert!(
+            rendered.contains(r#"endpoint="unix:/run/a\"b\nc",class="2xx"} 1"#),
+            "{rendered}"
         );
     }
 

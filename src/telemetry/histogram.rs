@@ -61,8 +61,9 @@ fn floor(bucket: usize) -> u64 {
 }
 
 /// Counts added up over writers at one moment, or the difference of two such moments.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct Reading {
+    /// Empty for as long as there is nothing to hold, so that what is never used costs no memory.
     counts: Vec<u64>,
     sum: u64,
 }
@@ -74,36 +75,35 @@ pub struct Slice {
     sum: u64,
 }
 
-impl Default for Reading {
-    fn default() -> Self {
-        Self {
-            counts: vec![0; BUCKETS],
-            sum: 0,
-        }
-    }
-}
-
 impl Reading {
     pub fn add(&mut self, histogram: &Histogram) {
+        self.make_room();
         for (total, count) in self.counts.iter_mut().zip(histogram.counts.iter()) {
             *total += count.load(Relaxed);
         }
         self.sum = self.sum.wrapping_add(histogram.sum.load(Relaxed));
     }
 
+    fn make_room(&mut self) {
+        self.counts.resize(BUCKETS, 0);
+    }
+
     /// What was recorded since `earlier`, a reading of the same histograms.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
-        let counts = self
-            .counts
-            .iter()
-            .zip(&earlier.counts)
-            .map(|(now, then)| now.saturating_sub(*then))
-            .collect();
+        let counts = self.growth(earlier).map(|(_, grown)| grown).collect();
         Self {
             counts,
             sum: self.sum.wrapping_sub(earlier.sum),
         }
+    }
+
+    /// Every bucket and what it grew by.
+    fn growth<'a>(&'a self, earlier: &'a Self) -> impl Iterator<Item = (u16, u64)> + 'a {
+        let before = earlier.counts.iter().copied().chain(std::iter::repeat(0));
+        (0..)
+            .zip(self.counts.iter().zip(before))
+            .map(|(bucket, (now, then))| (bucket, now.saturating_sub(then)))
     }
 
     pub fn count(&self) -> u64 {
@@ -136,7 +136,7 @@ impl Reading {
     pub fn at_most_ms<const N: usize>(&self, edges: &[u64; N]) -> [u64; N] {
         let (mut seen, mut next) = (0, 0);
         edges.map(|edge| {
-            let end = bucket(edge.saturating_mul(1000)) + 1;
+            let end = (bucket(edge.saturating_mul(1000)) + 1).min(self.counts.len());
             seen += self.counts[next..end].iter().sum::<u64>();
             next = end;
             seen
@@ -146,19 +146,17 @@ impl Reading {
     /// What was recorded since `earlier`, kept small.
     #[must_use]
     pub fn slice_since(&self, earlier: &Self) -> Slice {
-        let counts = (0..).zip(self.counts.iter().zip(&earlier.counts));
+        let grown = self.growth(earlier).filter(|(_, grown)| *grown > 0);
         Slice {
-            counts: counts
-                .filter(|(_, (now, then))| now > then)
-                .map(|(bucket, (now, then))| {
-                    (bucket, u32::try_from(now - then).unwrap_or(u32::MAX))
-                })
+            counts: grown
+                .map(|(bucket, grown)| (bucket, u32::try_from(grown).unwrap_or(u32::MAX)))
                 .collect(),
             sum: self.sum.wrapping_sub(earlier.sum),
         }
     }
 
     pub fn add_slice(&mut self, slice: &Slice) {
+        self.make_room();
         for (bucket, count) in &slice.counts {
             self.counts[usize::from(*bucket)] += u64::from(*count);
         }
