@@ -4,6 +4,9 @@
 //! ([`problem`]), and when the file changed ([`watch`]). Knows no runtime type.
 
 mod check;
+mod describe;
+pub mod diff;
+mod export;
 pub mod file;
 mod gather;
 mod load;
@@ -14,6 +17,8 @@ mod source;
 pub mod template;
 mod watch;
 
+pub use diff::{Diff, diff};
+pub use export::{Overlay, export};
 pub use gather::Hash;
 pub use load::{Loaded, Outside, load, load_offline, load_text, load_with};
 pub use plan::Plan;

@@ -1,0 +1,245 @@
+//! A plan in the file's words: what `export` prints and `diff` compares, so that neither can forget a field.
+
+mod service;
+mod value;
+
+use super::{
+    file::{Fallback, Section, keys, keys_of},
+    plan::{Admin, Listener, LogFormat, Plan, Role, Route, Telemetry, Token},
+};
+use crate::units::{ByteSize, Name, PathPattern, Span};
+pub use value::Field;
+use value::{array, map, quoted};
+
+/// One table of the file.
+#[derive(Debug)]
+pub struct Block {
+    /// What sets it apart from all others: `services.shop.timeouts`, `listeners "0.0.0.0:80"`.
+    pub name: String,
+    /// `[services.shop.timeouts]` or `[[listeners]]`; empty at the top.
+    pub header: String,
+    section: Section,
+    pub entries: Vec<Entry>,
+}
+
+#[derive(Debug)]
+pub struct Entry {
+    pub key: &'static str,
+    pub field: Field,
+    /// The same as if it were not written.
+    pub usual: bool,
+}
+
+impl Block {
+    fn table(path: impl Into<String>, section: Section) -> Self {
+        let name = path.into();
+        Self {
+            header: format!("[{name}]"),
+            name,
+            section,
+            entries: Vec::new(),
+        }
+    }
+
+    fn item(array: &str, identity: &str, section: Section) -> Self {
+        Self {
+            name: format!("{array} {identity}"),
+            header: format!("[[{array}]]"),
+            section,
+            entries: Vec::new(),
+        }
+    }
+
+    fn put(&mut self, key: &'static str, field: impl Into<Field>) {
+        let field = field.into();
+        let known = keys_of(self.section).find(|known| known.name == key);
+        debug_assert!(known.is_some(), "{key} is a key of {}", self.name);
+        let usual = known.is_some_and(|known| field.is(known.fallback));
+        self.entries.push(Entry { key, field, usual });
+    }
+
+    fn text(&mut self, key: &'static str, text: impl std::fmt::Display) {
+        self.put(key, quoted(&text.to_string()));
+    }
+
+    fn span(&mut self, key: &'static str, span: std::time::Duration) {
+        self.text(key, Span(span));
+    }
+}
+
+/// All of a plan, in the order of a file.
+pub fn describe(plan: &Plan) -> Vec<Block> {
+    let mut blocks = vec![top(plan)];
+    let mut startup = Block::table("startup", keys::STARTUP);
+    startup.span("wait", plan.startup.wait);
+    let mut shutdown = Block::table("shutdown", keys::SHUTDOWN);
+    shutdown.span("lame_duck", plan.shutdown.lame_duck);
+    shutdown.span("deadline", plan.shutdown.deadline);
+    blocks.extend([startup, shutdown]);
+    admin(&plan.admin, &mut blocks);
+    telemetry(&plan.telemetry, &mut blocks);
+    for listener in &plan.listeners {
+        blocks.extend(listener_blocks(listener));
+    }
+    blocks.extend(plan.routes.iter().map(|r| route(r)));
+    for service in plan.services.values() {
+        let routed = plan.routes.iter().any(|r| r.service == service.name);
+        service::describe(service, routed, &mut blocks);
+    }
+    blocks
+}
+
+fn top(plan: &Plan) -> Block {
+    let mut block = Block::table("", keys::ROOT);
+    block.header = String::new();
+    block.text("state_dir", plan.state_dir.display());
+    block.put("workers", plan.workers.get().to_string());
+    block.put("watch", plan.watch.to_string());
+    block
+}
+
+fn admin(admin: &Admin, blocks: &mut Vec<Block>) {
+    let mut block = Block::table("admin", keys::ADMIN);
+    block.text("address", &admin.address);
+    block.text("mode", format_args!("{:04o}", admin.mode));
+    // Neither may be said of an address that is no socket.
+    if !matches!(admin.address, crate::units::Address::Unix(_)) {
+        block.entries.pop();
+    }
+    if let Some(group) = &admin.group {
+        block.text("group", group);
+    }
+    blocks.push(block);
+    blocks.extend(admin.tokens.iter().map(token));
+}
+
+fn token(token: &Token) -> Block {
+    let mut block = Block::item("admin.tokens", token.name.as_str(), keys::TOKEN);
+    block.text("name", &token.name);
+    block.text(
+        "role",
+        match token.role {
+            Role::Viewer => "viewer",
+            Role::Operator => "operator",
+            Role::Admin => "admin",
+        },
+    );
+    if let Some(services) = &token.services {
+        block.put("services", array(services.iter().map(Name::as_str)));
+    }
+    let digits: Vec<_> = token.sha256.iter().map(|b| format!("{b:02x}")).collect();
+    block.text("sha256", digits.concat());
+    block
+}
+
+fn telemetry(telemetry: &Telemetry, blocks: &mut Vec<Block>) {
+    let mut block = Block::table("telemetry", keys::TELEMETRY);
+    if let Some(address) = telemetry.address {
+        block.text("address", address);
+    }
+    let mut log = Block::table("telemetry.access_log", keys::ACCESS_LOG);
+    log.text("sample", telemetry.access_log.sample);
+    log.text(
+        "format",
+        match telemetry.access_log.format {
+            LogFormat::Json => "json",
+            LogFormat::Text => "text",
+        },
+    );
+    if let Some(path) = &telemetry.access_log.path {
+        log.text("path", path.display());
+    }
+    blocks.extend([block, log]);
+}
+
+fn listener_blocks(listener: &Listener) -> [Block; 3] {
+    let identity = listener.address.to_string();
+    let mut block = Block::item("listeners", &identity, keys::LISTENER);
+    block.text("address", listener.address);
+    let networks = &listener.trusted_proxies;
+    if !networks.is_empty() {
+        block.put("trusted_proxies", array(networks));
+    }
+    let within = |key: &str, section| {
+        let mut block = Block::table(format!("listeners.{key}"), section);
+        block.name = format!("listeners {identity}.{key}");
+        block
+    };
+    let mut timeouts = within("timeouts", keys::LISTENER_TIMEOUTS);
+    timeouts.span("header", listener.timeouts.header);
+    timeouts.span("idle", listener.timeouts.idle);
+    let mut limits = within("limits", keys::LISTENER_LIMITS);
+    limits.put("connections", listener.limits.connections.to_string());
+    let header_bytes = ByteSize(u64::from(listener.limits.header_bytes));
+    limits.text("header_bytes", header_bytes);
+    limits.put("headers", listener.limits.headers.to_string());
+    [block, timeouts, limits]
+}
+
+fn route(route: &Route) -> Block {
+    let matcher = &route.matcher;
+    let mut block = Block::item("routes", "", keys::ROUTE);
+    if !matcher.hosts.is_empty() {
+        block.put("host", array(&matcher.hosts));
+    }
+    match &matcher.path {
+        PathPattern::Any => {}
+        path @ PathPattern::Exact(_) => block.text("path_exact", path),
+        path @ PathPattern::Prefix(_) => block.text("path", path),
+        path @ PathPattern::Regex(_) => block.text("path_regex", path),
+    }
+    if !matcher.methods.is_empty() {
+        block.put("methods", array(&matcher.methods));
+    }
+    let headers = matcher
+        .headers
+        .iter()
+        .map(|(k, v)| (k.as_str(), v.as_str()));
+    let cookies = matcher
+        .cookies
+        .iter()
+        .map(|(k, v)| (k.as_str(), v.as_str()));
+    let query = matcher.query.iter().map(|(k, v)| (k.as_str(), v.as_str()));
+    for (key, pairs) in [
+        ("headers", map(headers)),
+        ("cookies", map(cookies)),
+        ("query", map(query)),
+    ] {
+        block.entries.extend(pairs.map(|pairs| Entry {
+            key,
+            field: Field::Text(pairs),
+            usual: false,
+        }));
+    }
+    // Routes have no names: what they match is what they are.
+    let conditions: Vec<_> = block
+        .entries
+        .iter()
+        .map(|entry| format!("{} = {}", entry.key, entry.field))
+        .collect();
+    block.name = if conditions.is_empty() {
+        "routes { }".into()
+    } else {
+        format!("routes {{ {} }}", conditions.join(", "))
+    };
+    block.text("service", &route.service);
+    block
+}
+
+impl Field {
+    /// Whether an absent key reads the same.
+    fn is(&self, fallback: Fallback) -> bool {
+        let usual = match fallback {
+            Fallback::None => return false,
+            // 60s is written 1m.
+            Fallback::Text(text) => match text.parse::<Span>() {
+                Ok(span) => Self::from(quoted(&span.to_string())),
+                Err(_) => Self::from(quoted(text)),
+            },
+            Fallback::Integer(number) => Self::from(number.to_string()),
+            Fallback::Bool(flag) => Self::from(flag.to_string()),
+            Fallback::Texts(texts) => Self::from(array(texts)),
+        };
+        *self == usual
+    }
+}

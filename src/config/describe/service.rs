@@ -1,0 +1,171 @@
+use super::{
+    Block, Field,
+    value::{array, map, of_json, quoted, table},
+};
+use crate::{
+    config::{
+        file::keys,
+        plan::{Endpoint, HttpProbe, Pool, Probe, ProbeKind, Service, WeightsMode},
+    },
+    units::{ByteSize, Span, StickyBy},
+};
+
+pub fn describe(service: &Service, routed: bool, blocks: &mut Vec<Block>) {
+    let path = format!("services.{}", service.name);
+    let mut block = Block::table(&path, keys::SERVICE);
+    if !routed {
+        block.put("routed", false.to_string());
+    }
+    // Zeros too: who reads it sees every pool.
+    let weights = service.pools.keys();
+    let weights = weights.map(|pool| {
+        (
+            pool.as_str(),
+            service.weights.get(pool.as_str()).to_string(),
+        )
+    });
+    if let Some(weights) = table(weights) {
+        block.put("weights", weights);
+    }
+    block.text(
+        "weights_mode",
+        match service.weights_mode {
+            WeightsMode::Declared => "declared",
+            WeightsMode::Initial => "initial",
+        },
+    );
+    block.text("min_ready", service.min_ready);
+    block.put("fail_open", service.fail_open.to_string());
+    blocks.push(block);
+    blocks.extend(sticky(service, &path));
+    blocks.extend(preview(service, &path));
+    blocks.extend(times_and_limits(service, &path));
+    for pool in service.pools.values() {
+        pool_blocks(pool, &format!("{path}.pools.{}", pool.name), blocks);
+    }
+}
+
+fn sticky(service: &Service, path: &str) -> Option<Block> {
+    let sticky = service.sticky.as_ref()?;
+    let mut block = Block::table(format!("{path}.sticky"), keys::STICKY);
+    match &sticky.by {
+        StickyBy::Cookie { max_age } => {
+            block.text("by", "cookie");
+            block.span("max_age", *max_age);
+        }
+        StickyBy::Header(name) => block.text("by", format_args!("header:{name}")),
+        StickyBy::Ip => block.text("by", "ip"),
+    }
+    if let Some(secret) = &sticky.secret {
+        block.put("secret", Field::Secret(secret.clone()));
+    }
+    Some(block)
+}
+
+fn preview(service: &Service, path: &str) -> Option<Block> {
+    let preview = service.preview.as_ref()?;
+    let mut block = Block::table(format!("{path}.preview"), keys::PREVIEW);
+    block.text("header", &preview.header);
+    block.put("secret", Field::Secret(preview.secret.clone()));
+    Some(block)
+}
+
+fn times_and_limits(service: &Service, path: &str) -> [Block; 3] {
+    let mut timeouts = Block::table(format!("{path}.timeouts"), keys::TIMEOUTS);
+    timeouts.span("connect", service.timeouts.connect);
+    timeouts.span("response", service.timeouts.response);
+    timeouts.span("idle", service.timeouts.idle);
+    let request = service.timeouts.request.map(|span| Span(span).to_string());
+    timeouts.text("request", request.as_deref().unwrap_or("none"));
+    timeouts.span("keep_alive", service.timeouts.keep_alive);
+    let mut limits = Block::table(format!("{path}.limits"), keys::LIMITS);
+    let body = service.max_body.map(|size| ByteSize(size).to_string());
+    limits.text("body", body.as_deref().unwrap_or("none"));
+    let mut drain = Block::table(format!("{path}.drain"), keys::DRAIN);
+    drain.span("deadline", service.drain_deadline);
+    [timeouts, limits, drain]
+}
+
+fn pool_blocks(pool: &Pool, path: &str, blocks: &mut Vec<Block>) {
+    let mut block = Block::table(path, keys::POOL);
+    let endpoints = pool.endpoints.iter().map(endpoint);
+    block.put("endpoints", Field::List(endpoints.collect()));
+    block.text("balance", &pool.balance);
+    let Some(probe) = &pool.probe else {
+        block.put("probe", false.to_string());
+        blocks.push(block);
+        return;
+    };
+    blocks.push(block);
+    let path = format!("{path}.probe");
+    let mut block = Block::table(&path, keys::PROBE);
+    let expect = match &probe.kind {
+        ProbeKind::Tcp => {
+            block.text("type", "tcp");
+            None
+        }
+        ProbeKind::Http(http) => Some(http_probe(http, &mut block, &path)),
+    };
+    probe_times(probe, &mut block);
+    blocks.push(block);
+    blocks.extend(expect);
+}
+
+fn endpoint(endpoint: &Endpoint) -> String {
+    let address = quoted(&endpoint.address.to_string());
+    match endpoint.weight {
+        1 => address,
+        weight => format!("{{ address = {address}, weight = {weight} }}"),
+    }
+}
+
+fn probe_times(probe: &Probe, block: &mut Block) {
+    if let Some(port) = probe.port {
+        block.put("port", port.to_string());
+    }
+    block.span("interval", probe.interval);
+    block.span("timeout", probe.timeout);
+    block.put("rise", probe.rise.to_string());
+    block.put("fall", probe.fall.to_string());
+}
+
+/// Fills in the block and makes that of what is expected.
+fn http_probe(http: &HttpProbe, block: &mut Block, path: &str) -> Block {
+    block.text("type", "http");
+    block.text("path", &http.path);
+    block.text("method", &http.method);
+    if let Some(host) = &http.host {
+        block.text("host", host);
+    }
+    let headers = http.headers.iter();
+    let headers = headers.map(|(name, value)| (name.as_str(), value.to_str().unwrap_or_default()));
+    if let Some(headers) = map(headers) {
+        block.put("headers", headers);
+    }
+    let mut expect = Block::table(format!("{path}.expect"), keys::EXPECT);
+    expect.put(
+        "status",
+        array(http.status.iter().map(|range| status(*range))),
+    );
+    if let Some(body) = &http.body {
+        expect.text("body", body);
+    }
+    let json = http
+        .json
+        .iter()
+        .map(|(pointer, value)| (pointer.as_str(), of_json(value)));
+    if let Some(json) = table(json) {
+        expect.put("json", json);
+    }
+    expect
+}
+
+fn status((first, last): (u16, u16)) -> String {
+    if first == last {
+        first.to_string()
+    } else if first.is_multiple_of(100) && last == first + 99 {
+        format!("{}xx", first / 100)
+    } else {
+        format!("{first}-{last}")
+    }
+}
