@@ -48,9 +48,7 @@ impl Endpoint {
     /// Leases held over all workers. After a snapshot has been published that gives this endpoint no more requests,
     /// a sum of 0 proves that there is and will be none (see [`super::Lease`]).
     pub fn in_flight(&self) -> u64 {
-        self.shards()
-            .map(|shard| shard.in_flight.load(SeqCst))
-            .sum()
+        self.shards().map(|shard| shard.in_flight.count()).sum()
     }
 
     /// Open connections over all workers, parked or in use.

@@ -1,10 +1,4 @@
-use std::{
-    rc::Rc,
-    sync::{
-        Arc,
-        atomic::Ordering::{Relaxed, Release, SeqCst},
-    },
-};
+use std::{rc::Rc, sync::Arc};
 
 use super::{Endpoint, PoolStats};
 use crate::telemetry::{EndpointShard, PoolShard};
@@ -37,11 +31,10 @@ impl Seat {
     /// Claims the endpoint for one request.
     ///
     /// Whoever claims must look *afterwards* whether the snapshot it decided on is still the published one
-    /// (`snapshot::Reader::is_current`), and if not give the lease back and decide again. A drain publishes first and
-    /// sums the in-flight counts after. Both sides write, then read, in sequentially consistent order: either the claim
-    /// sees the newer snapshot, or the drain sees the claim. So a sum of 0 after publishing is a proof.
+    /// (`snapshot::Reader::is_current`), and if not give the lease back and decide again: half of the proof that a drain
+    /// is complete (`units::InFlight`).
     pub fn claim(self: &Rc<Self>) -> Lease {
-        self.shard().in_flight.fetch_add(1, SeqCst);
+        self.shard().in_flight.claim();
         Lease { seat: self.clone() }
     }
 }
@@ -60,9 +53,6 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        // This thread alone writes the counter. Released, so that whoever reads the lower count sees all
-        // that was done under the lease.
-        let in_flight = &self.seat.shard().in_flight;
-        in_flight.store(in_flight.load(Relaxed) - 1, Release);
+        self.seat.shard().in_flight.release();
     }
 }

@@ -1,20 +1,15 @@
-use std::{
-    cell::RefCell,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering::SeqCst},
-    },
-};
+use std::{cell::RefCell, sync::Arc};
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
 use super::Snapshot;
+use crate::units::Generation;
 
 struct Shared {
     current: ArcSwap<Snapshot>,
     /// The generation of `current`, stored after it: a reader that sees the number finds that snapshot or a newer one.
-    generation: AtomicU64,
+    generation: Generation,
 }
 
 /// The writing end: one, and not `Clone`, so there is one writer.
@@ -42,7 +37,7 @@ pub fn channel(first: Snapshot) -> (Publisher, Readers) {
     let generation = first.generation;
     let shared = Arc::new(Shared {
         current: ArcSwap::from_pointee(first),
-        generation: AtomicU64::new(generation),
+        generation: Generation::new(generation),
     });
     let (sender, receiver) = watch::channel(generation);
     (
@@ -64,7 +59,7 @@ impl Publisher {
         let generation = next.generation;
         debug_assert!(generation > self.current().generation, "generations grow");
         self.retired.push(self.shared.current.swap(Arc::new(next)));
-        self.shared.generation.store(generation, SeqCst);
+        self.shared.generation.publish(generation);
         self.wake.send_replace(generation);
         self.sweep();
     }
@@ -108,10 +103,9 @@ impl Reader {
         decide(&self.seen.borrow())
     }
 
-    /// Whether no newer snapshot has been published. Sequentially consistent: half of the proof that a drain is
-    /// complete (see `pool::Seat::claim`).
+    /// Whether no newer snapshot has been published (see `pool::Seat::claim`).
     pub fn is_current(&self, generation: u64) -> bool {
-        self.source.shared.generation.load(SeqCst) <= generation
+        self.source.shared.generation.is_current(generation)
     }
 
     /// See [`Readers::changed`].

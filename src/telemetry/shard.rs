@@ -11,12 +11,13 @@ use std::{
 };
 
 use super::histogram::{Histogram, add};
+use crate::units::InFlight;
 
 /// One worker's counts for one endpoint.
 #[derive(Default)]
 pub struct EndpointShard {
     /// Leases held.
-    pub in_flight: AtomicU64,
+    pub in_flight: InFlight,
     /// Open connections to it, parked or in use.
     pub connections: AtomicU64,
     /// Answers by class: `[0]` none at all, `[1]` 1xx ... `[5]` 5xx.

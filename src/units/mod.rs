@@ -1,8 +1,10 @@
 //! Newtypes parsed once at the door, so that nothing behind it holds a "maybe".
 //!
-//! Owns the shapes of names, addresses, weights, spans of time, sizes and secrets, and how lots are drawn by weight. Knows nothing else of the project.
+//! Owns the shapes of names, addresses, weights, spans of time, sizes and secrets, how lots are drawn by weight, and the numbers that
+//! prove a drain. Knows nothing else of the project.
 
 mod address;
+mod claim;
 mod human;
 mod key;
 mod lot;
@@ -12,7 +14,10 @@ mod policy;
 mod secret;
 mod weights;
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 pub use address::Address;
+pub use claim::{Generation, InFlight};
 pub use human::{ByteSize, Percent, Span};
 pub use key::{EndpointKey, PoolKey};
 pub use lot::{Seed, below, score};

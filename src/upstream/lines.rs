@@ -1,8 +1,4 @@
-use std::{
-    cell::RefCell,
-    rc::Rc,
-    sync::{Arc, atomic::Ordering::Relaxed},
-};
+use std::{cell::RefCell, rc::Rc, sync::Arc};
 
 use bytes::Bytes;
 use http_body::Body;
@@ -84,7 +80,7 @@ where
     pub fn in_flight(&self) -> u64 {
         let table = self.table.borrow();
         let counts = table.iter().flatten().map(|line| line.seat().shard());
-        counts.map(|shard| shard.in_flight.load(Relaxed)).sum()
+        counts.map(|shard| shard.in_flight.count()).sum()
     }
 
     /// Closes idle connections that have been parked too long.
