@@ -5,6 +5,7 @@
 //! an argument.
 
 mod affinity;
+mod caching;
 mod conditions;
 mod cookie;
 mod explain;
@@ -16,7 +17,8 @@ mod splitter;
 #[cfg(test)]
 mod testing;
 
-pub use affinity::{Affinity, Minted, may_set_cookie};
+pub use affinity::{Affinity, Minted};
+pub use caching::may_set_cookie;
 pub use explain::{Considered, Explanation, Verdict, explain};
 pub use head::{Head, host_of};
 pub use key::hash_key;
