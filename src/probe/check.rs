@@ -12,14 +12,15 @@ use hyper::{
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    dial::{dial, with_port},
     expect,
     failure::{Failure, Reason},
+    place::place,
 };
 use crate::{
     config::plan::{HttpProbe, Probe, ProbeKind},
     telemetry::Escaped,
     units::Address,
+    upstream::dial::{DialError, Stream, dial},
 };
 
 /// After the verdict, how long the rest of an answer is still read, so that the endpoint is not cut off in the middle
@@ -40,7 +41,7 @@ pub struct Checked {
 
 /// Asks once. Ends within the probe's timeout, which covers everything: looking up, connecting, asking, reading.
 pub async fn check(address: &Address, probe: &Probe) -> Checked {
-    let address = with_port(address, probe.port);
+    let address = place(address, probe);
     let begun = Instant::now();
     let limit = Limit {
         begun,
@@ -49,9 +50,8 @@ pub async fn check(address: &Address, probe: &Probe) -> Checked {
     let mut status = None;
     let (latency, result) = match &probe.kind {
         ProbeKind::Tcp => {
-            let opened = limit.within("connecting", dial(&address)).await;
-            let result = opened.and_then(|opened| opened.map(drop).map_err(|e| not_connected(&e)));
-            (begun.elapsed(), result)
+            let opened = limit.dial(&address).await.map(drop);
+            (begun.elapsed(), opened)
         }
         ProbeKind::Http(http) => ask(&address, http, &limit, &mut status).await,
     };
@@ -62,17 +62,6 @@ pub async fn check(address: &Address, probe: &Probe) -> Checked {
     }
 }
 
-/// What is probed, for a person: `http://10.0.0.1:3000/readyz`, `tcp://10.0.0.1:3000`, `http://unix:/run/app.sock:/`.
-pub fn url(address: &Address, probe: &Probe) -> String {
-    let address = with_port(address, probe.port);
-    match (&probe.kind, &address) {
-        (ProbeKind::Tcp, Address::Unix(_)) => address.to_string(),
-        (ProbeKind::Tcp, _) => format!("tcp://{address}"),
-        (ProbeKind::Http(http), Address::Unix(_)) => format!("http://{address}:{}", http.path),
-        (ProbeKind::Http(http), _) => format!("http://{address}{}", http.path),
-    }
-}
-
 /// The one deadline of a probe; what was going on when it passed is part of the failure.
 struct Limit {
     begun: Instant,
@@ -80,12 +69,23 @@ struct Limit {
 }
 
 impl Limit {
+    /// The first thing that is done, so it has all of the time.
+    async fn dial(&self, address: &Address) -> Result<Stream, Failure> {
+        let opened = dial(address, self.timeout).await;
+        opened.map_err(|error| match error {
+            DialError::Connect(error) => not_connected(&error),
+            DialError::Timeout => self.passed("connecting"),
+        })
+    }
+
     async fn within<T>(&self, doing: &str, work: impl Future<Output = T>) -> Result<T, Failure> {
         let done = timeout_at(self.begun + self.timeout, work).await;
-        done.map_err(|_| {
-            let detail = format!("timeout after {:?} while {doing}", self.timeout);
-            Failure::new(Reason::Timeout, detail)
-        })
+        done.map_err(|_| self.passed(doing))
+    }
+
+    fn passed(&self, doing: &str) -> Failure {
+        let detail = format!("timeout after {:?} while {doing}", self.timeout);
+        Failure::new(Reason::Timeout, detail)
     }
 }
 
@@ -96,14 +96,13 @@ async fn ask(
     status: &mut Option<u16>,
 ) -> (Duration, Result<(), Failure>) {
     let begun = limit.begun;
-    let io = match limit.within("connecting", dial(address)).await {
-        Ok(Ok(io)) => io,
-        Ok(Err(error)) => return (begun.elapsed(), Err(not_connected(&error))),
+    let stream = match limit.dial(address).await {
+        Ok(stream) => stream,
         Err(failure) => return (begun.elapsed(), Err(failure)),
     };
     let shaken = http1::Builder::new()
         .max_buf_size(HEAD_LIMIT)
-        .handshake(io)
+        .handshake(stream)
         .await;
     let (sender, connection) = match shaken {
         Ok(pair) => pair,
@@ -251,7 +250,7 @@ mod tests {
         net::{TcpListener, TcpStream},
     };
 
-    use super::*;
+    use super::{super::place::url, *};
 
     fn http(edit: impl FnOnce(&mut HttpProbe)) -> Probe {
         let mut http = HttpProbe {

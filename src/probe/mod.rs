@@ -6,12 +6,13 @@
 //! no weights and no traffic.
 
 mod check;
-mod dial;
 mod expect;
 mod failure;
+mod place;
 mod prober;
+mod run;
 mod streak;
 mod task;
 
 pub use failure::{Failures, Reason};
-pub use prober::run;
+pub use run::run;

@@ -1,96 +1,33 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use futures_util::FutureExt;
 use tokio::{
     sync::{mpsc, watch},
     task::JoinHandle,
 };
 
 use super::{
-    check::check,
     failure::Failures,
     task::{Check, Task, Wish},
 };
 use crate::{
     config::plan::Probe,
-    control::{Handle, Hurry, Probed},
-    pool::{Nudges, State},
-    snapshot::Snapshot,
+    control::{Hurry, Probed},
     units::EndpointKey,
 };
 
-/// Results that wait to be reported; more make the tasks wait, never grow the queue.
-const WAITING: usize = 1024;
 /// How far apart the first probes of endpoints that come together begin, so that a thousand are no stampede.
 const SPREAD: Duration = Duration::from_millis(1);
 
-/// Probes every endpoint of every published snapshot until control is gone, and tells control of every result, in the
-/// order they came, in batches of whatever has come since the last.
-pub async fn run(control: Handle, mut nudges: Nudges, failures: Failures) {
-    let (sender, mut results) = mpsc::channel(WAITING);
-    let mut prober = Prober::new(failures, sender, over_the_network());
-    let (mut readers, mut hurried) = (control.readers().clone(), control.hurried());
-    prober.follow(wanted(&readers.current()));
-    let mut batch = Vec::new();
-    let mut nudging = true;
-    loop {
-        tokio::select! {
-            published = readers.changed() => {
-                if !published {
-                    return;
-                }
-                prober.follow(wanted(&readers.current()));
-            }
-            changed = hurried.changed() => {
-                if changed.is_err() {
-                    return;
-                }
-                let pools = hurried.borrow_and_update().clone();
-                prober.hurry(pools);
-            }
-            endpoint = nudges.next(), if nudging => match endpoint {
-                Some(endpoint) => prober.nudge(&endpoint.key),
-                None => nudging = false,
-            },
-            _ = results.recv_many(&mut batch, WAITING) => {
-                control.probed(std::mem::take(&mut batch)).await;
-            }
-        }
-    }
-}
-
-fn over_the_network() -> Check {
-    Arc::new(|address, probe| async move { check(&address, &probe).await }.boxed())
-}
-
 /// One endpoint to probe.
-struct Wanted<'a> {
-    endpoint: &'a EndpointKey,
-    probe: &'a Probe,
+pub struct Wanted<'a> {
+    pub endpoint: &'a EndpointKey,
+    pub probe: &'a Probe,
     /// Has to prove itself, perhaps anew.
-    unproven: bool,
+    pub unproven: bool,
 }
 
-fn wanted(snapshot: &Snapshot) -> impl Iterator<Item = Wanted<'_>> {
-    let pools = snapshot
-        .services
-        .iter()
-        .flat_map(|service| service.pools.iter().map(move |pool| (service, pool)));
-    pools
-        .filter_map(|(service, pool)| {
-            let planned = service.plan.pools.get(&pool.stats.key.pool)?;
-            Some((pool, planned.probe.as_ref()?))
-        })
-        .flat_map(|(pool, probe)| {
-            pool.members.iter().map(move |member| Wanted {
-                endpoint: &member.endpoint.key,
-                probe,
-                unproven: member.state == State::Unproven,
-            })
-        })
-}
-
-struct Prober {
+/// The tasks, and what they are to do.
+pub struct Prober {
     tasks: HashMap<EndpointKey, Watched, foldhash::fast::RandomState>,
     failures: Failures,
     report: mpsc::Sender<Probed>,
@@ -112,7 +49,7 @@ struct Watched {
 }
 
 impl Prober {
-    fn new(failures: Failures, report: mpsc::Sender<Probed>, check: Check) -> Self {
+    pub fn new(failures: Failures, report: mpsc::Sender<Probed>, check: Check) -> Self {
         Self {
             tasks: HashMap::default(),
             failures,
@@ -124,7 +61,7 @@ impl Prober {
     }
 
     /// Begins, changes and ends tasks so that exactly what is wanted is probed.
-    fn follow<'a>(&mut self, wanted: impl Iterator<Item = Wanted<'a>>) {
+    pub fn follow<'a>(&mut self, wanted: impl Iterator<Item = Wanted<'a>>) {
         self.pass += 1;
         let mut touched = 0;
         for wanted in wanted {
@@ -175,7 +112,7 @@ impl Prober {
 
     /// Asks at once, and quickly from then on, in every pool that somebody began to wait for; no longer in those that
     /// nobody waits for any more.
-    fn hurry(&mut self, pools: Hurry) {
+    pub fn hurry(&mut self, pools: Hurry) {
         for (endpoint, watched) in &self.tasks {
             let pool = endpoint.pool_key();
             let (before, now) = (self.hurried.get(&pool), pools.get(&pool));
@@ -191,7 +128,7 @@ impl Prober {
         self.hurried = pools;
     }
 
-    fn nudge(&self, endpoint: &EndpointKey) {
+    pub fn nudge(&self, endpoint: &EndpointKey) {
         if let Some(watched) = self.tasks.get(endpoint) {
             watched.nudge();
         }
@@ -234,6 +171,7 @@ fn spread(index: u32, interval: Duration) -> Duration {
 mod tests {
     use std::sync::Mutex;
 
+    use futures_util::FutureExt;
     use tokio::time::Instant;
 
     use super::*;

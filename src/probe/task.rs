@@ -9,8 +9,9 @@ use tokio::{
 };
 
 use super::{
-    check::{Checked, url},
+    check::Checked,
     failure::Failures,
+    place::url,
     streak::{self, Streak},
 };
 use crate::{
