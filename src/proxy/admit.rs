@@ -34,7 +34,8 @@ fn check_transfer_encoding(headers: &HeaderMap) -> Result<(), Kind> {
 /// HTTP/1.0 may lack (§3.2).
 fn settle_host<B>(request: &mut Request<B>, client: &Client) -> Result<(), Kind> {
     if let Some(authority) = request.uri().authority() {
-        if !is_authority(authority.as_str().as_bytes()) {
+        // Without a scheme it is the form that belongs to CONNECT.
+        if request.uri().scheme().is_none() || !is_authority(authority.as_str().as_bytes()) {
             return Err(Kind::Malformed);
         }
         let host = HeaderValue::from_str(authority.as_str()).map_err(|_| Kind::Malformed)?;

@@ -3,7 +3,10 @@ use std::rc::Rc;
 use http::StatusCode;
 use tokio::time::Instant;
 
-use super::{Upload, client::Client};
+use super::{
+    Upload,
+    client::{Client, UploadState},
+};
 use crate::{
     pool::Lease,
     telemetry::shard::{Failure, Source},
@@ -50,7 +53,11 @@ impl Exchange {
                 if self.status.is_server_error() {
                     seat.pool_shard().failed(Failure::Status);
                 }
-                self.line.park(self.connection, now);
+                if self.client.upload() == UploadState::Done {
+                    self.line.park(self.connection, now);
+                } else {
+                    self.connection.close();
+                }
                 self.client.idle(now);
             }
             Ending::EndpointBroke => seat.pool_shard().failed(Failure::Reset),

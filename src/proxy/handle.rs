@@ -33,8 +33,7 @@ impl Proxy {
             Err(refused) => self.refuse(&refused, form, &client, began),
         };
         if client.door.closing.get() {
-            let close = HeaderValue::from_static("close");
-            answer.headers_mut().insert(header::CONNECTION, close);
+            announce_close(&mut answer);
         }
         Ok(answer)
     }
@@ -94,7 +93,11 @@ impl Proxy {
         }
         tracing::debug!(error = ?refused.error, client = %client.address, "request refused");
         client.idle(now);
-        reply(status, form)
+        let mut answer = reply(status, form);
+        if ends_connection(refused.error.kind) {
+            announce_close(&mut answer);
+        }
+        answer
     }
 }
 
@@ -115,6 +118,19 @@ impl From<Kind> for Refused {
             request: None,
         }
     }
+}
+
+fn announce_close(answer: &mut Response<Body>) {
+    let close = HeaderValue::from_static("close");
+    answer.headers_mut().insert(header::CONNECTION, close);
+}
+
+/// Whether what the client sends next may not be what it says it is, or would be waited for in vain.
+fn ends_connection(kind: Kind) -> bool {
+    matches!(
+        kind,
+        Kind::Malformed | Kind::TooManyHeaders | Kind::BodyTooLarge | Kind::ClientSlow
+    )
 }
 
 /// The reason to count where a request is refused before a service is chosen.

@@ -1,6 +1,6 @@
 use std::{
     io,
-    net::SocketAddr,
+    net::{self, SocketAddr},
     rc::Rc,
     sync::{
         Arc,
@@ -9,7 +9,6 @@ use std::{
     time::Duration,
 };
 
-use futures_util::FutureExt;
 use tokio::{net::TcpListener, net::TcpStream, sync::watch};
 
 use super::{connection, worker::Worker};
@@ -52,16 +51,14 @@ pub(super) async fn accept(
             },
         }
     }
-    while let Some(Ok((stream, peer))) = listener.accept().now_or_never() {
-        worker.admit(stream, peer, &current);
+    match listener.into_std() {
+        Ok(listener) => worker.take_queued(&listener, &current),
+        Err(error) => tracing::warn!(%error, "connections queued on a listener are lost"),
     }
-    // Closed here, right after the queue was seen empty: what would still come in is refused, not lost.
-    drop(listener);
 }
 
 async fn back_off(error: &io::Error) {
-    // ENFILE, EMFILE, ENOMEM, ENOBUFS: the next try would fail at once, too. Anything else is about one connection.
-    if matches!(error.raw_os_error(), Some(23 | 24 | 12 | 105)) {
+    if is_short_of_resources(error) {
         tracing::warn!(%error, "cannot accept; waiting for connections to end");
         tokio::time::sleep(BACK_OFF).await;
     } else {
@@ -69,7 +66,32 @@ async fn back_off(error: &io::Error) {
     }
 }
 
+/// ENOMEM, ENFILE, EMFILE, ENOBUFS: the next try would fail at once, too. Anything else is about one connection.
+fn is_short_of_resources(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(12 | 23 | 24 | 105))
+}
+
 impl Worker {
+    /// Takes what the kernel has queued, of which the runtime may not have heard: so the kernel itself is asked. To be
+    /// closed right after, so that what would still come in is refused, not lost.
+    pub(super) fn take_queued(self: &Rc<Self>, listener: &net::TcpListener, entry: &Entry) {
+        loop {
+            let accepted = listener.accept().and_then(|(stream, peer)| {
+                stream.set_nonblocking(true)?;
+                Ok((TcpStream::from_std(stream)?, peer))
+            });
+            match accepted {
+                Ok((stream, peer)) => self.admit(stream, peer, entry),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if is_short_of_resources(&error) => {
+                    tracing::warn!(%error, "connections queued on a listener are lost");
+                    return;
+                }
+                Err(_) => {}
+            }
+        }
+    }
+
     /// Serves a connection, or says that there is no room for it.
     fn admit(self: &Rc<Self>, stream: TcpStream, peer: SocketAddr, entry: &Entry) {
         let Some(place) = Place::take(entry) else {

@@ -29,8 +29,10 @@ const PLAIN_HEADERS: usize = 100;
 enum End {
     /// The exchange is complete, or the client is gone.
     Closed,
-    /// What came is no valid request; hyper has said so.
-    Malformed(StatusCode),
+    /// What came is no valid request.
+    Malformed,
+    /// A request's head is larger than allowed.
+    TooLarge,
     /// Nothing was asked for too long.
     Idle,
     /// A request's head was begun and not finished in time.
@@ -73,31 +75,40 @@ pub(super) async fn serve(
         }
     })
     .await;
-    let stream = connection.into_parts().io.into_stream();
-    close(stream, end, &proxy).await;
-}
-
-async fn close(mut stream: TcpStream, end: End, proxy: &Proxy) {
-    let shard = proxy.shard();
-    let count = |status, rejection| {
+    let parts = connection.into_parts();
+    let refusal = refusal(&end, &parts.read_buf, header_bytes);
+    if let Some((status, rejection)) = refusal {
+        let shard = proxy.shard();
         shard.rejected(rejection);
         shard
             .unrouted()
             .answered(status, Source::Proxy, Duration::ZERO);
-    };
-    match end {
-        End::Stuck => return,
-        End::Closed | End::Idle => {}
-        End::Malformed(StatusCode::BAD_REQUEST) => {
-            count(StatusCode::BAD_REQUEST, Rejection::Malformed);
-        }
-        End::Malformed(status) => count(status, Rejection::HeadTooLarge),
-        End::HeadLate => {
-            count(StatusCode::REQUEST_TIMEOUT, Rejection::HeadTimeout);
-            say(&mut stream, StatusCode::REQUEST_TIMEOUT).await;
-        }
     }
-    linger(stream).await;
+    let ours_to_say = parts.io.kept_back || matches!(end, End::HeadLate);
+    let mut stream = parts.io.into_stream();
+    if let (true, Some((status, _))) = (ours_to_say, refusal) {
+        say(&mut stream, status).await;
+    }
+    if !matches!(end, End::Stuck) {
+        linger(stream).await;
+    }
+}
+
+/// What a client is told, and counted for, whose request could not be read; `unread` is what there is of it.
+fn refusal(end: &End, unread: &[u8], most: usize) -> Option<(StatusCode, Rejection)> {
+    Some(match end {
+        End::Closed | End::Idle | End::Stuck => return None,
+        End::Malformed => (StatusCode::BAD_REQUEST, Rejection::Malformed),
+        End::HeadLate => (StatusCode::REQUEST_TIMEOUT, Rejection::HeadTimeout),
+        // Its first line alone is too long.
+        End::TooLarge if !unread.iter().take(most).any(|byte| *byte == b'\n') => {
+            (StatusCode::URI_TOO_LONG, Rejection::HeadTooLarge)
+        }
+        End::TooLarge => (
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Rejection::HeadTooLarge,
+        ),
+    })
 }
 
 /// Tells a client that there is no room for its connection.
@@ -132,17 +143,12 @@ async fn linger(mut stream: TcpStream) {
 }
 
 fn end_of(error: &hyper::Error) -> End {
+    tracing::debug!(%error, "connection ended");
     if error.is_parse_too_large() {
-        // hyper answers 414 where the target alone is too long, and does not say so but here.
-        if error.to_string().contains("URI") {
-            End::Malformed(StatusCode::URI_TOO_LONG)
-        } else {
-            End::Malformed(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE)
-        }
+        End::TooLarge
     } else if error.is_parse() {
-        End::Malformed(StatusCode::BAD_REQUEST)
+        End::Malformed
     } else {
-        tracing::debug!(%error, "connection ended");
         End::Closed
     }
 }

@@ -1,6 +1,10 @@
 //! Binding: one socket per worker and address, all of which the process keeps.
 
-use std::{io, net::SocketAddr, net::TcpListener};
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    sync::{Mutex, PoisonError},
+};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -15,8 +19,40 @@ pub struct BindError {
     pub source: io::Error,
 }
 
-/// Sockets that accept on `address`, one for each worker. The kernel queues connections from now on.
-pub(super) fn bind(address: SocketAddr, workers: usize) -> Result<Vec<TcpListener>, BindError> {
+/// The sockets of one address, one for each worker, kept by the process. A worker is lent a handle of its own, and takes
+/// the process's when the listener goes away: so that its own is the last one, or that what is queued in a socket it never
+/// served is not lost.
+pub(super) struct Sockets {
+    /// As bound.
+    pub address: SocketAddr,
+    each: Vec<Mutex<Option<TcpListener>>>,
+}
+
+impl Sockets {
+    pub(super) fn lend(&self, worker: usize) -> io::Result<Option<TcpListener>> {
+        let kept = self.each[worker].lock();
+        let kept = kept.unwrap_or_else(PoisonError::into_inner);
+        kept.as_ref().map(TcpListener::try_clone).transpose()
+    }
+
+    pub(super) fn take(&self, worker: usize) -> Option<TcpListener> {
+        let kept = self.each[worker].lock();
+        kept.unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Whether every worker has taken its own.
+    pub(super) fn are_taken(&self) -> bool {
+        let taken = |kept: &Mutex<Option<TcpListener>>| {
+            kept.lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .is_none()
+        };
+        self.each.iter().all(taken)
+    }
+}
+
+/// Sockets that accept on `address`. The kernel queues connections from now on.
+pub(super) fn bind(address: SocketAddr, workers: usize) -> Result<Sockets, BindError> {
     let failed = |source| BindError { address, source };
     refuse_if_taken(address).map_err(failed)?;
     let first = open(address, true).map_err(failed)?;
@@ -26,7 +62,13 @@ pub(super) fn bind(address: SocketAddr, workers: usize) -> Result<Vec<TcpListene
     for _ in 1..workers {
         sockets.push(open(bound, true).map_err(failed)?);
     }
-    Ok(sockets)
+    Ok(Sockets {
+        address: bound,
+        each: sockets
+            .into_iter()
+            .map(|socket| Mutex::new(Some(socket)))
+            .collect(),
+    })
 }
 
 /// `SO_REUSEPORT` would let us share an address with another process of the same user, and half the connections would
@@ -61,21 +103,21 @@ mod tests {
     #[test]
     fn every_worker_gets_a_socket_on_the_same_port() {
         let sockets = bind("127.0.0.1:0".parse().unwrap(), 3).unwrap();
-        let ports: Vec<_> = sockets
-            .iter()
-            .map(|socket| socket.local_addr().unwrap().port())
-            .collect();
-        assert_eq!(ports.len(), 3);
-        assert!(ports.iter().all(|port| *port == ports[0] && *port != 0));
+        for worker in 0..3 {
+            let lent = sockets.lend(worker).unwrap().unwrap();
+            assert_eq!(lent.local_addr().unwrap(), sockets.address);
+        }
+        assert_ne!(sockets.address.port(), 0);
     }
 
     #[test]
     fn an_address_that_is_served_already_is_refused_even_where_it_could_be_shared() {
         let first = bind("127.0.0.1:0".parse().unwrap(), 1).unwrap();
-        let taken = first[0].local_addr().unwrap();
-        let refused = bind(taken, 1).unwrap_err();
+        let refused = bind(first.address, 1).map(|_| ()).unwrap_err();
         assert_eq!(refused.source.kind(), io::ErrorKind::AddrInUse);
-        drop(first);
-        bind(taken, 2).unwrap();
+        let taken = first.take(0).unwrap();
+        assert!(first.are_taken() && first.lend(0).unwrap().is_none());
+        drop(taken);
+        bind(first.address, 2).unwrap();
     }
 }

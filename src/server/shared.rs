@@ -1,5 +1,5 @@
 use std::{
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
     num::NonZeroUsize,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -10,7 +10,12 @@ use std::{
 
 use tokio::sync::{mpsc, watch};
 
-use super::{BindError, drain::Drained, listen::bind, worker};
+use super::{
+    BindError,
+    drain::Drained,
+    listen::{Sockets, bind},
+    worker,
+};
 use crate::{config::plan, pool::Nudge, snapshot::Readers, telemetry::WorkerShard};
 
 /// What the data plane is made of.
@@ -45,13 +50,15 @@ pub(super) struct Shared {
 pub(super) struct Wanted {
     pub stage: Stage,
     pub listeners: Vec<Lent>,
+    /// Listeners that go away: each worker takes its socket, empties its queue, and closes it.
+    pub retiring: Vec<Lent>,
 }
 
-/// A listener and its sockets, one for each worker.
+/// A listener and its sockets.
 #[derive(Clone)]
 pub(super) struct Lent {
     pub plan: Arc<plan::Listener>,
-    pub sockets: Arc<[TcpListener]>,
+    pub sockets: Arc<Sockets>,
     /// Connections open over all workers.
     pub open: Arc<AtomicU32>,
 }
@@ -77,6 +84,7 @@ impl Server {
             wanted: Mutex::new(Wanted {
                 stage: Stage::Serving,
                 listeners: Vec::new(),
+                retiring: Vec::new(),
             }),
             changed: watch::Sender::new(()),
         });
@@ -114,16 +122,13 @@ impl Server {
 
     /// Serves these listeners and no others. Connections of a listener that goes away are served to their end.
     pub fn serve(&self, Prepared(listeners): Prepared) {
-        self.shared.want(|wanted| wanted.listeners = listeners);
+        self.shared.want(|wanted| wanted.serve(listeners));
     }
 
     /// The addresses that are listened on, as bound.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         let listeners = self.shared.wanted().listeners;
-        let bound = listeners
-            .iter()
-            .filter_map(|lent| lent.sockets.first()?.local_addr().ok());
-        bound.collect()
+        listeners.iter().map(|lent| lent.sockets.address).collect()
     }
 
     /// Open connections of each listener.
@@ -144,7 +149,7 @@ impl Server {
     pub async fn drain(mut self, deadline: std::time::Duration) -> Drained {
         self.shared.want(|wanted| {
             wanted.stage = Stage::Draining;
-            wanted.listeners.clear();
+            wanted.serve(Vec::new());
         });
         let mut drained = Drained::default();
         let mut left = self.shared.settings.workers.get();
@@ -171,8 +176,22 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.shared.want(|wanted| {
             wanted.stage = Stage::Ended;
-            wanted.listeners.clear();
+            wanted.serve(Vec::new());
         });
+    }
+}
+
+impl Wanted {
+    fn serve(&mut self, listeners: Vec<Lent>) {
+        let gone = |lent: &Lent| {
+            !listeners
+                .iter()
+                .any(|kept| Arc::ptr_eq(&kept.sockets, &lent.sockets))
+        };
+        let before = std::mem::take(&mut self.listeners);
+        self.retiring.retain(|lent| !lent.sockets.are_taken());
+        self.retiring.extend(before.into_iter().filter(gone));
+        self.listeners = listeners;
     }
 }
 
@@ -185,8 +204,6 @@ impl Shared {
         self.changed.subscribe()
     }
 
-    /// A socket's original is dropped here before workers hear of it, so that a worker's own handle is the last one: it
-    /// empties the queue and closes in one breath.
     fn want(&self, change: impl FnOnce(&mut Wanted)) {
         change(&mut self.lock());
         self.changed.send_replace(());

@@ -9,12 +9,19 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-use crate::proxy::Client;
+use crate::proxy::{Client, Phase};
 
 /// A client's socket, which tells when bytes have moved.
+///
+/// While a request's head is being read there is nothing to write, unless hyper cannot read the head: then it writes a
+/// refusal of its own. That is kept back, for the refusal is ours to word.
 pub(super) struct Socket {
     stream: TokioIo<TcpStream>,
     client: Rc<Client>,
+    /// The last write took less than it was given: more of an answer is to come.
+    unfinished: bool,
+    /// A refusal was kept back.
+    pub kept_back: bool,
 }
 
 impl Socket {
@@ -22,6 +29,8 @@ impl Socket {
         Self {
             stream: TokioIo::new(stream),
             client,
+            unfinished: false,
+            kept_back: false,
         }
     }
 
@@ -29,9 +38,19 @@ impl Socket {
         self.stream.into_inner()
     }
 
-    fn wrote(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        if matches!(written, Poll::Ready(Ok(_))) {
+    fn keeps_back(&mut self) -> bool {
+        if self.client.phase() == Phase::Head && !self.unfinished {
+            self.kept_back = true;
+        }
+        self.kept_back
+    }
+
+    fn wrote(&mut self, written: Poll<io::Result<usize>>, of: usize) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(Ok(bytes)) = written {
+            self.unfinished = bytes < of;
             self.client.has_written();
+        } else {
+            self.unfinished = true;
         }
         written
     }
@@ -57,8 +76,11 @@ impl Write for Socket {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        if self.keeps_back() {
+            return Poll::Ready(Ok(bytes.len()));
+        }
         let written = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.wrote(written)
+        self.wrote(written, bytes.len())
     }
 
     fn poll_write_vectored(
@@ -66,8 +88,12 @@ impl Write for Socket {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        let length = slices.iter().map(|slice| slice.len()).sum();
+        if self.keeps_back() {
+            return Poll::Ready(Ok(length));
+        }
         let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
-        self.wrote(written)
+        self.wrote(written, length)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -80,6 +106,9 @@ impl Write for Socket {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.kept_back {
+            return Poll::Ready(Ok(()));
+        }
         Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }

@@ -1,9 +1,8 @@
 use std::{
     cell::{Cell, RefCell},
-    net::{self, SocketAddr},
     panic::{AssertUnwindSafe, catch_unwind},
     rc::Rc,
-    sync::{Arc, Weak},
+    sync::Arc,
     time::Duration,
 };
 
@@ -16,6 +15,7 @@ use tokio::{
 use super::{
     accept::{Entry, accept},
     connection,
+    listen::Sockets,
     shared::{Lent, Shared, Stage},
 };
 use crate::{
@@ -45,11 +45,9 @@ pub(super) struct Worker {
     closed: Notify,
 }
 
-/// What this worker accepts on. Does not hold the process's sockets: the worker's own handle shall be the last one when
-/// a listener goes away.
+/// What this worker accepts on.
 struct Listening {
-    address: SocketAddr,
-    sockets: Weak<[net::TcpListener]>,
+    sockets: Arc<Sockets>,
     plan: Arc<plan::Listener>,
     closing: Rc<Cell<bool>>,
     entry: watch::Sender<Option<Rc<Entry>>>,
@@ -124,25 +122,31 @@ impl Worker {
     fn reconcile(self: &Rc<Self>, accepting: &mut JoinSet<()>) -> Stage {
         let wanted = self.shared.wanted();
         let mut listening = self.listening.borrow_mut();
-        listening.retain(|known| {
-            let kept = wanted.listeners.iter().any(|lent| known.serves(lent));
-            if !kept {
-                known.closing.set(true);
-                known.entry.send_replace(None);
+        for lent in &wanted.retiring {
+            // Taken and dropped before the queue is emptied: the worker's own handle is the last one.
+            let kept = lent.sockets.take(self.index);
+            let known = listening.iter().position(|known| known.serves(lent));
+            match (known.map(|place| listening.swap_remove(place)), kept) {
+                (Some(known), _) => {
+                    known.closing.set(true);
+                    known.entry.send_replace(None);
+                }
+                (None, Some(unserved)) => {
+                    self.take_queued(&unserved, &entry(lent, &Rc::new(Cell::new(true))));
+                }
+                (None, None) => {}
             }
-            kept
-        });
+        }
         for lent in wanted.listeners {
             let known = listening.iter_mut().find(|known| known.serves(&lent));
             match known {
                 Some(known) if known.plan == lent.plan => {}
                 Some(known) => {
-                    let entry = entry(&lent, known.address, &known.closing);
-                    known.entry.send_replace(Some(entry));
+                    known.entry.send_replace(Some(entry(&lent, &known.closing)));
                     known.plan = lent.plan;
                 }
                 None => match self.listen(&lent, accepting) {
-                    Ok(new) => listening.push(new),
+                    Ok(new) => listening.extend(new),
                     Err(error) => tracing::error!(worker = self.index, %error, "cannot accept"),
                 },
             }
@@ -153,24 +157,25 @@ impl Worker {
         wanted.stage
     }
 
+    /// Accepts on a listener; nothing where it has gone away in the meantime.
     fn listen(
         self: &Rc<Self>,
         lent: &Lent,
         accepting: &mut JoinSet<()>,
-    ) -> std::io::Result<Listening> {
-        let socket = lent.sockets[self.index].try_clone()?;
-        let address = socket.local_addr()?;
+    ) -> std::io::Result<Option<Listening>> {
+        let Some(socket) = lent.sockets.lend(self.index)? else {
+            return Ok(None);
+        };
         let closing = Rc::new(Cell::new(false));
-        let (sender, receiver) = watch::channel(Some(entry(lent, address, &closing)));
+        let (sender, receiver) = watch::channel(Some(entry(lent, &closing)));
         let listener = TcpListener::from_std(socket)?;
         accepting.spawn_local(accept(self.clone(), listener, receiver));
-        Ok(Listening {
-            address,
-            sockets: Arc::downgrade(&lent.sockets),
+        Ok(Some(Listening {
+            sockets: lent.sockets.clone(),
             plan: lent.plan.clone(),
             closing,
             entry: sender,
-        })
+        }))
     }
 
     async fn follow_snapshots(self: Rc<Self>) {
@@ -230,7 +235,7 @@ impl Worker {
 
 impl Listening {
     fn serves(&self, lent: &Lent) -> bool {
-        std::ptr::addr_eq(self.sockets.as_ptr(), Arc::as_ptr(&lent.sockets))
+        Arc::ptr_eq(&self.sockets, &lent.sockets)
     }
 }
 
@@ -243,11 +248,11 @@ impl Drop for Open {
     }
 }
 
-fn entry(lent: &Lent, address: SocketAddr, closing: &Rc<Cell<bool>>) -> Rc<Entry> {
+fn entry(lent: &Lent, closing: &Rc<Cell<bool>>) -> Rc<Entry> {
     let plan = &lent.plan;
     Rc::new(Entry {
         door: Rc::new(Door {
-            address,
+            address: lent.sockets.address,
             trusted_proxies: plan.trusted_proxies.clone(),
             header_timeout: plan.timeouts.header,
             idle_timeout: plan.timeouts.idle,

@@ -42,13 +42,14 @@ pub struct Line<B> {
 
 /// A connection that is waiting for a request.
 struct Parked<B> {
-    sender: http1::SendRequest<B>,
+    connection: Connection<B>,
     since: Instant,
 }
 
 /// A connection that carries a request. Dropping it before its answer has ended closes it.
 pub struct Connection<B> {
     sender: http1::SendRequest<B>,
+    driver: AbortHandle,
     /// Has carried a request before, so the endpoint may have closed it in the meantime.
     pub reused: bool,
 }
@@ -80,11 +81,8 @@ where
             if now.saturating_duration_since(parked.since) >= keep_alive {
                 // All below it are older still.
                 idle.clear();
-            } else if parked.sender.is_ready() {
-                return Some(Connection {
-                    sender: parked.sender,
-                    reused: true,
-                });
+            } else if parked.connection.sender.is_ready() {
+                return Some(parked.connection);
             }
         }
         None
@@ -104,33 +102,35 @@ where
             }
             drop(counted);
         });
-        self.drivers.borrow_mut().push(driver.abort_handle());
+        let driver = driver.abort_handle();
+        self.drivers.borrow_mut().push(driver.clone());
         Ok(Connection {
             sender,
+            driver,
             reused: false,
         })
     }
 
-    /// Keeps a connection whose answer has ended for the next request.
-    pub fn park(self: &Rc<Self>, connection: Connection<B>, now: Instant) {
-        let mut sender = connection.sender;
-        if sender.is_ready() {
-            self.keep(sender, now);
-        } else if self.open.get() && !sender.is_closed() {
-            // Its request's body has not been sent to the end, or its task has not run since.
+    /// Keeps a connection whose request and answer have ended for the next request.
+    pub fn park(self: &Rc<Self>, mut connection: Connection<B>, now: Instant) {
+        connection.reused = true;
+        if connection.sender.is_ready() {
+            self.keep(connection, now);
+        } else if self.open.get() && !connection.sender.is_closed() {
+            // Its task has not run since.
             let line = self.clone();
             tokio::task::spawn_local(async move {
-                if sender.ready().await.is_ok() {
-                    line.keep(sender, Instant::now());
+                if connection.sender.ready().await.is_ok() {
+                    line.keep(connection, Instant::now());
                 }
             });
         }
     }
 
-    fn keep(&self, sender: http1::SendRequest<B>, since: Instant) {
+    fn keep(&self, connection: Connection<B>, since: Instant) {
         let mut idle = self.idle.borrow_mut();
         if self.open.get() && idle.len() < IDLE_CAP {
-            idle.push(Parked { sender, since });
+            idle.push(Parked { connection, since });
         }
     }
 
@@ -153,7 +153,8 @@ where
     pub(super) fn sweep(&self, now: Instant) {
         let keep_alive = self.keep_alive.get();
         self.idle.borrow_mut().retain(|parked| {
-            parked.sender.is_ready() && now.saturating_duration_since(parked.since) < keep_alive
+            parked.connection.sender.is_ready()
+                && now.saturating_duration_since(parked.since) < keep_alive
         });
         self.drivers
             .borrow_mut()
@@ -171,6 +172,11 @@ where
         request: Request<B>,
     ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<B>>>> + use<B> {
         self.sender.try_send_request(request)
+    }
+
+    /// Closes it although its request has not been sent to the end: nobody wants the rest.
+    pub fn close(self) {
+        self.driver.abort();
     }
 }
 
