@@ -2,7 +2,16 @@
 
 mod architecture;
 mod claim_and_drain;
+mod client_abort;
 mod config_diff;
 mod config_files;
 mod config_problems;
 mod config_watch;
+mod exchange;
+mod headers;
+mod idle_connections;
+mod lifecycle;
+mod limits;
+mod resend;
+mod support;
+mod timeouts;
