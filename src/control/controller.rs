@@ -141,7 +141,10 @@ impl Controller {
                 Next::Landed(landed) => self.land(landed),
                 Next::Command(command) => self.take(command),
                 Next::Verdicts(probed) => self.observe(probed),
-                Next::Question(question) => self.answer(question),
+                Next::Question(question) => {
+                    self.observe(Vec::new());
+                    self.answer(question);
+                }
                 Next::Time => {}
                 Next::End => break,
             }
@@ -195,6 +198,7 @@ impl Controller {
     }
 
     fn take(&mut self, command: Command) {
+        self.observe(Vec::new());
         match command {
             Command::Change {
                 changes,
@@ -208,7 +212,8 @@ impl Controller {
         }
     }
 
-    /// Takes in all verdicts that wait, so that a storm of them is one publication.
+    /// Takes in all verdicts that wait, so that a storm of them is one publication, and a decision is made on what was
+    /// known when it came.
     fn observe(&mut self, first: Vec<Probed>) {
         let mut next = Some(first);
         while let Some(batch) = next {

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
-    io::{self, Read, Write},
+    io::{self, Read, Seek, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
@@ -247,10 +247,14 @@ impl Disk {
         }
         self.step("journal")?;
         let mut file = OpenOptions::new()
+            .read(true)
             .append(true)
             .create(true)
             .mode(0o600)
             .open(path)?;
+        if is_torn(&mut file)? {
+            file.write_all(b"\n")?;
+        }
         file.write_all(lines.as_bytes())
     }
 
@@ -301,6 +305,17 @@ impl Disk {
     }
 }
 
+/// Whether the last write was cut short, so that a line has no end.
+fn is_torn(file: &mut File) -> io::Result<bool> {
+    if file.metadata()?.len() == 0 {
+        return Ok(false);
+    }
+    let mut last = [0];
+    file.seek(io::SeekFrom::End(-1))?;
+    file.read_exact(&mut last)?;
+    Ok(last != *b"\n")
+}
+
 impl Drop for Disk {
     fn drop(&mut self) {
         if let Some(lock) = &self.lock {
@@ -337,5 +352,77 @@ pub(super) mod faults {
                 Ok(())
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn memory(last_event: u64) -> Memory {
+        Memory {
+            last_event,
+            ..Memory::default()
+        }
+    }
+
+    fn remembered(dir: &Path) -> u64 {
+        let (disk, _) = Disk::open(dir).unwrap();
+        let found = disk.read(Timestamp::now());
+        assert_eq!(found.damaged, [""; 0]);
+        found.memory.last_event
+    }
+
+    #[test]
+    fn a_write_that_ends_anywhere_leaves_the_old_or_the_new_whole() {
+        for (step, expected) in [
+            ("create", 1),
+            ("write", 1),
+            ("sync", 1),
+            ("rename", 2),
+            ("folder", 2),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let (disk, error) = Disk::open(folder.path()).unwrap();
+            assert_eq!(error, None);
+            disk.save(&memory(1), Timestamp::now()).unwrap();
+            disk.faults.break_at(step);
+            disk.save(&memory(2), Timestamp::now()).unwrap_err();
+            drop(disk);
+            assert_eq!(remembered(folder.path()), expected, "{step}");
+        }
+    }
+
+    #[test]
+    fn a_disk_that_is_mended_takes_the_next_write() {
+        let folder = tempfile::tempdir().unwrap();
+        let (disk, _) = Disk::open(folder.path()).unwrap();
+        disk.faults.break_at("write");
+        disk.save(&memory(1), Timestamp::now()).unwrap_err();
+        disk.faults.mend();
+        disk.save(&memory(2), Timestamp::now()).unwrap();
+        drop(disk);
+        assert_eq!(remembered(folder.path()), 2);
+    }
+
+    #[test]
+    fn what_a_crash_left_half_written_is_swept_away() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join(".tmp-abc"), "{\"schema\":1,").unwrap();
+        assert_eq!(remembered(folder.path()), 0);
+        assert!(!folder.path().join(".tmp-abc").exists());
+    }
+
+    #[test]
+    fn a_large_journal_is_begun_anew_and_the_one_before_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let (disk, _) = Disk::open(folder.path()).unwrap();
+        let line = format!("{}\n", "x".repeat(1 << 20));
+        for _ in 0..20 {
+            disk.append(&line).unwrap();
+        }
+        let size = |name: &str| fs::metadata(folder.path().join(name)).unwrap().len();
+        let most = JOURNAL_BYTES + line.len() as u64;
+        assert!(size(JOURNAL) <= most && size(JOURNAL_BEFORE) <= most);
     }
 }

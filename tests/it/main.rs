@@ -15,3 +15,4 @@ mod limits;
 mod resend;
 mod support;
 mod timeouts;
+mod control;
