@@ -113,3 +113,59 @@ impl Reader {
         self.source.changed().await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        pool::State,
+        snapshot::testing::{World, endpoint, service},
+    };
+
+    fn snapshot(generation: u64) -> Snapshot {
+        let blue = vec![endpoint(1, 1, State::Ready, true)];
+        let first = World::new([service("shop", &["blue"], &[1], vec![blue])]).build();
+        Snapshot {
+            generation,
+            ..first
+        }
+    }
+
+    #[test]
+    fn every_reader_decides_on_what_was_published_last() {
+        let (mut publisher, readers) = channel(snapshot(1));
+        let (one, other) = (readers.reader(), readers.clone().reader());
+        let generation = |reader: &Reader| reader.with(|snapshot| snapshot.generation);
+        assert_eq!(generation(&one), 1);
+        publisher.publish(snapshot(2));
+        assert!(!one.is_current(1) && one.is_current(2));
+        publisher.publish(snapshot(3));
+        assert_eq!((generation(&one), generation(&other)), (3, 3));
+        assert_eq!(readers.reader().with(|snapshot| snapshot.generation), 3);
+    }
+
+    #[test]
+    fn an_old_snapshot_is_freed_by_the_publisher_once_no_reader_holds_it() {
+        let (mut publisher, readers) = channel(snapshot(1));
+        let reader = readers.reader();
+        let first = Arc::downgrade(&publisher.current());
+        publisher.publish(snapshot(2));
+        assert!(first.upgrade().is_some(), "the reader has not looked yet");
+        reader.with(|_| ());
+        assert!(first.upgrade().is_some(), "a worker frees nothing");
+        publisher.sweep();
+        assert!(first.upgrade().is_none());
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_wakes_at_a_publication_and_at_the_end() {
+        let (mut publisher, mut readers) = channel(snapshot(1));
+        let mut reader = readers.reader();
+        let before = readers.changed();
+        publisher.publish(snapshot(2));
+        assert!(before.await && reader.changed().await);
+        drop(publisher);
+        assert!(!readers.changed().await);
+        assert_eq!(reader.with(|snapshot| snapshot.generation), 2);
+    }
+}

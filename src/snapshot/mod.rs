@@ -7,6 +7,7 @@ mod build;
 mod channel;
 mod input;
 mod invariants;
+mod pool;
 #[cfg(test)]
 mod testing;
 mod view;

@@ -115,6 +115,7 @@ const PURE: &[&str] = &[
     "pool/balance.rs",
     "pool/balance",
     "snapshot/build.rs",
+    "snapshot/pool.rs",
     "config/check",
     "config/check.rs",
     "control/eligibility.rs",

@@ -98,6 +98,10 @@ impl Candidates {
         self.members.iter().map(|member| &member.endpoint)
     }
 
+    pub fn balance(&self) -> &Balance {
+        &self.balance
+    }
+
     /// What of a request the draw's key is made of, where it matters.
     pub fn hash_key(&self) -> Option<&HashKey> {
         match &self.balance {

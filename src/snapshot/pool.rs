@@ -1,0 +1,88 @@
+use std::sync::Arc;
+
+use super::{DecidedEndpoint, Member, Pool};
+use crate::{
+    config::plan,
+    pool::{Candidates, Directory, Endpoint, State},
+    units::{Address, EndpointKey, PoolKey},
+};
+
+/// A pool as it is to be; the one `before` where nothing differs.
+pub fn pool(
+    key: &PoolKey,
+    plan: &plan::Pool,
+    endpoints: &[DecidedEndpoint],
+    directory: &mut Directory,
+    before: Option<&Arc<Pool>>,
+) -> Arc<Pool> {
+    let same = |before: &&Arc<Pool>| {
+        *before.ready.balance() == plan.balance && same_members(&before.members, endpoints)
+    };
+    if let Some(unchanged) = before.filter(same) {
+        return unchanged.clone();
+    }
+    let mut known = before.iter().flat_map(|before| &before.members);
+    let members: Vec<Member> = endpoints
+        .iter()
+        .map(|endpoint| Member {
+            endpoint: identity(key, &endpoint.address, known.next(), directory),
+            weight: endpoint.weight,
+            state: endpoint.standing.state,
+            proven: is_proven(endpoint),
+            cut: endpoint.standing.cut,
+        })
+        .collect();
+    let candidates = |eligible: fn(&Member) -> bool| {
+        let eligible = members.iter().filter(|member| eligible(member));
+        Candidates::new(
+            &plan.balance,
+            members.len(),
+            eligible.map(|member| (member.endpoint.clone(), member.weight)),
+        )
+    };
+    Arc::new(Pool {
+        stats: before.map_or_else(|| directory.pool(key), |before| before.stats.clone()),
+        ready: candidates(|member| member.state == State::Ready),
+        last_resort: candidates(|member| member.proven && !drains(member.state)),
+        members,
+    })
+}
+
+/// What is measured of an endpoint goes on. `known`: the member that stood at the same place before, mostly the same one.
+fn identity(
+    key: &PoolKey,
+    address: &Address,
+    known: Option<&Member>,
+    directory: &mut Directory,
+) -> Arc<Endpoint> {
+    match known.filter(|known| known.endpoint.key.address == *address) {
+        Some(known) => known.endpoint.clone(),
+        None => directory.endpoint(&EndpointKey {
+            service: key.service.clone(),
+            pool: key.pool.clone(),
+            address: address.clone(),
+        }),
+    }
+}
+
+fn same_members(members: &[Member], endpoints: &[DecidedEndpoint]) -> bool {
+    members.len() == endpoints.len()
+        && members.iter().zip(endpoints).all(|(member, endpoint)| {
+            member.endpoint.key.address == endpoint.address
+                && member.weight == endpoint.weight
+                && member.state == endpoint.standing.state
+                && member.proven == is_proven(endpoint)
+                && member.cut == endpoint.standing.cut
+        })
+}
+
+fn is_proven(endpoint: &DecidedEndpoint) -> bool {
+    endpoint.standing.proven || endpoint.standing.state == State::Ready
+}
+
+fn drains(state: State) -> bool {
+    match state {
+        State::Draining | State::Drained => true,
+        State::Unproven | State::Ready | State::Unready | State::Ejected => false,
+    }
+}
