@@ -18,19 +18,34 @@ impl<'a> Escaped<'a> {
     }
 }
 
+impl Escaped<'_> {
+    /// As printing does, with less ado.
+    pub fn push_to(&self, text: &mut String) {
+        match self.plain() {
+            Some(plain) => text.push_str(plain),
+            // Writing to a String can't fail.
+            None => drop(write!(text, "{self}")),
+        }
+    }
+
+    /// The usual case: nothing to escape or to cut.
+    fn plain(&self) -> Option<&str> {
+        let plain = self.bytes.len() <= self.limit && self.bytes.iter().copied().all(is_plain);
+        // Plain bytes are ASCII.
+        plain.then(|| str::from_utf8(self.bytes).ok()).flatten()
+    }
+}
+
 impl fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(plain) = self.plain() {
+            return f.write_str(plain);
+        }
         let shown = &self.bytes[..self.bytes.len().min(self.limit)];
-        // The usual case: nothing to escape, one copy.
-        if shown.iter().copied().all(is_plain) {
-            // Plain bytes are ASCII.
-            f.write_str(std::str::from_utf8(shown).unwrap_or_default())?;
-        } else {
-            for chunk in shown.utf8_chunks() {
-                chunk.valid().chars().try_for_each(|c| escape(c, f))?;
-                for byte in chunk.invalid() {
-                    write!(f, "\\u{byte:04x}")?;
-                }
+        for chunk in shown.utf8_chunks() {
+            chunk.valid().chars().try_for_each(|c| escape(c, f))?;
+            for byte in chunk.invalid() {
+                write!(f, "\\u{byte:04x}")?;
             }
         }
         if self.bytes.len() > self.limit {

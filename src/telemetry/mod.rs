@@ -12,7 +12,7 @@ pub mod names;
 pub mod shard;
 pub mod window;
 
-pub use access_log::AccessLog;
+pub use access_log::{AccessLog, Format, Settings as AccessLogSettings};
 pub use escape::Escaped;
 pub use exposition::{BUCKETS_MS, Exposition};
 pub use histogram::{Histogram, Reading};

@@ -1,8 +1,10 @@
 use std::{
-    fmt::{self, Display, Write},
+    fmt::{self, Write},
     net::IpAddr,
     time::Duration,
 };
+
+use jiff::tz::Offset;
 
 use crate::{
     telemetry::{Escaped, shard::Source},
@@ -58,113 +60,154 @@ const ID_LIMIT: usize = 128;
 impl Entry<'_> {
     /// Appends the line, its end included.
     pub fn write(&self, format: Format, line: &mut String) {
-        let written = match format {
+        match format {
             Format::Text => self.text(line),
             Format::Json => self.json(line),
-        };
-        // Writing to a String can't fail.
-        debug_assert!(written.is_ok());
+        }
         line.push('\n');
     }
 
-    fn text(&self, line: &mut String) -> fmt::Result {
-        write!(
+    fn text(&self, line: &mut String) {
+        push_time(line, self.at);
+        push(line, format_args!(" {} \"", self.client));
+        Escaped::new(self.method, METHOD_LIMIT).push_to(line);
+        line.push(' ');
+        Escaped::new(self.host, HOST_LIMIT).push_to(line);
+        line.push(' ');
+        Escaped::new(self.path, PATH_LIMIT).push_to(line);
+        push(line, format_args!("\" {} ", self.status));
+        line.push_str(self.source.as_str());
+        line.push(' ');
+        line.push_str(self.service.unwrap_or("-"));
+        line.push('/');
+        line.push_str(self.pool.unwrap_or("-"));
+        line.push('/');
+        self.push_endpoint(line, "-");
+        push(
             line,
-            "{:.3} {} \"{} {} {}\" {} {} {}/{}/{} in={} out={} ms={} endpoint_ms={} attempts={} id={} error={}",
-            self.at,
-            self.client,
-            Escaped::new(self.method, METHOD_LIMIT),
-            Escaped::new(self.host, HOST_LIMIT),
-            Escaped::new(self.path, PATH_LIMIT),
-            self.status,
-            self.source.as_str(),
-            OrDash(self.service),
-            OrDash(self.pool),
-            OrDash(self.endpoint),
-            self.bytes_in,
-            self.bytes_out,
-            Millis(self.duration),
-            OrDash(self.endpoint_duration.map(Millis)),
-            self.attempts,
-            OrDash(self.id()),
-            OrDash(self.error),
-        )
-    }
-
-    fn json(&self, line: &mut String) -> fmt::Result {
-        write!(
-            line,
-            r#"{{"time":"{:.3}","client":"{}","method":"{}","host":"{}","path":"{}","status":{},"source":"{}""#,
-            self.at,
-            self.client,
-            Escaped::new(self.method, METHOD_LIMIT),
-            Escaped::new(self.host, HOST_LIMIT),
-            Escaped::new(self.path, PATH_LIMIT),
-            self.status,
-            self.source.as_str(),
-        )?;
-        // Addresses may hold a path.
-        let endpoint = self.endpoint.map(ToString::to_string);
-        let endpoint = endpoint.as_ref().map(|text| Escaped::new(text, HOST_LIMIT));
-        write!(
-            line,
-            r#","service":{},"pool":{},"endpoint":{},"bytes_in":{},"bytes_out":{}"#,
-            OrNull(self.service),
-            OrNull(self.pool),
-            OrNull(endpoint),
-            self.bytes_in,
-            self.bytes_out,
-        )?;
-        write!(line, r#","duration_ms":{}"#, Millis(self.duration))?;
+            format_args!(" in={} out={} ms=", self.bytes_in, self.bytes_out),
+        );
+        push_millis(line, self.duration);
+        line.push_str(" endpoint_ms=");
         match self.endpoint_duration {
-            Some(duration) => write!(line, r#","endpoint_duration_ms":{}"#, Millis(duration))?,
-            None => line.push_str(r#","endpoint_duration_ms":null"#),
+            Some(duration) => push_millis(line, duration),
+            None => line.push('-'),
         }
-        write!(
-            line,
-            r#","attempts":{},"request_id":{},"error":{}}}"#,
-            self.attempts,
-            OrNull(self.id()),
-            OrNull(self.error),
-        )
+        push(line, format_args!(" attempts={} id=", self.attempts));
+        if self.request_id.is_empty() {
+            line.push('-');
+        }
+        Escaped::new(self.request_id, ID_LIMIT).push_to(line);
+        line.push_str(" error=");
+        line.push_str(self.error.unwrap_or("-"));
     }
 
-    fn id(&self) -> Option<Escaped<'_>> {
-        (!self.request_id.is_empty()).then(|| Escaped::new(self.request_id, ID_LIMIT))
+    fn json(&self, line: &mut String) {
+        line.push_str(r#"{"time":""#);
+        push_time(line, self.at);
+        push(
+            line,
+            format_args!(r#"","client":"{}","method":""#, self.client),
+        );
+        Escaped::new(self.method, METHOD_LIMIT).push_to(line);
+        line.push_str(r#"","host":""#);
+        Escaped::new(self.host, HOST_LIMIT).push_to(line);
+        line.push_str(r#"","path":""#);
+        Escaped::new(self.path, PATH_LIMIT).push_to(line);
+        push(
+            line,
+            format_args!(r#"","status":{},"source":""#, self.status),
+        );
+        line.push_str(self.source.as_str());
+        line.push_str(r#"","service":"#);
+        push_or_null(line, self.service);
+        line.push_str(r#","pool":"#);
+        push_or_null(line, self.pool);
+        line.push_str(r#","endpoint":"#);
+        let quote = if self.endpoint.is_some() { "\"" } else { "" };
+        line.push_str(quote);
+        self.push_endpoint(line, "null");
+        line.push_str(quote);
+        push(
+            line,
+            format_args!(
+                r#","bytes_in":{},"bytes_out":{}"#,
+                self.bytes_in, self.bytes_out
+            ),
+        );
+        line.push_str(r#","duration_ms":"#);
+        push_millis(line, self.duration);
+        line.push_str(r#","endpoint_duration_ms":"#);
+        match self.endpoint_duration {
+            Some(duration) => push_millis(line, duration),
+            None => line.push_str("null"),
+        }
+        push(
+            line,
+            format_args!(r#","attempts":{},"request_id":"#, self.attempts),
+        );
+        if self.request_id.is_empty() {
+            line.push_str("null");
+        } else {
+            line.push('"');
+            Escaped::new(self.request_id, ID_LIMIT).push_to(line);
+            line.push('"');
+        }
+        line.push_str(r#","error":"#);
+        push_or_null(line, self.error);
+        line.push('}');
+    }
+
+    fn push_endpoint(&self, line: &mut String, none: &str) {
+        match self.endpoint {
+            Some(Address::Ip(address)) => push(line, format_args!("{address}")),
+            // A path may hold anything.
+            Some(address) => Escaped::new(&address.to_string(), HOST_LIMIT).push_to(line),
+            None => line.push_str(none),
+        }
+    }
+}
+
+fn push(line: &mut String, text: fmt::Arguments<'_>) {
+    // Writing to a String can't fail.
+    let _ = line.write_fmt(text);
+}
+
+/// A JSON string that needs no escaping, or null.
+fn push_or_null(line: &mut String, text: Option<&str>) {
+    match text {
+        Some(text) => {
+            line.push('"');
+            line.push_str(text);
+            line.push('"');
+        }
+        None => line.push_str("null"),
     }
 }
 
 /// Milliseconds with three places.
-struct Millis(Duration);
-
-impl Display for Millis {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let micros = self.0.as_micros();
-        write!(f, "{}.{:03}", micros / 1000, micros % 1000)
-    }
+fn push_millis(line: &mut String, duration: Duration) {
+    let micros = duration.as_micros();
+    push(line, format_args!("{}.{:03}", micros / 1000, micros % 1000));
 }
 
-struct OrDash<T>(Option<T>);
-
-impl<T: Display> Display for OrDash<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
-            Some(value) => value.fmt(f),
-            None => f.write_str("-"),
+/// RFC 3339 in UTC, with milliseconds. A fifth of what the general formatting costs.
+fn push_time(line: &mut String, at: Timestamp) {
+    let time = Offset::UTC.to_datetime(at);
+    let mut digits = |number: i32, places: u32, after: char| {
+        for place in (0..places).rev() {
+            let digit = number / 10_i32.pow(place) % 10;
+            line.push(char::from(b'0' + u8::try_from(digit).unwrap_or(0)));
         }
-    }
-}
-
-/// A JSON string that needs no more escaping, or null.
-struct OrNull<T>(Option<T>);
-
-impl<T: Display> Display for OrNull<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
-            Some(value) => write!(f, "\"{value}\""),
-            None => f.write_str("null"),
-        }
-    }
+        line.push(after);
+    };
+    digits(time.year().into(), 4, '-');
+    digits(time.month().into(), 2, '-');
+    digits(time.day().into(), 2, 'T');
+    digits(time.hour().into(), 2, ':');
+    digits(time.minute().into(), 2, ':');
+    digits(time.second().into(), 2, '.');
+    digits(time.millisecond().into(), 3, 'Z');
 }
 
 #[cfg(test)]
@@ -190,6 +233,22 @@ pub(super) mod tests {
             request_id: b"01J9",
             error: None,
             attempts: 1,
+        }
+    }
+
+    #[test]
+    fn times_are_written_as_everywhere_else() {
+        for millis in [
+            0,
+            999,
+            1_763_625_600_123,
+            4_102_444_799_999,
+            951_782_400_001,
+        ] {
+            let at = Timestamp::from_millisecond(millis).unwrap();
+            let mut line = String::new();
+            push_time(&mut line, at);
+            assert_eq!(line, format!("{at:.3}"));
         }
     }
 
