@@ -1,11 +1,17 @@
 //! Composition: the only place that knows every room.
+//!
+//! Owns the process: what is started in which order ([`Running`]), how the file is loaded, now and later, signals, and
+//! the way out. Startup is the first reload: read, check, bind, build, publish.
 
 mod figures;
+mod life;
+mod loader;
+mod plane;
+mod run;
+mod running;
+mod signals;
 
 pub use figures::{Figures, sample};
-
-/// Runs the proxy that the file describes, until it is told to end.
-pub fn run(config: &std::path::Path) -> std::process::ExitCode {
-    let _ = config;
-    std::process::ExitCode::FAILURE
-}
+pub use life::Ended;
+pub use run::run;
+pub use running::{Options, Running, StartError};

@@ -13,4 +13,4 @@ mod worker;
 
 pub use drain::Drained;
 pub use listen::BindError;
-pub use shared::{Prepared, Server, Settings};
+pub use shared::{Gauge, Prepared, Server, Settings};

@@ -75,6 +75,28 @@ pub(super) enum Stage {
     Ended,
 }
 
+/// Reads what the data plane measures of its sockets, from any thread.
+#[derive(Clone)]
+pub struct Gauge(Arc<Shared>);
+
+impl Gauge {
+    /// Open connections of each listener.
+    pub fn connections(&self) -> Vec<(SocketAddr, u32)> {
+        let listeners = self.0.wanted().listeners;
+        listeners
+            .iter()
+            .map(|lent| (lent.plan.address, lent.open.load(Relaxed)))
+            .collect()
+    }
+}
+
+impl Prepared {
+    /// The addresses that are listened on, as bound.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.0.iter().map(|lent| lent.sockets.address).collect()
+    }
+}
+
 impl Server {
     /// Starts the workers. They accept nothing until [`Server::serve`].
     pub fn start(settings: Settings) -> std::io::Result<Self> {
@@ -125,19 +147,8 @@ impl Server {
         self.shared.want(|wanted| wanted.serve(listeners));
     }
 
-    /// The addresses that are listened on, as bound.
-    pub fn addresses(&self) -> Vec<SocketAddr> {
-        let listeners = self.shared.wanted().listeners;
-        listeners.iter().map(|lent| lent.sockets.address).collect()
-    }
-
-    /// Open connections of each listener.
-    pub fn connections(&self) -> Vec<(SocketAddr, u32)> {
-        let listeners = self.shared.wanted().listeners;
-        listeners
-            .iter()
-            .map(|lent| (lent.plan.address, lent.open.load(Relaxed)))
-            .collect()
+    pub fn gauge(&self) -> Gauge {
+        Gauge(self.shared.clone())
     }
 
     /// Announces to clients, with every answer, that their connection will be closed; goes on accepting.

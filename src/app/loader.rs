@@ -1,0 +1,224 @@
+//! The file, read again: by itself when it has changed, and when somebody asks.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use tokio::sync::{mpsc, watch};
+
+use super::plane::log_settings;
+use crate::{
+    admin::Rejected,
+    config::{
+        self, Edit, Hash, Loaded, Plan, Problems, SURELY,
+        plan::{Admin, Listener, Service, Shutdown, Token},
+    },
+    control::{Actor, Applied, Code, Handle, Order, Refusal},
+    server::Server,
+    telemetry::AccessLog,
+    units::Name,
+};
+
+/// Reads, checks, binds and has control apply. Nothing has changed unless all of it went well.
+pub struct Loader {
+    path: PathBuf,
+    plan: Plan,
+    /// Of the bytes in force.
+    in_force: Hash,
+    /// Of the bytes that were refused last, until others are applied.
+    refused: Option<Hash>,
+    /// Of the plan the process was started with: what needs a restart to change.
+    fixed: Fixed,
+    tokens: watch::Sender<Vec<Token>>,
+    /// `None`: not watched, or the watch has died.
+    edits: Option<(config::Watch, mpsc::Receiver<Edit>)>,
+}
+
+/// Settings that are read at the start alone.
+#[derive(PartialEq)]
+struct Fixed {
+    workers: usize,
+    state_dir: PathBuf,
+    admin: Admin,
+    telemetry: Option<std::net::SocketAddr>,
+}
+
+impl Fixed {
+    fn of(plan: &Plan) -> Self {
+        Self {
+            workers: plan.workers.get(),
+            state_dir: plan.state_dir.clone(),
+            admin: Admin {
+                tokens: Vec::new(),
+                ..plan.admin.clone()
+            },
+            telemetry: plan.telemetry.address,
+        }
+    }
+}
+
+/// Who has to do with what the file says.
+pub struct Site {
+    pub control: Handle,
+    pub server: Server,
+    pub access_log: AccessLog,
+}
+
+impl Loader {
+    pub fn new(
+        path: &Path,
+        plan: &Plan,
+        hash: Hash,
+        tokens: watch::Sender<Vec<Token>>,
+    ) -> io::Result<Self> {
+        let edits = plan.watch.then(|| config::watch(path, hash)).transpose()?;
+        Ok(Self {
+            path: path.to_owned(),
+            plan: plan.clone(),
+            in_force: hash,
+            refused: None,
+            fixed: Fixed::of(plan),
+            tokens,
+            edits,
+        })
+    }
+
+    /// The next edit of the file; never, where it is not watched.
+    pub async fn edited(&mut self) -> Edit {
+        if let Some((_, edits)) = &mut self.edits
+            && let Some(edit) = edits.recv().await
+        {
+            return edit;
+        }
+        self.edits = None;
+        std::future::pending().await
+    }
+
+    /// As the plan in force says.
+    pub fn shutdown(&self) -> Shutdown {
+        self.plan.shutdown
+    }
+
+    /// Applies an edit that was saved. One that takes something away waits until the file has been still for longer.
+    pub async fn follow(&mut self, edit: Edit, site: &Site) {
+        let known = edit.hash == self.in_force && self.refused.is_none();
+        if known || self.refused == Some(edit.hash) {
+            return;
+        }
+        let loaded = config::load(&self.path);
+        if let Ok(loaded) = &loaded
+            && edit.still_for < SURELY
+            && takes_away(&self.plan, &loaded.plan)
+        {
+            return;
+        }
+        // The outcome is an event, a metric and a line in status.
+        if self
+            .apply(loaded, Order::by(Actor::file()), site)
+            .await
+            .is_err()
+        {
+            self.refused = Some(edit.hash);
+        }
+    }
+
+    /// Reads the file because somebody asks.
+    pub async fn load(&mut self, order: Order, site: &Site) -> Result<Applied, Rejected> {
+        self.apply(config::load(&self.path), order, site).await
+    }
+
+    async fn apply(
+        &mut self,
+        loaded: Result<Loaded, Problems>,
+        order: Order,
+        site: &Site,
+    ) -> Result<Applied, Rejected> {
+        let (dry_run, actor) = (order.dry_run, order.actor.clone());
+        let outcome = match loaded {
+            Ok(loaded) => self.enforce(loaded, order, site).await,
+            Err(problems) => Err(invalid(&problems)),
+        };
+        if let Err(rejected) = &outcome
+            && !dry_run
+        {
+            let report = match rejected {
+                Rejected::Invalid { report, .. } => report.clone(),
+                Rejected::Refused(refusal) => refusal.to_string(),
+            };
+            tracing::error!("the file is not applied:\n{report}");
+            site.control.rejected(report, actor).await;
+        }
+        outcome
+    }
+
+    async fn enforce(
+        &mut self,
+        loaded: Loaded,
+        order: Order,
+        site: &Site,
+    ) -> Result<Applied, Rejected> {
+        let Loaded { plan, hash, .. } = loaded;
+        let dry_run = order.dry_run;
+        // A dry run binds too, and lets go again: whether that can be done is part of the question.
+        let prepared = site.server.prepare(&plan.listeners).map_err(|error| {
+            Rejected::Refused(Refusal::new(Code::BindFailed, error.to_string()))
+        })?;
+        let applied = site.control.load(plan.clone(), order).await;
+        let mut applied = applied.map_err(Rejected::Refused)?;
+        applied.notes.extend(self.remark(&plan));
+        if dry_run {
+            return Ok(applied);
+        }
+        site.server.serve(prepared);
+        self.tokens.send_replace(plan.admin.tokens.clone());
+        if let Err(error) = site
+            .access_log
+            .apply(&log_settings(&plan.telemetry.access_log))
+        {
+            tracing::error!(%error, "the access log stays as it was");
+        }
+        (self.plan, self.in_force, self.refused) = (plan, hash, None);
+        Ok(applied)
+    }
+
+    /// Says what was read and waits for a restart.
+    fn remark(&self, plan: &Plan) -> Option<String> {
+        (Fixed::of(plan) != self.fixed).then(|| {
+            let note = "workers, state_dir, and where admin and telemetry listen, change at the next start";
+            tracing::warn!("{note}");
+            note.to_owned()
+        })
+    }
+}
+
+/// An edit that removes something waits longer, because a file that is half written is often valid.
+fn takes_away(before: &Plan, after: &Plan) -> bool {
+    let listener = |listener: &Arc<Listener>| {
+        after
+            .listeners
+            .iter()
+            .any(|kept| kept.address == listener.address)
+    };
+    let service = |(name, service): (&Name, &Arc<Service>)| {
+        let Some(after) = after.services.get(name) else {
+            return false;
+        };
+        service
+            .weights
+            .iter()
+            .all(|(pool, _)| after.pools.contains_key(pool))
+    };
+    !before.listeners.iter().all(listener) || !before.services.iter().all(service)
+}
+
+fn invalid(problems: &Problems) -> Rejected {
+    Rejected::Invalid {
+        report: problems.render(false),
+        problems: match problems.to_json() {
+            serde_json::Value::Array(problems) => problems,
+            other => vec![other],
+        },
+    }
+}

@@ -1,0 +1,160 @@
+use std::{
+    future,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinSet,
+};
+
+use super::{
+    figures::{Figures, sample},
+    loader::{Loader, Site},
+    running::{Bound, Options, StartError},
+    signals::{self, Ask},
+};
+use crate::{
+    admin,
+    config::{self, Loaded, Plan, plan},
+    control, pool, probe,
+    server::{self, Server},
+    telemetry::{AccessLog, Windows, WorkerShard, access_log},
+    units::PoolKey,
+};
+
+/// Everything that runs, bound and not yet accepting.
+pub struct Plane {
+    pub site: Site,
+    pub loader: Loader,
+    /// Served once the process accepts.
+    pub prepared: Option<server::Prepared>,
+    pub plan: Plan,
+    /// Orders of the admin API to load the file.
+    pub loads: mpsc::Receiver<admin::Load>,
+    /// Ends when the last handle on control is gone.
+    pub controller: tokio::task::JoinHandle<()>,
+    /// End with the plane.
+    pub tasks: JoinSet<()>,
+}
+
+impl Plane {
+    /// Starts every part in the order in which they need one another. A failure leaves nothing behind.
+    pub fn raise(options: &Options, asks: &mpsc::Sender<Ask>) -> Result<(Self, Bound), StartError> {
+        let Loaded { plan, hash, .. } =
+            config::load(&options.config).map_err(StartError::Config)?;
+        let access_log = AccessLog::start(&log_settings(&plan.telemetry.access_log))?;
+        // Takes the lock on `state_dir`, which the admin socket may lie in.
+        let (control, controller) = control::start(plan.clone())?;
+        let controller = tokio::spawn(controller.run());
+        let admin_listener = admin::bind(&plan.admin)?;
+        let telemetry_listener = plan.telemetry.address.map(admin::bind_tcp).transpose()?;
+        let mut tasks = JoinSet::new();
+
+        let workers: Vec<Arc<WorkerShard>> =
+            (0..plan.workers.get()).map(|_| Arc::default()).collect();
+        let (nudge, nudges) = pool::nudges();
+        let server = Server::start(server::Settings {
+            workers: plan.workers,
+            readers: control.readers().clone(),
+            shards: workers.clone(),
+            nudge,
+        })?;
+        let prepared = server.prepare(&plan.listeners)?;
+
+        let probes = probe::Failures::default();
+        tasks.spawn(probe::run(control.clone(), nudges, probes.clone()));
+        let windows = Arc::new(Mutex::new(Windows::new(now())));
+        tasks.spawn(sample(control.readers().clone(), windows.clone()));
+
+        let (tokens, given) = watch::channel(plan.admin.tokens.clone());
+        let (orders, loads) = mpsc::channel(16);
+        let file = admin::ConfigFile {
+            path: options.config.clone(),
+            loader: orders,
+        };
+        let measured = measured(&server, workers, probes, windows, access_log.clone());
+        let state = admin::State::new(control.clone(), given, Some(file), measured);
+        let bound = Bound {
+            listeners: prepared.addresses(),
+            admin: admin_listener.address(),
+            telemetry: telemetry_listener.as_ref().map(admin::Listener::address),
+        };
+        tasks.spawn(answer(admin_listener, admin::router(state.clone())));
+        if let Some(listener) = telemetry_listener {
+            tasks.spawn(answer(listener, admin::telemetry(state)));
+        }
+        if options.signals {
+            signals::listen(asks)?;
+        }
+        let loader = Loader::new(&options.config, &plan, hash, tokens)?;
+        let plane = Self {
+            site: Site {
+                control,
+                server,
+                access_log,
+            },
+            loader,
+            prepared: Some(prepared),
+            plan,
+            loads,
+            controller,
+            tasks,
+        };
+        Ok((plane, bound))
+    }
+}
+
+async fn answer(listener: admin::Listener, router: axum::Router) {
+    if let Err(error) = listener.serve(router).await {
+        tracing::error!(%error, "an admin listener ended");
+        future::pending::<()>().await;
+    }
+}
+
+/// What status and metrics are read from.
+fn measured(
+    server: &Server,
+    workers: Vec<Arc<WorkerShard>>,
+    probes: probe::Failures,
+    windows: Arc<Mutex<Windows>>,
+    access_log: AccessLog,
+) -> admin::Measured {
+    let gauge = server.gauge();
+    let sampled = windows.clone();
+    let metrics = move |view: &control::View| {
+        let windows = sampled.lock().unwrap_or_else(PoisonError::into_inner);
+        let figures = Figures {
+            view,
+            workers: &workers,
+            connections: &gauge.connections(),
+            probes: &probes,
+            windows: &windows,
+            access_log: &access_log,
+        };
+        figures.render()
+    };
+    let window = move |pool: &PoolKey| {
+        let windows = windows.lock().unwrap_or_else(PoisonError::into_inner);
+        windows.window(pool)
+    };
+    admin::Measured {
+        metrics: Arc::new(metrics),
+        window: Arc::new(window),
+    }
+}
+
+pub fn log_settings(log: &plan::AccessLog) -> access_log::Settings {
+    access_log::Settings {
+        sample: log.sample,
+        format: match log.format {
+            plan::LogFormat::Text => access_log::Format::Text,
+            plan::LogFormat::Json => access_log::Format::Json,
+        },
+        path: log.path.clone(),
+    }
+}
+
+fn now() -> std::time::Instant {
+    tokio::time::Instant::now().into_std()
+}

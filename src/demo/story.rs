@@ -1,0 +1,212 @@
+//! The walk: what is done at each step, and the row that tells what came of it.
+
+use std::{path::PathBuf, process::ExitCode, time::Duration};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::{apps::App, load::Load, table::Table};
+use crate::{
+    app::{Running, StartError},
+    cli::client::{Client, ClientError},
+};
+
+/// How long each step is watched.
+const STEP: Duration = Duration::from_millis(2500);
+const PER_SECOND: u32 = 500;
+
+pub struct Options {
+    /// Keep running afterwards, until interrupted.
+    pub hold: bool,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Failed {
+    #[error("cannot start: {0}")]
+    Start(#[from] StartError),
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+    #[error("{0}")]
+    Admin(#[from] ClientError),
+    #[error("{0}")]
+    Unexpected(String),
+}
+
+/// Runs the demonstration; 1 if any request failed or a step did not do what it should.
+pub fn run(options: &Options) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    match runtime.map_err(Failed::from).and_then(|runtime| runtime.block_on(demonstrate(options))) {
+        Ok(0) => ExitCode::SUCCESS,
+        Ok(failures) => {
+            say(&format!("{failures} requests failed"));
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            say(&format!("the demonstration stopped: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "this is a demonstration's page")]
+fn say(text: &str) {
+    println!("{text}");
+}
+
+/// Returns how many requests failed.
+async fn demonstrate(options: &Options) -> Result<u64, Failed> {
+    let folder = tempfile::Builder::new().prefix("cutover-demo-").tempdir()?;
+    let mut stage = Stage::set(&folder).await?;
+    say(&stage.bill());
+    say(&Table::head());
+    stage.walk().await?;
+    say(&format!("\n{}", stage.table.summary()));
+    let failures = stage.table.failures;
+    if options.hold {
+        say(&stage.hints());
+        tokio::signal::ctrl_c().await?;
+    }
+    drop(stage.load);
+    stage.proxy.stop().await;
+    Ok(failures)
+}
+
+/// Everything that takes part.
+struct Stage {
+    blue: App,
+    green: App,
+    /// A second endpoint of green, which an edit of the file adds.
+    green2: App,
+    file: PathBuf,
+    proxy: Running,
+    admin: Client,
+    load: Load,
+    table: Table,
+}
+
+impl Stage {
+    async fn set(folder: &TempDir) -> Result<Self, Failed> {
+        let (blue, green, green2) = (App::start("blue").await?, App::start("green").await?, App::start("green").await?);
+        blue.warm();
+        let file = folder.path().join("cutover.toml");
+        std::fs::write(&file, config(&blue, &[&green]))?;
+        let proxy = Running::start(&file).await?;
+        let admin = Client::new(proxy.admin().clone(), None);
+        let load = Load::start(proxy.listeners()[0], PER_SECOND);
+        Ok(Self { blue, green, green2, file, proxy, admin, load, table: Table::default() })
+    }
+
+    async fn walk(&mut self) -> Result<(), Failed> {
+        self.watch("all to blue").await?;
+
+        let early = self.admin.put("/v1/services/app/weights", &json!({"weights": {"blue": 90, "green": 10}})).await;
+        let refusal = early.err().ok_or_else(|| Failed::Unexpected("weight was moved to a pool that is not ready".into()))?;
+        say(&format!("  green is still warming up, so a canary is refused: {refusal}"));
+        self.green.warm();
+        self.until_ready("green", 1).await?;
+
+        self.shift(90, 10).await?;
+        self.watch("canary: 10 % to green").await?;
+        self.shift(50, 50).await?;
+        self.watch("half and half").await?;
+
+        let switched = self.post("switch", json!({"to": "green", "wait": "drained", "reason": "the canary did well"})).await?;
+        self.expect_safe(&switched)?;
+        self.watch("switch: blue may be stopped now").await?;
+
+        self.green2.warm();
+        std::fs::write(&self.file, config(&self.blue, &[&self.green, &self.green2]))?;
+        self.until_ready("green", 2).await?;
+        self.watch("file edited: a second green").await?;
+
+        let drain = format!("pools/green/endpoints/{}/drain", self.green.address);
+        let drained = self.post(&drain, json!({"wait": "drained"})).await?;
+        self.expect_safe(&drained)?;
+        self.watch("first green drained").await?;
+
+        self.post("rollback", json!({"reason": "a change of mind"})).await?;
+        self.watch("rollback to blue").await
+    }
+
+    async fn shift(&self, blue: u32, green: u32) -> Result<Value, Failed> {
+        Ok(self.admin.put("/v1/services/app/weights", &json!({"weights": {"blue": blue, "green": green}})).await?)
+    }
+
+    async fn post(&self, verb: &str, body: Value) -> Result<Value, Failed> {
+        Ok(self.admin.post(&format!("/v1/services/app/{verb}"), &body).await?)
+    }
+
+    fn expect_safe(&self, answer: &Value) -> Result<(), Failed> {
+        if answer["safe_to_stop"] == true { Ok(()) } else { Err(Failed::Unexpected(format!("not safe to stop: {answer}"))) }
+    }
+
+    /// Lets the load run for a step and prints what came of it.
+    async fn watch(&mut self, step: &str) -> Result<(), Failed> {
+        drop(self.load.take());
+        tokio::time::sleep(STEP).await;
+        let seen = self.load.take();
+        let service = self.admin.get("/v1/services/app").await?;
+        let share = |pool: &str| service["share"]["requested"][pool].as_f64().unwrap_or(0.0);
+        let requested = [("blue", share("blue")), ("green", share("green"))];
+        say(&self.table.row(step, &requested, &seen));
+        Ok(())
+    }
+
+    async fn until_ready(&self, pool: &str, count: u64) -> Result<(), Failed> {
+        let bound = tokio::time::Instant::now() + Duration::from_secs(10);
+        loop {
+            let service = self.admin.get("/v1/services/app").await?;
+            if service["pools"][pool]["ready"].as_u64() == Some(count) {
+                return Ok(());
+            }
+            if tokio::time::Instant::now() > bound {
+                return Err(Failed::Unexpected(format!("{pool} has not {count} ready endpoints: {}", service["pools"][pool])));
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    fn bill(&self) -> String {
+        format!(
+            "Two versions of a small app behind Cutover; {PER_SECOND} requests a second, each sent once and never again.\n\n  \
+             proxy   http://{}\n  file    {}\n  admin   {}\n",
+            self.proxy.listeners()[0],
+            self.file.display(),
+            self.proxy.admin()
+        )
+    }
+
+    fn hints(&self) -> String {
+        let program = std::env::current_exe().map_or_else(|_| "cutover".to_owned(), |path| path.display().to_string());
+        let on = format!("{program} --admin {}", self.proxy.admin());
+        let lines = [
+            format!("curl -i http://{}/hello", self.proxy.listeners()[0]),
+            format!("{on} status"),
+            format!("{on} shift app green=25%"),
+            format!("{on} switch app green --wait"),
+            format!("{on} rollback app"),
+            format!("{on} events"),
+            format!("$EDITOR {}", self.file.display()),
+        ];
+        format!("\nStill running; try, in another terminal (Ctrl-C here ends it):\n\n  {}\n", lines.join("\n  "))
+    }
+}
+
+fn config(blue: &App, green: &[&App]) -> String {
+    let green: Vec<_> = green.iter().map(|app| format!("\"{}\"", app.address)).collect();
+    format!(
+        r#"state_dir = "state"
+
+[[listeners]]
+address = "127.0.0.1:0"
+
+[services.app]
+weights = {{ blue = 100, green = 0 }}
+probe   = {{ path = "/healthz", interval = "200ms", timeout = "100ms" }}
+pools.blue.endpoints  = ["{}"]
+pools.green.endpoints = [{}]
+"#,
+        blue.address,
+        green.join(", ")
+    )
+}
