@@ -4,7 +4,8 @@
 //! admin API, as any other client would.
 
 mod args;
-mod client;
+pub(crate) mod client;
+mod demo;
 mod drain;
 mod event_view;
 mod exit;
@@ -13,6 +14,7 @@ mod fleet;
 mod locate;
 mod look;
 mod output;
+mod proxy;
 mod run;
 mod share;
 mod shell;
@@ -50,6 +52,10 @@ struct Cli {
 enum Command {
     /// Run the proxy
     Run(run::Run),
+    /// See two versions of a small app shifted live, with every failure counted
+    Demo(demo::Demo),
+    /// Put apps of your own behind the proxy, without a file
+    Proxy(proxy::Proxy),
     /// Print a commented file to start from
     Init(file::Init),
     /// Check the file and tell all that is wrong with it
@@ -95,6 +101,8 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome = match cli.command {
         Command::Run(args) => return run::run(&args),
+        Command::Demo(args) => return demo::demo(&args),
+        Command::Proxy(args) => return proxy::proxy(&args),
         Command::Init(args) => file::init(&args),
         Command::Check(args) => file::check(&args),
         Command::Token(command) => token::token(&command),
@@ -133,6 +141,8 @@ fn ask(door: &args::Door, command: Command) -> Result<Exit, Failure> {
             Command::Reload(args) => file::reload(door, &args).await,
             Command::Config(command) => file::config(door, &command).await,
             Command::Run(_)
+            | Command::Demo(_)
+            | Command::Proxy(_)
             | Command::Init(_)
             | Command::Check(_)
             | Command::Token(_)

@@ -99,7 +99,9 @@ impl Gathering {
     fn add(&mut self, path: PathBuf, bytes: Result<Vec<u8>, String>, named: Option<Place>) {
         let index = self.sources.len();
         let start = named.unwrap_or(Place::new(index, &(0..0)));
-        self.hasher.update(path.as_os_str().as_encoded_bytes());
+        // Not the whole path: the same files are the same from whichever folder they are named.
+        let name = path.file_name().unwrap_or_default();
+        self.hasher.update(name.as_encoded_bytes());
         match &bytes {
             Ok(bytes) => {
                 self.sum += bytes.len() as u64;

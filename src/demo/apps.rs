@@ -31,7 +31,11 @@ impl App {
         let address = listener.local_addr()?;
         let ready = Arc::new(AtomicBool::new(false));
         let accepting = tokio::spawn(accept(listener, version, ready.clone()));
-        Ok(Self { address, ready, accepting })
+        Ok(Self {
+            address,
+            ready,
+            accepting,
+        })
     }
 
     pub fn warm(&self) {
@@ -54,17 +58,27 @@ async fn accept(listener: TcpListener, version: &'static str, ready: Arc<AtomicB
                 async { Ok::<_, Infallible>(answer) }
             });
             // A connection that breaks is the client's affair, and the client counts it.
-            drop(http1::Builder::new().serve_connection(TokioIo::new(stream), service).await);
+            drop(
+                http1::Builder::new()
+                    .serve_connection(TokioIo::new(stream), service)
+                    .await,
+            );
         });
     }
 }
 
-fn answer(request: &Request<Incoming>, version: &'static str, ready: bool) -> Response<Full<Bytes>> {
+fn answer(
+    request: &Request<Incoming>,
+    version: &'static str,
+    ready: bool,
+) -> Response<Full<Bytes>> {
     let (status, text) = match request.uri().path() {
         "/healthz" if !ready => (503, "warming up\n".to_owned()),
         "/healthz" => (200, "ok\n".to_owned()),
         path => (200, format!("{version} answers {path}\n")),
     };
     let response = Response::builder().status(status).header(VERSION, version);
-    response.body(Full::new(Bytes::from(text))).expect("a version is a valid header value")
+    response
+        .body(Full::new(Bytes::from(text)))
+        .expect("a version is a valid header value")
 }

@@ -61,14 +61,24 @@ struct Shared {
 
 impl Load {
     pub fn start(target: SocketAddr, per_second: u32) -> Self {
-        let shared = Arc::new(Shared { target, idle: Mutex::default(), tally: Mutex::default() });
+        let shared = Arc::new(Shared {
+            target,
+            idle: Mutex::default(),
+            tally: Mutex::default(),
+        });
         let pace = tokio::spawn(pace(shared.clone(), Duration::from_secs(1) / per_second));
         Self { shared, pace }
     }
 
     /// The tally so far; counting starts anew.
     pub fn take(&self) -> Tally {
-        std::mem::take(&mut *self.shared.tally.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(
+            &mut *self
+                .shared
+                .tally
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
+        )
     }
 }
 
@@ -105,33 +115,63 @@ async fn one(shared: Arc<Shared>, due: Instant) {
 /// One request on a connection of its own for that time; returns the version that answered.
 async fn exchange(shared: &Shared) -> Result<String, String> {
     let mut connection = connection(shared).await?;
-    let request = Request::get("/hello").header("host", "demo.local").body(Empty::new()).expect("a fixed request is valid");
-    let response = connection.send_request(request).await.map_err(|error| format!("broken: {error}"))?;
+    let request = Request::get("/hello")
+        .header("host", "demo.local")
+        .body(Empty::new())
+        .expect("a fixed request is valid");
+    let response = connection
+        .send_request(request)
+        .await
+        .map_err(|error| format!("broken: {error}"))?;
     let status = response.status();
-    let version = response.headers().get(VERSION).and_then(|value| value.to_str().ok()).unwrap_or("nobody").to_owned();
-    let body = response.into_body().collect().await.map_err(|error| format!("cut short: {error}"))?.to_bytes();
+    let version = response
+        .headers()
+        .get(VERSION)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or("nobody")
+        .to_owned();
+    let body = response
+        .into_body()
+        .collect()
+        .await
+        .map_err(|error| format!("cut short: {error}"))?
+        .to_bytes();
     if !status.is_success() {
         return Err(format!("status {status}"));
     }
     if !body.starts_with(version.as_bytes()) {
         return Err("another version's body".to_owned());
     }
-    shared.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+    shared
+        .idle
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .push(connection);
     Ok(version)
 }
 
 /// A kept connection that is still open, as a well-behaved client looks before it sends; else a new one.
 async fn connection(shared: &Shared) -> Result<Connection, String> {
     loop {
-        let kept = shared.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let kept = shared
+            .idle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop();
         let Some(mut kept) = kept else { break };
         if kept.ready().await.is_ok() {
             return Ok(kept);
         }
     }
-    let stream = TcpStream::connect(shared.target).await.map_err(|error| format!("no connection: {error}"))?;
-    stream.set_nodelay(true).map_err(|error| error.to_string())?;
-    let (sender, driver) = http1::handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
+    let stream = TcpStream::connect(shared.target)
+        .await
+        .map_err(|error| format!("no connection: {error}"))?;
+    stream
+        .set_nodelay(true)
+        .map_err(|error| error.to_string())?;
+    let (sender, driver) = http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| error.to_string())?;
     tokio::spawn(driver);
     Ok(sender)
 }

@@ -1,14 +1,19 @@
 //! The walk: what is done at each step, and the row that tells what came of it.
 
-use std::{path::PathBuf, process::ExitCode, time::Duration};
+use std::{fmt::Display, path::PathBuf, process::ExitCode, time::Duration};
 
+use http::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::{apps::App, load::Load, table::Table};
 use crate::{
-    app::{Running, StartError},
-    cli::client::{Client, ClientError},
+    app::{self, Running, StartError},
+    cli::{
+        Failure,
+        client::{Call, Client},
+    },
+    units::Address,
 };
 
 /// How long each step is watched.
@@ -26,16 +31,21 @@ enum Failed {
     Start(#[from] StartError),
     #[error("{0}")]
     Io(#[from] std::io::Error),
-    #[error("{0}")]
-    Admin(#[from] ClientError),
+    #[error("{}", .0.message)]
+    Admin(Failure),
     #[error("{0}")]
     Unexpected(String),
 }
 
 /// Runs the demonstration; 1 if any request failed or a step did not do what it should.
 pub fn run(options: &Options) -> ExitCode {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    match runtime.map_err(Failed::from).and_then(|runtime| runtime.block_on(demonstrate(options))) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    match runtime
+        .map_err(Failed::from)
+        .and_then(|runtime| runtime.block_on(demonstrate(options)))
+    {
         Ok(0) => ExitCode::SUCCESS,
         Ok(failures) => {
             say(&format!("{failures} requests failed"));
@@ -86,22 +96,48 @@ struct Stage {
 
 impl Stage {
     async fn set(folder: &TempDir) -> Result<Self, Failed> {
-        let (blue, green, green2) = (App::start("blue").await?, App::start("green").await?, App::start("green").await?);
+        let (blue, green, green2) = (
+            App::start("blue").await?,
+            App::start("green").await?,
+            App::start("green").await?,
+        );
         blue.warm();
         let file = folder.path().join("cutover.toml");
         std::fs::write(&file, config(&blue, &[&green]))?;
-        let proxy = Running::start(&file).await?;
-        let admin = Client::new(proxy.admin().clone(), None);
-        let load = Load::start(proxy.listeners()[0], PER_SECOND);
-        Ok(Self { blue, green, green2, file, proxy, admin, load, table: Table::default() })
+        let options = app::Options {
+            config: file.clone(),
+            signals: false,
+        };
+        let proxy = Running::start(options).await?;
+        let address: Address = proxy
+            .bound()
+            .admin
+            .parse()
+            .map_err(|error| unexpected(&error))?;
+        let admin = Client::new(address, None);
+        let load = Load::start(proxy.bound().listeners[0], PER_SECOND);
+        Ok(Self {
+            blue,
+            green,
+            green2,
+            file,
+            proxy,
+            admin,
+            load,
+            table: Table::default(),
+        })
     }
 
     async fn walk(&mut self) -> Result<(), Failed> {
         self.watch("all to blue").await?;
 
-        let early = self.admin.put("/v1/services/app/weights", &json!({"weights": {"blue": 90, "green": 10}})).await;
-        let refusal = early.err().ok_or_else(|| Failed::Unexpected("weight was moved to a pool that is not ready".into()))?;
-        say(&format!("  green is still warming up, so a canary is refused: {refusal}"));
+        match self.shift(90, 10).await {
+            Err(Failed::Admin(refusal)) => say(&format!(
+                "  green is still warming up, so a canary is refused: {}",
+                refusal.message
+            )),
+            _ => return Err(unexpected("weight was moved to a pool that is not ready")),
+        }
         self.green.warm();
         self.until_ready("green", 1).await?;
 
@@ -110,8 +146,13 @@ impl Stage {
         self.shift(50, 50).await?;
         self.watch("half and half").await?;
 
-        let switched = self.post("switch", json!({"to": "green", "wait": "drained", "reason": "the canary did well"})).await?;
-        self.expect_safe(&switched)?;
+        let switched = self
+            .post(
+                "switch",
+                json!({"to": "green", "wait": "drained", "reason": "the canary did well"}),
+            )
+            .await?;
+        expect_safe(&switched)?;
         self.watch("switch: blue may be stopped now").await?;
 
         self.green2.warm();
@@ -121,23 +162,33 @@ impl Stage {
 
         let drain = format!("pools/green/endpoints/{}/drain", self.green.address);
         let drained = self.post(&drain, json!({"wait": "drained"})).await?;
-        self.expect_safe(&drained)?;
+        expect_safe(&drained)?;
         self.watch("first green drained").await?;
 
-        self.post("rollback", json!({"reason": "a change of mind"})).await?;
+        self.post("rollback", json!({"reason": "a change of mind"}))
+            .await?;
         self.watch("rollback to blue").await
     }
 
     async fn shift(&self, blue: u32, green: u32) -> Result<Value, Failed> {
-        Ok(self.admin.put("/v1/services/app/weights", &json!({"weights": {"blue": blue, "green": green}})).await?)
+        let body = json!({"weights": {"blue": blue, "green": green}});
+        self.send(Method::PUT, "weights", &body).await
     }
 
     async fn post(&self, verb: &str, body: Value) -> Result<Value, Failed> {
-        Ok(self.admin.post(&format!("/v1/services/app/{verb}"), &body).await?)
+        self.send(Method::POST, verb, &body).await
     }
 
-    fn expect_safe(&self, answer: &Value) -> Result<(), Failed> {
-        if answer["safe_to_stop"] == true { Ok(()) } else { Err(Failed::Unexpected(format!("not safe to stop: {answer}"))) }
+    async fn send(&self, method: Method, verb: &str, body: &Value) -> Result<Value, Failed> {
+        let call = Call::new(method, format!("/v1/services/app/{verb}"), body);
+        let answer = self.admin.call(call.map_err(Failed::Admin)?).await;
+        let answer = answer.map_err(Failed::Admin)?;
+        serde_json::from_slice(&answer).map_err(|error| unexpected(&error))
+    }
+
+    async fn service(&self) -> Result<Value, Failed> {
+        let service = self.admin.get("/v1/services/app").await;
+        service.map_err(Failed::Admin)
     }
 
     /// Lets the load run for a step and prints what came of it.
@@ -145,7 +196,7 @@ impl Stage {
         drop(self.load.take());
         tokio::time::sleep(STEP).await;
         let seen = self.load.take();
-        let service = self.admin.get("/v1/services/app").await?;
+        let service = self.service().await?;
         let share = |pool: &str| service["share"]["requested"][pool].as_f64().unwrap_or(0.0);
         let requested = [("blue", share("blue")), ("green", share("green"))];
         say(&self.table.row(step, &requested, &seen));
@@ -155,12 +206,15 @@ impl Stage {
     async fn until_ready(&self, pool: &str, count: u64) -> Result<(), Failed> {
         let bound = tokio::time::Instant::now() + Duration::from_secs(10);
         loop {
-            let service = self.admin.get("/v1/services/app").await?;
+            let service = self.service().await?;
             if service["pools"][pool]["ready"].as_u64() == Some(count) {
                 return Ok(());
             }
             if tokio::time::Instant::now() > bound {
-                return Err(Failed::Unexpected(format!("{pool} has not {count} ready endpoints: {}", service["pools"][pool])));
+                return Err(unexpected(&format!(
+                    "{pool} has not {count} ready endpoints: {}",
+                    service["pools"][pool]
+                )));
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
@@ -170,17 +224,18 @@ impl Stage {
         format!(
             "Two versions of a small app behind Cutover; {PER_SECOND} requests a second, each sent once and never again.\n\n  \
              proxy   http://{}\n  file    {}\n  admin   {}\n",
-            self.proxy.listeners()[0],
+            self.proxy.bound().listeners[0],
             self.file.display(),
-            self.proxy.admin()
+            self.proxy.bound().admin
         )
     }
 
     fn hints(&self) -> String {
-        let program = std::env::current_exe().map_or_else(|_| "cutover".to_owned(), |path| path.display().to_string());
-        let on = format!("{program} --admin {}", self.proxy.admin());
+        let program = std::env::current_exe()
+            .map_or_else(|_| "cutover".to_owned(), |path| path.display().to_string());
+        let on = format!("{program} --admin {}", self.proxy.bound().admin);
         let lines = [
-            format!("curl -i http://{}/hello", self.proxy.listeners()[0]),
+            format!("curl -i http://{}/hello", self.proxy.bound().listeners[0]),
             format!("{on} status"),
             format!("{on} shift app green=25%"),
             format!("{on} switch app green --wait"),
@@ -188,12 +243,30 @@ impl Stage {
             format!("{on} events"),
             format!("$EDITOR {}", self.file.display()),
         ];
-        format!("\nStill running; try, in another terminal (Ctrl-C here ends it):\n\n  {}\n", lines.join("\n  "))
+        format!(
+            "\nStill running; try, in another terminal (Ctrl-C here ends it):\n\n  {}\n",
+            lines.join("\n  ")
+        )
+    }
+}
+
+fn unexpected(what: &(impl Display + ?Sized)) -> Failed {
+    Failed::Unexpected(what.to_string())
+}
+
+fn expect_safe(answer: &Value) -> Result<(), Failed> {
+    if answer["safe_to_stop"] == true {
+        Ok(())
+    } else {
+        Err(unexpected(&format!("not safe to stop: {answer}")))
     }
 }
 
 fn config(blue: &App, green: &[&App]) -> String {
-    let green: Vec<_> = green.iter().map(|app| format!("\"{}\"", app.address)).collect();
+    let green: Vec<_> = green
+        .iter()
+        .map(|app| format!("\"{}\"", app.address))
+        .collect();
     format!(
         r#"state_dir = "state"
 

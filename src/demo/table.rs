@@ -25,9 +25,15 @@ impl Table {
         self.requests += seen.answered() + seen.failed();
         self.failures += seen.failed();
         let latency = seen.latency();
-        let (p50, p99) = (latency.quantile(0.5).unwrap_or_default(), latency.quantile(0.99).unwrap_or_default());
+        let (p50, p99) = (
+            latency.quantile(0.5).unwrap_or_default(),
+            latency.quantile(0.99).unwrap_or_default(),
+        );
         self.slowest = self.slowest.max(p99);
-        let observed: Vec<_> = requested.iter().map(|(pool, _)| (*pool, share(seen, pool))).collect();
+        let observed: Vec<_> = requested
+            .iter()
+            .map(|(pool, _)| (*pool, share(seen, pool)))
+            .collect();
         let mut row = format!(
             "{step:<34} {:>15} {:>15} {:>10} {:>7} {:>9} {:>9}",
             shares(requested),
@@ -53,7 +59,10 @@ impl Table {
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a share is shown to a tenth of a percent")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a share is shown to a tenth of a percent"
+)]
 fn share(seen: &Tally, pool: &str) -> f64 {
     let of_pool = seen.versions.get(pool).copied().unwrap_or(0);
     of_pool as f64 / seen.answered().max(1) as f64
@@ -61,7 +70,10 @@ fn share(seen: &Tally, pool: &str) -> f64 {
 
 /// `90.0/10.0 %`
 fn shares(shares: &[(&str, f64)]) -> String {
-    let parts: Vec<_> = shares.iter().map(|(_, share)| format!("{:.1}", share * 100.0)).collect();
+    let parts: Vec<_> = shares
+        .iter()
+        .map(|(_, share)| format!("{:.1}", share * 100.0))
+        .collect();
     format!("{} %", parts.join("/"))
 }
 
@@ -81,7 +93,10 @@ mod tests {
         tally.failures.insert("status 502".into(), 1);
         let mut table = Table::default();
         let row = table.row("canary", &[("blue", 0.9), ("green", 0.1)], &tally);
-        assert!(row.contains("90.0/10.0 %") && row.contains("90.9/9.1 %"), "{row}");
+        assert!(
+            row.contains("90.0/10.0 %") && row.contains("90.9/9.1 %"),
+            "{row}"
+        );
         assert!(row.ends_with("1 failed: status 502"), "{row}");
         assert_eq!((table.requests, table.failures), (100, 1));
     }
