@@ -133,9 +133,10 @@ impl Builder {
         })
         .unwrap();
         let prepared = server.prepare(&plan.listeners).unwrap();
+        let address = prepared.addresses()[0];
         server.serve(prepared);
         Proxy {
-            address: server.addresses()[0],
+            address,
             server: Some(server),
             desk: Mutex::new(Desk {
                 plan,
