@@ -15,7 +15,7 @@ use crate::{
 /// What is still at work on what gets no more requests.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Left {
-    /// Proven empty.
+    /// Proven empty: no request in flight, no connection, parked ones included.
     pub drained: bool,
     pub in_flight: u64,
     pub connections: u64,
@@ -28,8 +28,6 @@ pub struct Left {
 /// What gets no more requests by a change.
 pub(super) struct Leaving {
     pub(super) endpoints: Vec<Arc<Endpoint>>,
-    /// Parked connections must be closed too. A pool that merely lost its weight keeps them: it is the way back.
-    pub(super) idle_too: bool,
 }
 
 pub(super) fn leaving(
@@ -40,7 +38,6 @@ pub(super) fn leaving(
 ) -> Leaving {
     let mut leaving = Leaving {
         endpoints: Vec::new(),
-        idle_too: false,
     };
     for service in &applied.services {
         let lost = service
@@ -67,7 +64,6 @@ pub(super) fn leaving(
             }
             _ => continue,
         };
-        leaving.idle_too = true;
         leaving.endpoints.extend(found);
     }
     leaving
@@ -77,7 +73,7 @@ impl Leaving {
     fn look(&self) -> Left {
         let in_flight = self.endpoints.iter().map(|held| held.in_flight()).sum();
         let connections = self.endpoints.iter().map(|held| held.connections()).sum();
-        let drained = in_flight == 0 && (connections == 0 || !self.idle_too);
+        let drained = in_flight == 0 && connections == 0;
         Left {
             drained,
             in_flight,

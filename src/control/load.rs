@@ -11,13 +11,20 @@ use super::{
     memory::ServiceMemory,
     pending,
     precedence::{self, Weighing},
-    stage::Stage,
+    stage::{Draft, Stage},
     targets::field,
 };
 use crate::{
-    config::{Plan, plan},
+    config::{
+        Plan,
+        diff::{Change, diff},
+        plan,
+    },
     units::{EndpointKey, Name, Weights},
 };
+
+/// How many lines of what has changed an event holds.
+const LINES: usize = 50;
 
 /// Makes the file the plan of the stage. `live`: a plan is in force, so there is something to refuse back to, and a
 /// service that has not changed is not touched.
@@ -28,10 +35,11 @@ pub(super) fn load(
     live: bool,
 ) -> Result<(), Refusal> {
     let plan = share(plan, &stage.before.plan);
+    let old = stage.before.plan.clone();
     if live {
         refuse_removals(&stage.before, &plan)?;
+        tell_differences(stage, &old, &plan);
     }
-    let old = stage.before.plan.clone();
     stage.book.plan = Arc::new(plan);
     let known: Vec<Name> = stage.book.memory.services.keys().cloned().collect();
     for name in known {
@@ -89,6 +97,74 @@ fn refuse_removals(before: &Book, plan: &Plan) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// One event for each service that was in the plan and differs, one for all that is no service's.
+fn tell_differences(stage: &mut Stage, old: &Plan, new: &Plan) {
+    let (mut services, mut rest) = (BTreeMap::<&Name, Vec<&Change>>::new(), Vec::new());
+    let differs = diff(old, new);
+    for change in &differs.changes {
+        let path = change.path.strip_prefix("services.").unwrap_or("");
+        let name = path.split('.').next().unwrap_or("");
+        match old.services.get_key_value(name) {
+            Some((name, _)) if new.services.contains_key(name) => {
+                services.entry(name).or_default().push(change);
+            }
+            Some(_) => {}
+            None if new.services.contains_key(name) => {}
+            None => rest.push(change),
+        }
+    }
+    for (name, changes) in services {
+        for change in &changes {
+            let path = change.path.trim_start_matches("services.");
+            let field = path
+                .trim_start_matches(name.as_str())
+                .trim_start_matches('.');
+            stage.differs(name, field, json!(change.before), json!(change.after));
+        }
+        let draft = stage.draft(Kind::Config, name);
+        stage
+            .drafts
+            .push(draft.turns(Value::Null, json!({ "changed": lines(&changes) })));
+    }
+    let mut changed = lines(&rest);
+    if changed.is_empty() {
+        changed = parts(old, new);
+    }
+    if !changed.is_empty() {
+        let draft = Draft::new(Kind::Config, &stage.actor);
+        stage
+            .drafts
+            .push(draft.turns(Value::Null, json!({ "changed": changed })));
+    }
+}
+
+/// As many as a person reads.
+fn lines(changes: &[&Change]) -> Vec<String> {
+    let all = changes.iter().map(ToString::to_string);
+    let mut lines: Vec<_> = all.take(LINES).collect();
+    if changes.len() > LINES {
+        lines.push(format!("and {} more", changes.len() - LINES));
+    }
+    lines
+}
+
+/// What of a plan differs that is no service's, for what is not shown: secrets.
+fn parts(before: &Plan, after: &Plan) -> Vec<String> {
+    let differs = [
+        ("state_dir", before.state_dir != after.state_dir),
+        ("workers", before.workers != after.workers),
+        ("watch", before.watch != after.watch),
+        ("startup", before.startup != after.startup),
+        ("shutdown", before.shutdown != after.shutdown),
+        ("admin", before.admin != after.admin),
+        ("telemetry", before.telemetry != after.telemetry),
+        ("listeners", before.listeners != after.listeners),
+        ("routes", before.routes != after.routes),
+    ];
+    let differing = differs.into_iter().filter(|(_, differs)| *differs);
+    differing.map(|(part, _)| part.to_owned()).collect()
+}
+
 fn add(stage: &mut Stage, service: &plan::Service) -> Result<(), Refusal> {
     let name = &service.name;
     let memory = ServiceMemory::new(service.weights.clone());
@@ -141,7 +217,6 @@ fn change(
     let name = &service.name;
     if before.is_some() {
         stage.decide(name, "config")?;
-        told(stage, name, Value::Null, Value::Null);
     }
     endpoints(stage, service)?;
     drains(stage, service)?;

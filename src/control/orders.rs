@@ -1,8 +1,6 @@
 //! Commands as they are taken: checked, gated, staged, and answered.
 
-use std::collections::BTreeSet;
-
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{
     Actor, Applied, AppliedService, Change, Kind, Order, Phase, Refusal,
@@ -75,7 +73,6 @@ impl Controller {
 
     /// The file outlives a restart by itself, so it serves before what it decided is written down.
     pub(super) fn load(&mut self, plan: Plan, order: &Order, reply: Reply) {
-        let parts = parts(&self.book.plan, &plan);
         let mut stage = Stage::new(&self.book, order, Timestamp::now());
         if let Err(refusal) = load::load(&mut stage, plan, &self.roster, true) {
             self.count_refusal(&refusal);
@@ -83,12 +80,6 @@ impl Controller {
                 self.rejected(refusal.detail.clone(), &order.actor);
             }
             return respond(reply, Err(refusal));
-        }
-        if !parts.is_empty() {
-            let draft = Draft::new(Kind::Config, &order.actor);
-            stage
-                .drafts
-                .push(draft.turns(Value::Null, json!({ "changed": parts })));
         }
         stage.touched_or_named.clone_from(&stage.touched);
         let mut applied = self.applied(&stage);
@@ -187,27 +178,6 @@ fn losing(stage: &Stage, name: &Name, published: &Service) -> u64 {
             .sum::<u64>()
     });
     pools.sum()
-}
-
-/// What of a plan differs that is no service's.
-fn parts(before: &Plan, after: &Plan) -> Vec<&'static str> {
-    let differs = [
-        ("state_dir", before.state_dir != after.state_dir),
-        ("workers", before.workers != after.workers),
-        ("watch", before.watch != after.watch),
-        ("startup", before.startup != after.startup),
-        ("shutdown", before.shutdown != after.shutdown),
-        ("admin", before.admin != after.admin),
-        ("telemetry", before.telemetry != after.telemetry),
-        ("listeners", before.listeners != after.listeners),
-        ("routes", before.routes != after.routes),
-    ];
-    let differing: BTreeSet<_> = differs
-        .into_iter()
-        .filter(|(_, differs)| *differs)
-        .map(|(part, _)| part)
-        .collect();
-    differing.into_iter().collect()
 }
 
 pub(super) fn respond(reply: Reply, answer: Result<Applied, Refusal>) {

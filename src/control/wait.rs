@@ -180,7 +180,6 @@ impl Handle {
             .flat_map(|pool| members(&snapshot, &pool.service, &pool.pool, None));
         let leaving = Leaving {
             endpoints: endpoints.collect(),
-            idle_too: false,
         };
         leaving.until_empty(timeout).await
     }

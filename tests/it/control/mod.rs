@@ -9,6 +9,7 @@ mod drains;
 mod durability;
 mod events;
 mod gates;
+mod model;
 mod precedence;
 mod switch;
 mod verdicts;
