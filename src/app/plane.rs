@@ -59,6 +59,7 @@ impl Plane {
             readers: control.readers().clone(),
             shards: workers.clone(),
             nudge,
+            access_log: access_log.clone(),
         })?;
         let prepared = server.prepare(&plan.listeners)?;
 

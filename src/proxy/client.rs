@@ -9,7 +9,10 @@ use std::{
 use http::HeaderValue;
 use tokio::time::Instant;
 
-use super::alarm::{Alarm, Clock};
+use super::{
+    alarm::{Alarm, Clock},
+    note::Notebook,
+};
 use crate::units::Timeouts;
 
 /// The one on the other end of a connection, and where the exchange with it stands. Shared by the connection, its
@@ -23,6 +26,8 @@ pub struct Client {
     pub(super) forwarded_for: HeaderValue,
     /// The last `Forwarded` element written and the `Host` it was written for.
     pub(super) forwarded: RefCell<Option<(HeaderValue, HeaderValue)>>,
+    /// Of the request in progress, where it is to be logged.
+    pub(super) notebook: Notebook,
     phase: Cell<Phase>,
     /// Bytes have moved since the deadline was last set.
     moved: Cell<bool>,
@@ -35,6 +40,8 @@ pub struct Client {
     /// The end of the whole request's time.
     limit: Cell<Option<Instant>>,
     upload: Cell<UploadState>,
+    /// Bytes of the request's body so far.
+    uploaded: Cell<u64>,
     /// While answering: the endpoint's body was asked for its next part and had none.
     awaits_endpoint: Cell<bool>,
 }
@@ -89,6 +96,7 @@ impl Client {
             forwarded_for: HeaderValue::from_str(&ip.to_string())
                 .expect("an address is made of digits, letters, dots and colons"),
             forwarded: RefCell::default(),
+            notebook: Notebook::default(),
             phase: Cell::new(Phase::Idle),
             moved: Cell::default(),
             alarm: clock.alarm(),
@@ -97,6 +105,7 @@ impl Client {
             head_read: Cell::new(now),
             limit: Cell::default(),
             upload: Cell::new(UploadState::Done),
+            uploaded: Cell::default(),
             awaits_endpoint: Cell::default(),
             door,
         });
@@ -127,6 +136,7 @@ impl Client {
         self.head_read.set(now);
         self.phase.set(Phase::Waiting);
         self.upload.set(UploadState::Done);
+        self.uploaded.set(0);
         self.limit.set(None);
     }
 
@@ -146,8 +156,14 @@ impl Client {
         );
     }
 
+    /// Bytes of the request's body that have gone on their way.
+    pub(super) fn bytes_in(&self) -> u64 {
+        self.uploaded.get()
+    }
+
     /// A part of the request's body has gone on its way.
-    pub(super) fn uploaded(&self, state: UploadState) {
+    pub(super) fn uploaded(&self, bytes: u64, state: UploadState) {
+        self.uploaded.set(self.uploaded.get() + bytes);
         self.upload.set(state);
         if self.phase.get() == Phase::Waiting {
             let done = state == UploadState::Done;

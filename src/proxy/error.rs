@@ -73,6 +73,26 @@ impl Kind {
         }
     }
 
+    /// As logs name it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::NoRoute => "no-route",
+            Self::MethodNotAllowed => "method-not-allowed",
+            Self::ClientSlow => "client-slow",
+            Self::ClientGone => "client-gone",
+            Self::BodyTooLarge => "body-too-large",
+            Self::TooManyHeaders => "too-many-headers",
+            Self::NoEndpoint => "no-endpoint",
+            Self::ConnectFailed => "connect-failed",
+            Self::ConnectTimeout => "connect-timeout",
+            Self::EndpointBroke => "endpoint-broke",
+            Self::EndpointMalformed => "endpoint-malformed",
+            Self::EndpointSlow => "endpoint-slow",
+            Self::RequestTimeout => "request-timeout",
+        }
+    }
+
     pub fn fault(self) -> Fault {
         match self {
             Self::Malformed

@@ -6,6 +6,7 @@ use tokio::time::Instant;
 use super::{
     Upload,
     client::{Client, UploadState},
+    note::Outcome,
 };
 use crate::{
     pool::Lease,
@@ -35,6 +36,16 @@ pub(super) enum Ending {
     Abandoned,
 }
 
+impl Ending {
+    fn as_str(self) -> Option<&'static str> {
+        match self {
+            Self::Whole => None,
+            Self::EndpointBroke => Some("endpoint-broke"),
+            Self::Abandoned => Some("abandoned"),
+        }
+    }
+}
+
 impl Exchange {
     pub(super) fn passed(&mut self, bytes: usize) {
         self.bytes += bytes as u64;
@@ -53,11 +64,6 @@ impl Exchange {
                 if self.status.is_server_error() {
                     seat.pool_shard().failed(Failure::Status);
                 }
-                if self.client.upload() == UploadState::Done {
-                    self.line.park(self.connection, now);
-                } else {
-                    self.connection.close();
-                }
                 self.client.idle(now);
             }
             Ending::EndpointBroke => seat.pool_shard().failed(Failure::Reset),
@@ -65,6 +71,20 @@ impl Exchange {
                 seat.pool_shard().failed(Failure::Idle);
             }
             Ending::Abandoned => {}
+        }
+        if let Some(note) = self.client.notebook.take() {
+            note.write(&Outcome {
+                status: self.status,
+                source: Source::Endpoint,
+                seat: Some(self.lease.seat()),
+                bytes_in: self.client.bytes_in(),
+                bytes_out: self.bytes,
+                error: ending.as_str(),
+            });
+        }
+        // A connection with half a request on it carries no other.
+        if ending == Ending::Whole && self.client.upload() == UploadState::Done {
+            self.line.park(self.connection, now);
         }
     }
 }

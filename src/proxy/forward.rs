@@ -12,6 +12,7 @@ use super::{
     exchange::Exchange,
     handle::Refused,
     headers,
+    note::Note,
 };
 use crate::{
     pool::Lease,
@@ -78,6 +79,7 @@ async fn send(
             Instant::now()
         };
         client.waiting(now, timeouts);
+        client.notebook.add(|note| note.sent(now));
         let mut answer = pin!(connection.send(request));
         let sent = poll_fn(|context| match answer.as_mut().poll(context) {
             Poll::Ready(sent) => Poll::Ready(Some(sent)),
@@ -111,6 +113,7 @@ fn pass_on(
         head.headers.append(header::SET_COOKIE, cookie);
     }
     client.answering(decision.timeouts.idle);
+    client.notebook.add(Note::answered);
     let exchange = Exchange {
         client: client.clone(),
         line: decision.line,

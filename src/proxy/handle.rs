@@ -10,11 +10,12 @@ use super::{
     client::Client,
     error::{ProxyError, Resend},
     forwarded, headers,
+    note::{Note, Outcome},
     reply::{Form, reply},
 };
 use crate::{
     pool::Seat,
-    telemetry::{Rejection, shard::Source},
+    telemetry::{Rejection, Retry, shard::Source},
 };
 
 impl Proxy {
@@ -26,6 +27,7 @@ impl Proxy {
     ) -> Result<Response<Body>, Infallible> {
         let began = Instant::now();
         client.head_read(began);
+        self.note(&request, &client, began);
         let form = Form::preferred(request.headers());
         let request = request.map(|body| Upload::new(body, &client));
         let mut answer = match self.answer(request, &client, began).await {
@@ -48,6 +50,8 @@ impl Proxy {
         let address = forwarded::client_address(request.headers(), client);
         headers::remove_hop_by_hop(request.headers_mut());
         forwarded::write(request.headers_mut(), client);
+        let notebook = &client.notebook;
+        notebook.add(|note| note.admitted(request.headers(), address));
         let decision = self.decide(&request, address, None)?;
         match self.forward(decision, request, client, began).await {
             Err(failed) if failed.error.resend == Resend::Safe => {
@@ -69,9 +73,23 @@ impl Proxy {
             return Err(failed);
         };
         self.nudge.send(&seat.endpoint);
-        match self.decide(&request, address, Some(&seat.endpoint)) {
-            Ok(decision) => self.forward(decision, *request, client, began).await,
-            Err(_) => Err(failed),
+        let Ok(decision) = self.decide(&request, address, Some(&seat.endpoint)) else {
+            seat.pool_shard().retried(Retry::Nowhere);
+            return Err(failed);
+        };
+        let answered = self.forward(decision, *request, client, began).await;
+        seat.pool_shard().retried(match answered {
+            Ok(_) => Retry::Answered,
+            Err(_) => Retry::Failed,
+        });
+        answered
+    }
+
+    /// Begins an entry of the access log, where this request is to have one.
+    fn note<B>(&self, request: &Request<B>, client: &Client, began: Instant) {
+        if self.pen.borrow().wants(fastrand::u32(..)) {
+            let note = Note::new(&self.pen, request, client.address.ip(), began);
+            client.notebook.put(note);
         }
     }
 
@@ -92,6 +110,16 @@ impl Proxy {
             self.shard.rejected(rejection);
         }
         tracing::debug!(error = ?refused.error, client = %client.address, "request refused");
+        if let Some(note) = client.notebook.take() {
+            note.write(&Outcome {
+                status,
+                source: Source::Proxy,
+                seat: refused.seat.as_deref(),
+                bytes_in: client.bytes_in(),
+                bytes_out: 0,
+                error: Some(refused.error.kind.as_str()),
+            });
+        }
         client.idle(now);
         let mut answer = reply(status, form);
         if ends_connection(refused.error.kind) {

@@ -15,6 +15,7 @@ mod forward;
 mod forwarded;
 mod handle;
 mod headers;
+mod note;
 mod reply;
 mod upload;
 mod worker;

@@ -56,15 +56,14 @@ impl Upload {
         }
     }
 
-    fn count(&mut self, frame: &Frame<Bytes>) -> Result<(), UploadError> {
-        let length = frame.data_ref().map_or(0, |data| data.len() as u64);
-        self.left = self.left.checked_sub(length).ok_or(UploadError::TooLarge)?;
+    fn count(&mut self, bytes: u64) -> Result<(), UploadError> {
+        self.left = self.left.checked_sub(bytes).ok_or(UploadError::TooLarge)?;
         Ok(())
     }
 
-    fn uploaded(&self, state: UploadState) {
+    fn uploaded(&self, bytes: u64, state: UploadState) {
         if let Some(client) = &self.client {
-            client.uploaded(state);
+            client.uploaded(bytes, state);
         }
     }
 }
@@ -81,12 +80,14 @@ impl Body for Upload {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
         Poll::Ready(match frame {
             Some(Ok(frame)) => {
-                let counted = self.count(&frame);
-                self.uploaded(match counted {
+                let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
+                let counted = self.count(bytes);
+                let state = match counted {
                     Err(_) => UploadState::TooLarge,
                     Ok(()) if self.body.is_end_stream() => UploadState::Done,
                     Ok(()) => UploadState::AwaitsEndpoint,
-                });
+                };
+                self.uploaded(bytes, state);
                 Some(counted.map(|()| frame))
             }
             Some(Err(error)) => {
@@ -94,7 +95,7 @@ impl Body for Upload {
                 Some(Err(error.into()))
             }
             None => {
-                self.uploaded(UploadState::Done);
+                self.uploaded(0, UploadState::Done);
                 None
             }
         })

@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::{cell::RefCell, rc::Rc, sync::Arc};
 
 use tokio::time::Instant;
 
@@ -6,7 +6,7 @@ use super::{Upload, decide::Cursors};
 use crate::{
     pool::{Nudge, State},
     snapshot::{Reader, Snapshot},
-    telemetry::WorkerShard,
+    telemetry::{WorkerShard, access_log::Pen},
     upstream::{Lines, Use},
 };
 
@@ -17,16 +17,24 @@ pub struct Proxy {
     pub(super) cursors: Cursors,
     pub(super) shard: Arc<WorkerShard>,
     pub(super) nudge: Nudge,
+    pub(super) pen: Rc<RefCell<Pen>>,
 }
 
 impl Proxy {
-    pub fn new(worker: usize, reader: Reader, shard: Arc<WorkerShard>, nudge: Nudge) -> Self {
+    pub fn new(
+        worker: usize,
+        reader: Reader,
+        shard: Arc<WorkerShard>,
+        nudge: Nudge,
+        pen: Pen,
+    ) -> Self {
         Self {
             reader,
             lines: Lines::new(worker),
             cursors: Cursors::default(),
             shard,
             nudge,
+            pen: Rc::new(RefCell::new(pen)),
         }
     }
 

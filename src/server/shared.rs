@@ -16,7 +16,12 @@ use super::{
     listen::{Sockets, bind},
     worker,
 };
-use crate::{config::plan, pool::Nudge, snapshot::Readers, telemetry::WorkerShard};
+use crate::{
+    config::plan,
+    pool::Nudge,
+    snapshot::Readers,
+    telemetry::{AccessLog, WorkerShard},
+};
 
 /// What the data plane is made of.
 pub struct Settings {
@@ -25,6 +30,7 @@ pub struct Settings {
     /// One for each worker.
     pub shards: Vec<Arc<WorkerShard>>,
     pub nudge: Nudge,
+    pub access_log: AccessLog,
 }
 
 /// The data plane: the workers' threads and the sockets they accept on.

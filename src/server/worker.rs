@@ -3,7 +3,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     rc::Rc,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::{
@@ -25,6 +25,9 @@ use crate::{
 
 /// How often idle connections to endpoints are looked through.
 const SWEEP: Duration = Duration::from_secs(1);
+
+/// The least time between two starts of a worker.
+const RESTART: Duration = Duration::from_millis(100);
 
 /// How long the last words may take once everything is cut.
 const FAREWELL: Duration = Duration::from_millis(250);
@@ -56,25 +59,27 @@ struct Listening {
 /// The body of a worker's thread. A panic in a connection ends that connection; one of the worker itself starts the
 /// worker again, with its sockets as they are.
 pub(super) fn run(index: usize, shared: &Arc<Shared>, ended: &mpsc::UnboundedSender<u64>) {
+    let cut = supervise(index, || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build_local(tokio::runtime::LocalOptions::default())
+            .expect("the process may open a few more files");
+        runtime.block_on(Worker::serve(index, shared.clone()))
+    });
+    // Nobody is left to tell when the server was dropped.
+    let _ = ended.send(cut);
+}
+
+/// What `serve` returns, once it returns.
+fn supervise<T>(worker: usize, serve: impl Fn() -> T) -> T {
     loop {
-        let served = catch_unwind(AssertUnwindSafe(|| {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build_local(tokio::runtime::LocalOptions::default());
-            match runtime {
-                Ok(runtime) => runtime.block_on(Worker::serve(index, shared.clone())),
-                Err(error) => {
-                    tracing::error!(worker = index, %error, "no runtime for a worker");
-                    0
-                }
-            }
-        }));
-        if let Ok(cut) = served {
-            // Nobody is left to tell when the server was dropped.
-            let _ = ended.send(cut);
-            return;
+        let started = Instant::now();
+        if let Ok(done) = catch_unwind(AssertUnwindSafe(&serve)) {
+            return done;
         }
-        tracing::error!(worker = index, "a worker panicked; starting it again");
+        tracing::error!(worker, "a worker panicked; starting it again");
+        // At once, unless it panics over and over.
+        std::thread::park_timeout(RESTART.saturating_sub(started.elapsed()));
     }
 }
 
@@ -87,6 +92,7 @@ impl Worker {
             data_plane.readers.reader(),
             data_plane.shards[index].clone(),
             data_plane.nudge.clone(),
+            data_plane.access_log.pen(),
         );
         let worker = Rc::new(Self {
             index,
@@ -271,5 +277,21 @@ fn rethrow(ended: Result<(), tokio::task::JoinError>) {
         && let Ok(panic) = error.try_into_panic()
     {
         std::panic::resume_unwind(panic);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_that_panics_is_started_again() {
+        let starts = Cell::new(0);
+        let served = supervise(0, || {
+            starts.set(starts.get() + 1);
+            assert!(starts.get() > 2, "not yet");
+            "served"
+        });
+        assert_eq!((served, starts.get()), ("served", 3));
     }
 }

@@ -46,7 +46,7 @@ struct Parked<B> {
     since: Instant,
 }
 
-/// A connection that carries a request. Dropping it before its answer has ended closes it.
+/// A connection that carries a request. Closed when it is dropped.
 pub struct Connection<B> {
     sender: http1::SendRequest<B>,
     driver: AbortHandle,
@@ -173,9 +173,11 @@ where
     ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<B>>>> + use<B> {
         self.sender.try_send_request(request)
     }
+}
 
-    /// Closes it although its request has not been sent to the end: nobody wants the rest.
-    pub fn close(self) {
+/// Closed at once: to let it end in order would wait for an endpoint that takes nothing.
+impl<B> Drop for Connection<B> {
+    fn drop(&mut self) {
         self.driver.abort();
     }
 }

@@ -1,5 +1,6 @@
 //! Behaviours of a whole proxy, one file each.
 
+mod access_log;
 mod architecture;
 mod claim_and_drain;
 mod client_abort;
@@ -13,7 +14,6 @@ mod headers;
 mod idle_connections;
 mod lifecycle;
 mod limits;
-mod probes;
 mod resend;
 mod support;
 mod timeouts;

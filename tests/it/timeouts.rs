@@ -219,3 +219,59 @@ async fn a_whole_request_has_its_time_however_busy_it_is() {
     assert!(within("the end", client.try_answer(false)).await.is_err());
     about(300, start.elapsed());
 }
+
+#[tokio::test]
+async fn an_endpoint_that_takes_no_connection_in_time_is_a_504_and_its_error() {
+    // Nobody accepts, and the one place in the queue is taken.
+    let socket =
+        socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+    let any: std::net::SocketAddr = ([127, 0, 0, 1], 0).into();
+    socket.bind(&any.into()).expect("a free port");
+    socket.listen(0).expect("a listener");
+    let address = socket
+        .local_addr()
+        .ok()
+        .and_then(|address| address.as_socket())
+        .expect("an address");
+    let _first = std::net::TcpStream::connect(address).expect("the only place");
+    let proxy = proxy()
+        .service("timeouts = { connect = \"200ms\" }")
+        .pool_at("blue", 100, &[&address.to_string()])
+        .start();
+    let start = Instant::now();
+    assert_eq!(proxy.get("/").await.status, 504);
+    about(200, start.elapsed());
+    assert_eq!(proxy.failures("blue"), [("connect_timeout", 1)]);
+}
+
+#[tokio::test]
+async fn an_endpoint_that_stops_taking_a_body_is_a_504_and_its_error() {
+    let app = endpoint("deaf")
+        .serve(|mut peer| async move {
+            if peer.head().await.is_ok() {
+                peer.hang().await;
+            }
+        })
+        .start()
+        .await;
+    let proxy = proxy()
+        .service("timeouts = { idle = \"300ms\", response = \"300ms\" }")
+        .pool("blue", 100, &[&app])
+        .start();
+    let client = proxy.client().await;
+    let (mut reader, mut writer) = client.stream.into_split();
+    let upload = tokio::spawn(async move {
+        use tokio::io::AsyncWriteExt;
+        let _ = writer
+            .write_all(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1073741824\r\n\r\n")
+            .await;
+        while writer.write_all(&[b'x'; 8192]).await.is_ok() {}
+    });
+    let mut answer = [0; 12];
+    let read = tokio::io::AsyncReadExt::read_exact(&mut reader, &mut answer);
+    within("an answer", read).await.expect("an answer");
+    assert_eq!(&answer, b"HTTP/1.1 504");
+    assert_eq!(proxy.failures("blue"), [("timeout", 1)]);
+    drop(reader);
+    within("the upload's end", upload).await.expect("no panic");
+}

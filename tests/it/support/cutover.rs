@@ -1,7 +1,7 @@
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -11,7 +11,7 @@ use cutover::{
     pool::{Directory, Nudges, State, nudges},
     server::{Drained, Server, Settings},
     snapshot::{self, Decided, DecidedEndpoint, Input, Publisher, Readers, Standing},
-    telemetry::{PoolShard, WorkerShard},
+    telemetry::{AccessLog, PoolShard, WorkerShard, access_log},
     units::{Name, Secret},
 };
 
@@ -25,6 +25,7 @@ pub fn proxy() -> Builder {
         service: String::new(),
         pools: Vec::new(),
         more: String::new(),
+        log: None,
     }
 }
 
@@ -34,6 +35,7 @@ pub struct Builder {
     service: String,
     pools: Vec<(String, u32, Vec<String>)>,
     more: String,
+    log: Option<PathBuf>,
 }
 
 /// A data plane, with the test in the place of control.
@@ -112,6 +114,22 @@ impl Builder {
         )
     }
 
+    /// Logs every request into this file.
+    pub fn log_to(mut self, path: &Path) -> Self {
+        self.log = Some(path.to_owned());
+        self
+    }
+
+    fn access_log(&self) -> AccessLog {
+        let sample = if self.log.is_some() { "100%" } else { "0%" };
+        let settings = access_log::Settings {
+            sample: sample.parse().unwrap(),
+            format: access_log::Format::Text,
+            path: self.log.clone(),
+        };
+        AccessLog::start(&settings).unwrap()
+    }
+
     pub fn start(self) -> Proxy {
         let plan = load(&self.text(free_address()));
         let workers = plan.workers.get();
@@ -130,6 +148,7 @@ impl Builder {
             readers: readers.clone(),
             shards: shards.clone(),
             nudge,
+            access_log: self.access_log(),
         })
         .unwrap();
         let prepared = server.prepare(&plan.listeners).unwrap();
