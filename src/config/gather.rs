@@ -16,7 +16,7 @@ use super::{
 };
 
 /// Of one file. A config of a thousand services has a tenth of it.
-const LARGEST: u64 = 4 * 1024 * 1024;
+const LARGEST: u64 = 2 * 1024 * 1024;
 /// Of all files together.
 const LARGEST_SUM: u64 = 16 * 1024 * 1024;
 const MOST_FILES: usize = 1000;

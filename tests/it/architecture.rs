@@ -95,7 +95,6 @@ const HOMES: &[(&str, &[&str])] = &[
     ("metrics_exporter_prometheus", &["telemetry"]),
     ("mimalloc", &["main.rs"]),
     ("notify", &["config/watch.rs", "config/watch"]),
-    ("schemars", &["config"]),
     ("sd_notify", &["app", "app.rs"]),
     ("siphasher", &["units"]),
     ("socket2", &["server", "upstream"]),
