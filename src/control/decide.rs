@@ -66,7 +66,20 @@ pub(super) fn lowers(book: &Book, change: &Change) -> bool {
         Change::Weights {
             service, weights, ..
         } => toward(service, &weights.clone().into()),
-        Change::Switch { service, to, .. } => toward(service, &Weights::all_to(to.clone())),
+        Change::Switch {
+            service,
+            to,
+            version,
+            ..
+        } => {
+            let known = book.service(service).ok().and_then(|(_, memory)| {
+                let held = memory.versions.get(to);
+                held.map(|held| &held.version)
+            });
+            // A pool that runs something new is no way back, though it has served before.
+            let same = version.is_none() || version.as_ref() == known;
+            same && toward(service, &Weights::all_to(to.clone()))
+        }
         Change::Rollback { .. }
         | Change::Drain { .. }
         | Change::Cut { .. }

@@ -100,7 +100,7 @@ fn refuse_removals(before: &Book, plan: &Plan) -> Result<(), Refusal> {
 /// One event for each service that was in the plan and differs, one for all that is no service's.
 fn tell_differences(stage: &mut Stage, old: &Plan, new: &Plan) {
     let (mut services, mut rest) = (BTreeMap::<&Name, Vec<&Change>>::new(), Vec::new());
-    let differs = diff(old, new);
+    let differs = diff(&without(old, new), &without(new, old));
     for change in &differs.changes {
         let path = change.path.strip_prefix("services.").unwrap_or("");
         let name = path.split('.').next().unwrap_or("");
@@ -108,9 +108,9 @@ fn tell_differences(stage: &mut Stage, old: &Plan, new: &Plan) {
             Some((name, _)) if new.services.contains_key(name) => {
                 services.entry(name).or_default().push(change);
             }
-            Some(_) => {}
-            None if new.services.contains_key(name) => {}
-            None => rest.push(change),
+            None if !new.services.contains_key(name) => rest.push(change),
+            // One that comes or goes is told of where it does.
+            Some(_) | None => {}
         }
     }
     for (name, changes) in services {
@@ -135,6 +135,22 @@ fn tell_differences(stage: &mut Stage, old: &Plan, new: &Plan) {
         stage
             .drafts
             .push(draft.turns(Value::Null, json!({ "changed": changed })));
+    }
+}
+
+/// A plan without the services that are the same in another: comparing two plans then costs what differs.
+fn without(plan: &Plan, other: &Plan) -> Plan {
+    let same = |name: &Name, service: &Arc<plan::Service>| {
+        let held = other.services.get(name);
+        held.is_some_and(|held| Arc::ptr_eq(held, service))
+    };
+    let services = plan.services.iter();
+    let services = services
+        .filter(|(name, service)| !same(name, service))
+        .map(|(name, service)| (name.clone(), service.clone()));
+    Plan {
+        services: services.collect(),
+        ..plan.clone()
     }
 }
 

@@ -131,7 +131,9 @@ async fn a_connection_above_the_cap_is_told_503_and_when_to_come_back() {
     assert_eq!(proxy.rejections(), [("connections", 1)]);
     drop(first);
     proxy
-        .until("a place", |proxy| proxy.server().gauge().connections()[0].1 == 1)
+        .until("a place", |proxy| {
+            proxy.server().gauge().connections()[0].1 == 1
+        })
         .await;
     assert_eq!(proxy.get("/").await.status, 200);
     assert_eq!(second.get("/").await.status, 200);

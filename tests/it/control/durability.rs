@@ -176,3 +176,19 @@ async fn files_are_for_the_owner_alone_and_the_sticky_key_is_kept() {
     assert_eq!(world.events(Kind::StateDamaged).len(), 1);
     assert_ne!(fs::read(state.join("sticky.key")).unwrap(), key);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_pool_that_runs_something_new_is_no_way_back() {
+    let world = World::ready(SHOP).await;
+    world.change(switch("green")).await.unwrap();
+    world.break_disk();
+    let deploy = Change::Switch {
+        service: name("shop"),
+        to: name("blue"),
+        version: Some("1.43".to_owned()),
+        force: false,
+    };
+    let refusal = world.change(deploy).await.unwrap_err();
+    assert_eq!(refusal.code, Code::NotDurable);
+    assert_eq!(world.serving(), "green=100");
+}
