@@ -17,6 +17,7 @@ mod headers;
 mod idle_connections;
 mod lifecycle;
 mod limits;
+mod probes;
 mod resend;
 mod support;
 mod timeouts;
