@@ -83,16 +83,18 @@ fn is_json(headers: &HeaderMap) -> Result<(), Problem> {
 
 /// Text that is no JSON is told apart from JSON that is not what was asked for.
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
-    serde_json::from_slice::<IgnoredAny>(bytes)
+    let text = std::str::from_utf8(bytes)
+        .map_err(|_| Problem::new(Code::InvalidJson, "the body is not UTF-8"))?;
+    serde_json::from_str::<IgnoredAny>(text)
         .map_err(|error| Problem::new(Code::InvalidJson, error.to_string()))?;
     // serde would take an array as a structure's fields in their order.
-    if !bytes.trim_ascii_start().starts_with(b"{") {
+    if !text.trim_ascii_start().starts_with('{') {
         return Err(Problem::new(
             Code::InvalidRequest,
             "the body is not an object",
         ));
     }
-    serde_json::from_slice(bytes).map_err(|error| not_understood(&error.to_string()))
+    serde_json::from_str(text).map_err(|error| not_understood(&error.to_string()))
 }
 
 /// What serde found wrong, with the nearest name where one was mistyped.

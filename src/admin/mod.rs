@@ -7,6 +7,7 @@ mod api;
 mod auth;
 mod door;
 mod extract;
+mod guests;
 mod openapi;
 mod patience;
 pub mod problem;

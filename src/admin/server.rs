@@ -9,12 +9,12 @@ use std::{
     },
     path::{Path, PathBuf},
     pin::pin,
-    sync::Arc,
     time::Duration,
 };
 
 use axum::{Router, body::Body};
 use http::Request;
+use http_body_util::BodyExt;
 use hyper::{body::Incoming, server::conn::http1, service::Service};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -24,13 +24,16 @@ use nix::unistd::{Group, Uid, User};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, UnixListener, UnixStream},
-    sync::Semaphore,
 };
 
-use super::{auth::Peer, patience::Patience};
+use super::{
+    auth::Peer,
+    guests::{Guests, Work},
+    patience::Patience,
+};
 use crate::{config::plan, units::Address};
 
-/// Open at once on one listener; more are told to come back.
+/// Open at once on one listener; see [`Guests`].
 const CONNECTIONS: usize = 256;
 /// From the first byte waited for to the end of a request's head; so also how long a connection stands idle.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -197,20 +200,13 @@ impl Listener {
 }
 
 async fn over_tcp(listener: TcpListener, router: Router) -> io::Result<()> {
-    let slots = Arc::new(Semaphore::new(CONNECTIONS));
+    let guests = Guests::new(CONNECTIONS);
     loop {
         match listener.accept().await {
             Ok((stream, client)) => {
                 let _ = stream.set_nodelay(true);
-                let Ok(slot) = slots.clone().try_acquire_owned() else {
-                    let _ = stream.try_write(BUSY);
-                    continue;
-                };
                 let router = router.clone();
-                tokio::spawn(async move {
-                    serve_connection(stream, Peer::Tcp { client }, router).await;
-                    drop(slot);
-                });
+                guests.admit(|work| serve_connection(stream, Peer::Tcp { client }, router, work));
             }
             Err(error) => pause(&error).await,
         }
@@ -218,28 +214,20 @@ async fn over_tcp(listener: TcpListener, router: Router) -> io::Result<()> {
 }
 
 async fn over_unix(listener: UnixListener, router: Router) -> io::Result<()> {
-    let slots = Arc::new(Semaphore::new(CONNECTIONS));
+    let guests = Guests::new(CONNECTIONS);
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                let Ok(slot) = slots.clone().try_acquire_owned() else {
-                    let _ = stream.try_write(BUSY);
-                    continue;
-                };
                 let router = router.clone();
-                tokio::spawn(async move {
+                guests.admit(|work| async move {
                     let user = user_of(&stream).await;
-                    serve_connection(stream, Peer::Unix { user }, router).await;
-                    drop(slot);
+                    serve_connection(stream, Peer::Unix { user }, router, work).await;
                 });
             }
             Err(error) => pause(&error).await,
         }
     }
 }
-
-const BUSY: &[u8] =
-    b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
 
 async fn pause(error: &io::Error) {
     tracing::warn!(%error, "the admin listener can't accept");
@@ -259,7 +247,7 @@ async fn user_of(stream: &UnixStream) -> String {
     }
 }
 
-async fn serve_connection<S>(stream: S, peer: Peer, router: Router)
+async fn serve_connection<S>(stream: S, peer: Peer, router: Router, work: Work)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
@@ -267,7 +255,18 @@ where
     let service = hyper::service::service_fn(move |request: Request<Incoming>| {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(peer.clone());
-        router.call(request)
+        let under_way = work.begin();
+        let answer = router.call(request);
+        async move {
+            // Held by the body, because a stream of events is at work for as long as it lasts.
+            let held = move |frame| {
+                let _ = &under_way;
+                frame
+            };
+            answer
+                .await
+                .map(|answer| answer.map(|body| body.map_frame(held)))
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -281,6 +280,8 @@ where
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     fn admin(path: &Path) -> plan::Admin {

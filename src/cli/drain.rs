@@ -261,6 +261,7 @@ pub struct Wait {
     /// Of this pool alone
     #[arg(long)]
     pub pool: Option<Name>,
+    /// How long to wait
     #[arg(long, value_name = "DURATION", default_value = "60s")]
     pub timeout: Span,
     #[command(flatten)]

@@ -48,6 +48,9 @@ fn short(value: &serde_json::Value) -> String {
             .map(|(key, value)| format!("{key}={value}"))
             .collect::<Vec<_>>()
             .join(" "),
+        serde_json::Value::Object(map) if map.contains_key("weights") => {
+            return short(&map["weights"]);
+        }
         other => other.to_string(),
     };
     crate::telemetry::Escaped::new(&text, 120).to_string()

@@ -31,12 +31,7 @@ pub use exit::{Exit, Failure};
 
 /// A reverse proxy that ships new versions of an app without losing a request.
 #[derive(Debug, Parser)]
-#[command(
-    name = "cutover",
-    version,
-    propagate_version = true,
-    arg_required_else_help = true
-)]
+#[command(name = "cutover", version, arg_required_else_help = true)]
 #[command(
     after_help = "Exit codes: 0 done, 1 failed, 2 usage, 3 config invalid, 4 admin not reachable, 5 refused by a gate \
     (nothing changed), 6 conflict, 7 changed but the wait timed out"

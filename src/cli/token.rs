@@ -29,6 +29,7 @@ pub enum Token {
         /// Whose it is, as history and events tell
         #[arg(long)]
         name: Name,
+        /// What it may
         #[arg(long, value_enum, default_value = "operator")]
         role: Role,
         /// The services it may write to; all unless said
