@@ -3,6 +3,7 @@ import os
 import signal
 import subprocess
 import time
+import urllib.request
 
 from .admin import Admin
 from .edits import Edits
@@ -53,6 +54,7 @@ class Site:
             raise Trouble("cutover does not serve:\n" + log.read_text()[-4000:])
         self.admin = Admin(folder / "admin.sock")
         self.until_all_ready()
+        urllib.request.urlopen(f"http://127.0.0.1:{self.config.port}/healthz", timeout=20).close()
 
     def service(self):
         return self.admin.call("GET", SERVICE)
@@ -173,6 +175,7 @@ def terminate_and_start(site, number):
         raise Trouble(f"the proxy ended with {code} after SIGTERM")
     site.start()
     site.gaps.append((begun, time.monotonic()))
+    time.sleep(0.5)  # of ordinary service, so that there is something to lose next time
 
 
 def phases(scale, kinds):
