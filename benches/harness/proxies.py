@@ -1,7 +1,7 @@
 """The proxies under comparison and the app servers behind them: how each is configured and started."""
-import shutil
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from dataclasses import dataclass
@@ -123,12 +123,6 @@ def build_cutover():
     return ROOT / "target" / "release" / "cutover"
 
 
-def writable_memory(folder):
-    """A folder of that name on memory, where fsync costs nothing; None where the machine has none."""
-    memory = Path("/dev/shm")
-    if not memory.is_dir():
-        return None
-    path = memory / folder
-    shutil.rmtree(path, ignore_errors=True)
-    path.mkdir()
-    return path
+def state_folder(in_memory):
+    """A folder for state, on disk or on memory, where fsync costs nothing; gone when the `with` ends."""
+    return tempfile.TemporaryDirectory(prefix="cutover-state-", dir="/dev/shm" if in_memory else None)

@@ -11,7 +11,7 @@ import time
 from . import load
 from .admin import Admin
 from .figures import Figure, print_table
-from .proxies import writable_memory
+from .proxies import state_folder
 
 SERVICES, ENDPOINTS, CONNECTIONS, RATE = 1000, 10, 64, 8000
 PAUSE = 0.1
@@ -69,20 +69,25 @@ class Publishing(threading.Thread):
 def run(stage, options):
     template = stage.dir / "many.toml"
     template.write_text(config())
-    proxy = stage.start("cutover", template=template, state=writable_memory(f"{stage.dir.name}-many"))
-    quiet, busy, times = [], [], []
-    for _ in range(options.rounds):
-        quiet.append(at_rate(stage, proxy, options))
-        publishing = Publishing(Admin(proxy.dir / "admin.sock"))
-        publishing.start()
-        busy.append(at_rate(stage, proxy, options))
-        publishing.done.set()
-        publishing.join()
-        if publishing.failure:
-            raise publishing.failure
-        times += publishing.times
-    stage.stop(proxy)
-    return report(quiet, busy, times)
+    with state_folder(in_memory=True) as state:
+        proxy = stage.start("cutover", template=template, state=state)
+        rounds = [one_round(stage, proxy, options) for _ in range(options.rounds)]
+        stage.stop(proxy)
+    quiet, busy, times = zip(*rounds, strict=True)
+    return report(quiet, busy, sum(times, []))
+
+
+def one_round(stage, proxy, options):
+    """Traffic without changes, traffic with changes, and how long those took."""
+    quiet = at_rate(stage, proxy, options)
+    publishing = Publishing(Admin(proxy.dir / "admin.sock"))
+    publishing.start()
+    busy = at_rate(stage, proxy, options)
+    publishing.done.set()
+    publishing.join()
+    if publishing.failure:
+        raise publishing.failure
+    return quiet, busy, publishing.times
 
 
 def at_rate(stage, proxy, options):
