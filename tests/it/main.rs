@@ -10,6 +10,7 @@ mod cli;
 mod client_abort;
 mod config_checks;
 mod config_diff;
+mod config_docs;
 mod config_files;
 mod config_hostile;
 mod config_problems;

@@ -14,4 +14,4 @@ pub use merge::merge;
 pub use shape::{Fallback, Key, Section, Shape, Syntax, keys_of};
 pub use tree::{Node, Parsed, Place, Table, Value, parse};
 pub use view::{View, section_of};
-pub use walk::{joined, misread, nearest, walk};
+pub use walk::{described, joined, misread, nearest, walk};

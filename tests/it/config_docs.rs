@@ -1,0 +1,73 @@
+//! `docs/config.md` has every key, as the program knows it.
+
+use std::{fs, path::Path};
+
+use cutover::config::file::{Fallback, Key, Section, Shape, described, keys, keys_of};
+
+/// The tables of the page: the path under which a section's keys stand, and the section.
+const SECTIONS: &[(&str, Section)] = &[
+    ("", keys::ROOT),
+    ("startup.", keys::STARTUP),
+    ("shutdown.", keys::SHUTDOWN),
+    ("admin.", keys::ADMIN),
+    ("admin.tokens[].", keys::TOKEN),
+    ("telemetry.", keys::TELEMETRY),
+    ("telemetry.access_log.", keys::ACCESS_LOG),
+    ("listeners[].", keys::LISTENER),
+    ("listeners[].timeouts.", keys::LISTENER_TIMEOUTS),
+    ("listeners[].limits.", keys::LISTENER_LIMITS),
+    ("routes[].", keys::ROUTE),
+    ("services.NAME.", keys::SERVICE),
+    ("services.NAME.sticky.", keys::STICKY),
+    ("services.NAME.preview.", keys::PREVIEW),
+    ("services.NAME.preview.secret.", keys::SECRET),
+    ("services.NAME.timeouts.", keys::TIMEOUTS),
+    ("services.NAME.limits.", keys::LIMITS),
+    ("services.NAME.drain.", keys::DRAIN),
+    ("services.NAME.probe.", keys::PROBE),
+    ("services.NAME.probe.expect.", keys::EXPECT),
+    ("services.NAME.pools.NAME.", keys::POOL),
+    ("services.NAME.pools.NAME.endpoints[].", keys::ENDPOINT),
+];
+
+fn kind(shape: &Shape) -> String {
+    match shape {
+        Shape::Table(_) => "a table".into(),
+        Shape::Array(Shape::Table(_)) => "tables".into(),
+        Shape::Array(Shape::Either([Shape::Text(syntax), Shape::Table(_)])) => {
+            format!("an array, each item {}, or a table", syntax.what)
+        }
+        Shape::Map(name, Shape::Table(_)) => format!("tables, each under {}", name.what),
+        Shape::Either([Shape::Table(_), Shape::Off]) => "a table, or `false`".into(),
+        other => described(other),
+    }
+}
+
+fn row(path: &str, key: &Key) -> String {
+    let default = match key.fallback {
+        _ if key.required => "must be given".to_owned(),
+        Fallback::None => String::new(),
+        Fallback::Text(text) => format!("`\"{text}\"`"),
+        Fallback::Integer(number) => format!("`{number}`"),
+        Fallback::Bool(flag) => format!("`{flag}`"),
+        Fallback::Texts(texts) => format!("`{texts:?}`"),
+    };
+    let kind = kind(&key.shape);
+    format!("| `{path}{}` | {kind} | {default} | {} |", key.name, key.doc)
+}
+
+#[test]
+fn the_page_has_every_key_with_its_default_and_bounds() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/config.md");
+    let page = fs::read_to_string(page).unwrap_or_default();
+    let mut missing = String::new();
+    for (path, section) in SECTIONS {
+        let written = keys_of(section).filter(|key| !matches!(key.shape, Shape::Later));
+        for row in written.map(|key| row(path, key)) {
+            if !page.lines().any(|line| line == row) {
+                missing += &format!("{row}\n");
+            }
+        }
+    }
+    assert!(missing.is_empty(), "docs/config.md lacks these rows:\n{missing}");
+}
