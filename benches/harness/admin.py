@@ -1,6 +1,7 @@
 """The admin API over its unix socket."""
 import http.client
 import json
+import select
 import socket
 
 
@@ -22,6 +23,8 @@ class Admin:
         self._connection = Connection(path)
 
     def send(self, method, path, body=None):
+        if self._connection.sock and select.select([self], [], [], 0)[0]:
+            self._connection.close()  # the other side has; `request` opens a new one
         text = None if body is None else json.dumps(body)
         self._connection.request(method, path, text, {"content-type": "application/json"} if text else {})
 
