@@ -20,7 +20,7 @@ pub use address::Address;
 pub use claim::{Generation, InFlight};
 pub use human::{ByteSize, Percent, Span};
 pub use key::{EndpointKey, PoolKey};
-pub use lot::{Seed, below, score};
+pub use lot::{Seed, below, mixed, score};
 pub use matcher::{HostPattern, Matcher, PathPattern};
 pub use name::Name;
 pub use policy::{Balance, HashKey, StickyBy, Timeouts};
