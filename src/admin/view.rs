@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, path::Path};
 
 use super::{state::Measured, wire};
 use crate::{
+    config::{Overlay, plan},
     control::{self, Done, view},
     pool::State,
     telemetry,
@@ -254,6 +255,26 @@ pub fn status(
         rollouts: Vec::new(),
         events: events.iter().map(|of| event(of)).collect(),
     }
+}
+
+/// What was decided at run time, as the file would have to say it.
+pub fn overlay(seen: &view::View) -> Overlay {
+    let mut overlay = Overlay::default();
+    for service in &seen.services {
+        overlay
+            .weights
+            .insert(service.plan.name.clone(), service.weights.clone());
+        for pool in &service.pools {
+            let endpoints = pool.endpoints.iter().map(|endpoint| plan::Endpoint {
+                address: endpoint.endpoint.key.address.clone(),
+                weight: endpoint.weight,
+            });
+            overlay
+                .endpoints
+                .insert(pool.stats.key.clone(), endpoints.collect());
+        }
+    }
+    overlay
 }
 
 fn overrides(seen: &view::View, now: Timestamp) -> Vec<wire::Override> {

@@ -479,3 +479,38 @@ fn readyz_turns_503_when_the_process_ends() {
     );
     assert_eq!(console.scrape("GET", "/livez").status, 200);
 }
+
+#[test]
+fn the_file_that_would_say_what_runs_says_it() {
+    let console = Console::start(TWO_SERVICES);
+    console.call(
+        "PUT",
+        "/v1/services/shop/weights",
+        r#"{"weights":{"blue":9,"green":1}}"#,
+    );
+    console.call(
+        "PUT",
+        "/v1/services/shop/pools/blue/endpoints/10.0.0.3:3000",
+        r#"{"weight":2}"#,
+    );
+    let told = console.get("/v1/config").json;
+    let toml = told["toml"].as_str().unwrap();
+    assert!(
+        toml.contains("10.0.0.3:3000") && !toml.contains("secret-of"),
+        "{toml}"
+    );
+    assert_eq!(told["path"], console.config().display().to_string());
+    let text = console.get("/v1/config?format=toml");
+    assert_eq!(
+        (text.header("content-type"), text.text.as_str()),
+        (Some("application/toml"), toml)
+    );
+    // Loaded in place of the file, it makes what was decided at run time the file's own.
+    std::fs::write(console.config(), toml).unwrap();
+    let reloaded = console.call("POST", "/v1/config/reload", "");
+    assert_eq!(reloaded.status, 200, "{}", reloaded.text);
+    let shop = console.get("/v1/services/shop").json;
+    assert_eq!(shop["weights"], json!({"blue": 9, "green": 1}));
+    assert_eq!(shop["pools"]["blue"]["of"], 3);
+    assert_eq!(console.get("/v1/config?format=yaml").status, 422);
+}

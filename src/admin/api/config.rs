@@ -1,6 +1,12 @@
 //! The file: what it says in effect, whether an edit would do, and its loading.
 
-use axum::extract::State as Given;
+use axum::{
+    extract::State as Given,
+    response::{IntoResponse, Response},
+};
+use http::header;
+use serde::Deserialize;
+use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
@@ -9,16 +15,61 @@ use crate::{
         problem::{Document, Problem},
         state::{Rejected, State},
         view,
-        wire::{Changed, Checked, Drifts, Reload},
+        wire::{Changed, Checked, Config, Drifts, Reload},
     },
+    config,
     control::Done,
 };
 
 pub fn router() -> OpenApiRouter<State> {
     OpenApiRouter::new()
+        .routes(routes!(effective))
         .routes(routes!(check))
         .routes(routes!(reload))
         .routes(routes!(drift))
+}
+
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(default, deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct Wanted {
+    /// `json` unless said, or `toml`: the text of the file alone.
+    format: Format,
+}
+
+#[derive(Debug, Default, Clone, Copy, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum Format {
+    #[default]
+    Json,
+    Toml,
+}
+
+/// The file that would say what runs: the file in force with what was decided at run time laid over it. Secrets are named
+/// by where they come from.
+#[utoipa::path(
+    get, path = "/v1/config", tag = "config",
+    params(Wanted),
+    responses(
+        (status = 200, content((Config = "application/json"), (String = "application/toml"))),
+        (status = "default", body = Document, content_type = "application/problem+json"),
+    ),
+)]
+async fn effective(
+    Given(state): Given<State>,
+    Query(wanted): Query<Wanted>,
+) -> Result<Response, Problem> {
+    let seen = state.control.view().await?;
+    let toml = config::export(&seen.plan, &view::overlay(&seen));
+    Ok(match wanted.format {
+        Format::Toml => ([(header::CONTENT_TYPE, "application/toml")], toml).into_response(),
+        Format::Json => axum::Json(Config {
+            path: state.config.map(|file| file.path.display().to_string()),
+            applied: seen.config.applied,
+            toml,
+        })
+        .into_response(),
+    })
 }
 
 /// What a reload of the file, as it is on disk now, would do. Changes nothing.

@@ -6,6 +6,17 @@ use utoipa::ToSchema;
 use super::{Actor, Difference};
 use crate::units::{Name, Timestamp};
 
+/// `GET /v1/config`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Config {
+    /// Of the file in force; `null` where there is none.
+    pub path: Option<String>,
+    /// When it was applied.
+    pub applied: Timestamp,
+    /// A file that would say what runs.
+    pub toml: String,
+}
+
 /// `POST /v1/config/check`
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Checked {

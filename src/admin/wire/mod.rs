@@ -13,7 +13,7 @@ pub use change::{
     Changed, ChangedService, Changes, Difference, Drain, PutEndpoint, PutWeights, Restore,
     Rollback, Step, Switch, Wait,
 };
-pub use config::{Checked, Drift, Drifts, Explained, Reasoned, Reload};
+pub use config::{Checked, Config, Drift, Drifts, Explained, Reasoned, Reload};
 pub use event::{Actor, Event, Events};
 pub use service::{
     Endpoint, History, Latency, Pending, Pool, Probe, Revision, Service, Services, Settled, Share,
