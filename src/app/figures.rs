@@ -18,7 +18,8 @@ use crate::{
     probe::Failures,
     snapshot::{Readers, Snapshot},
     telemetry::{
-        AccessLog, Exposition, PoolShard, Totals, Windows, WorkerShard, names, shard::Source,
+        AccessLog, Exposition, PoolShard, Rejection, Totals, Windows, WorkerShard, names,
+        shard::Source,
     },
     units::PoolKey,
 };
@@ -87,19 +88,9 @@ impl Figures<'_> {
 
     /// What was answered before a service or pool was known.
     fn unrouted(&self, out: &mut Exposition) {
-        let shards: Vec<_> = self
-            .workers
-            .iter()
-            .map(|worker| worker.unrouted())
-            .collect();
-        answers(&shards, &[(404, Source::Proxy)], ["", ""], out);
-        let mut rejections = BTreeMap::new();
-        for (reason, count) in self.workers.iter().flat_map(|worker| worker.rejections()) {
-            *rejections.entry(reason.as_str()).or_default() += count;
-        }
-        for (reason, count) in rejections {
-            out.count(&names::REJECTED, ["", reason], count);
-        }
+        let shards: Vec<_> = self.workers.iter().map(|worker| &**worker).collect();
+        let always = [(400, Source::Proxy), (404, Source::Proxy)];
+        refused(&shards, "", &always, &Rejection::AT_THE_DOOR, out);
         for (listener, open) in self.connections {
             let listener = listener.to_string();
             out.gauge(&names::CONNECTIONS, [&listener], f64::from(*open));
@@ -108,6 +99,11 @@ impl Figures<'_> {
 
     fn service(&self, service: &Service, out: &mut Exposition) {
         let name = service.plan.name.as_str();
+        if let Some(published) = self.view.snapshot.service(name) {
+            let shards: Vec<_> = published.stats.shards().collect();
+            let always = [(503, Source::Proxy)];
+            refused(&shards, name, &always, &Rejection::BY_A_SERVICE, out);
+        }
         let failing_open = service.state == ServiceState::FailingOpen;
         out.gauge(&names::FAIL_OPEN, [name], flag(failing_open));
         for (state, label) in [
@@ -217,6 +213,22 @@ fn requests(service: &Service, pool: &Pool, out: &mut Exposition) {
     }
     for (outcome, count) in retries {
         out.count(&names::RETRIES, [labels[0], labels[1], outcome], count);
+    }
+}
+
+/// What was answered before a pool was known, or a service.
+fn refused(
+    shards: &[&WorkerShard],
+    service: &str,
+    always: &[(u16, Source)],
+    reasons: &[Rejection],
+    out: &mut Exposition,
+) {
+    let unrouted: Vec<_> = shards.iter().map(|shard| shard.unrouted()).collect();
+    answers(&unrouted, always, [service, ""], out);
+    for reason in reasons {
+        let count = shards.iter().map(|shard| shard.rejections(*reason)).sum();
+        out.count(&names::REJECTED, [service, reason.as_str()], count);
     }
 }
 

@@ -1,13 +1,14 @@
 use std::{collections::HashMap, hash::Hash, sync::Arc};
 
-use super::{Endpoint, Identity, PoolStats, endpoint::Slot};
-use crate::units::{EndpointKey, PoolKey};
+use super::{Endpoint, Identity, PoolStats, ServiceStats, endpoint::Slot};
+use crate::units::{EndpointKey, Name, PoolKey};
 
 /// Every identity that is in use, and its measurements. Owned by control; workers reach them through snapshots.
 pub struct Directory {
     workers: usize,
     endpoints: Shelf<EndpointKey, Endpoint>,
     pools: Shelf<PoolKey, PoolStats>,
+    services: Shelf<Name, ServiceStats>,
 }
 
 impl Directory {
@@ -16,6 +17,7 @@ impl Directory {
             workers,
             endpoints: Shelf::default(),
             pools: Shelf::default(),
+            services: Shelf::default(),
         }
     }
 
@@ -32,10 +34,17 @@ impl Directory {
             .get(key, |slot| Identity::new(key.clone(), slot, workers))
     }
 
+    pub fn service(&mut self, name: &Name) -> Arc<ServiceStats> {
+        let workers = self.workers;
+        self.services
+            .get(name, |slot| Identity::new(name.clone(), slot, workers))
+    }
+
     /// Forgets what nobody holds any more and frees its slot.
     pub fn sweep(&mut self) {
         self.endpoints.sweep();
         self.pools.sweep();
+        self.services.sweep();
     }
 }
 

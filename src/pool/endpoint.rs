@@ -3,8 +3,8 @@ use std::sync::atomic::Ordering::SeqCst;
 use crossbeam_utils::CachePadded;
 
 use crate::{
-    telemetry::{EndpointShard, PoolShard, Reading},
-    units::{EndpointKey, PoolKey},
+    telemetry::{EndpointShard, PoolShard, Reading, WorkerShard},
+    units::{EndpointKey, Name, PoolKey},
 };
 
 /// A small number that stands for an identity in per-worker tables. Reused only after every holder of the old
@@ -24,6 +24,9 @@ pub type Endpoint = Identity<EndpointKey, EndpointShard>;
 
 /// What is measured of one pool.
 pub type PoolStats = Identity<PoolKey, PoolShard>;
+
+/// What is measured of requests that reached a service and no pool of it.
+pub type ServiceStats = Identity<Name, WorkerShard>;
 
 impl<K, S: Default> Identity<K, S> {
     pub fn new(key: K, slot: Slot, workers: usize) -> Self {

@@ -11,6 +11,6 @@ mod nudge;
 
 pub use balance::{Candidates, Draw};
 pub use directory::Directory;
-pub use endpoint::{Endpoint, Identity, PoolStats, Slot, State};
+pub use endpoint::{Endpoint, Identity, PoolStats, ServiceStats, Slot, State};
 pub use lease::{Lease, Seat};
 pub use nudge::{Nudge, Nudges, nudges};

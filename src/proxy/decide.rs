@@ -2,7 +2,7 @@ use std::{cell::RefCell, net::IpAddr, rc::Rc, sync::Arc};
 
 use http::{HeaderName, HeaderValue, Request};
 
-use super::{Kind, Proxy, Upload};
+use super::{Kind, Proxy, Upload, handle::Refused};
 use crate::{
     pool::{Candidates, Draw, Endpoint, Lease},
     routing::{Head, hash_key as hashed, host_of},
@@ -33,7 +33,7 @@ impl Proxy {
         request: &Request<Upload>,
         client: IpAddr,
         avoid: Option<&Arc<Endpoint>>,
-    ) -> Result<Decision, Kind> {
+    ) -> Result<Decision, Refused> {
         let host = request.headers().get(http::header::HOST);
         let host = host_of(host.and_then(|host| host.to_str().ok()).unwrap_or(""));
         let head = Head {
@@ -60,13 +60,13 @@ impl Proxy {
         head: &Head,
         client: IpAddr,
         avoid: Option<&Arc<Endpoint>>,
-    ) -> Result<Decision, Kind> {
+    ) -> Result<Decision, Refused> {
         let found = snapshot.router.find(head).ok_or(Kind::NoRoute)?;
         let service = &snapshot.services[found.service];
         let (chosen, set_cookie) = choose_pool(service, head, client);
         let (pool, endpoint) = chosen
             .and_then(|pool| self.choose_endpoint(service, pool, head, client, avoid))
-            .ok_or(Kind::NoEndpoint)?;
+            .ok_or_else(|| Refused::by(&service.stats))?;
         let keep = service.weights.get(pool.name().as_str()) > 0;
         let line = self.lines.to(endpoint, &pool.stats, keep);
         Ok(Decision {

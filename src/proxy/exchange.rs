@@ -74,6 +74,7 @@ impl Exchange {
         }
         if let Some(note) = self.client.notebook.take() {
             note.write(&Outcome {
+                service: None,
                 status: self.status,
                 source: Source::Endpoint,
                 seat: Some(self.lease.seat()),

@@ -38,6 +38,7 @@ impl Proxy {
         let refused = |error, request: Option<Request<Upload>>| Refused {
             error,
             seat: Some(seat),
+            service: None,
             request: request.map(Box::new),
         };
         if request.body_mut().limit(decision.max_body).is_err() {

@@ -1,4 +1,4 @@
-use std::{convert::Infallible, net::IpAddr, rc::Rc};
+use std::{convert::Infallible, net::IpAddr, rc::Rc, sync::Arc};
 
 use http::{HeaderValue, Request, Response, header};
 use hyper::body::Incoming;
@@ -14,7 +14,8 @@ use super::{
     reply::{Form, reply},
 };
 use crate::{
-    pool::Seat,
+    pool::{Seat, ServiceStats},
+    snapshot::Snapshot,
     telemetry::{Rejection, Retry, shard::Source},
 };
 
@@ -93,6 +94,13 @@ impl Proxy {
         }
     }
 
+    /// The service of the endpoint that a refused request was meant for.
+    fn service_of(&self, refused: &Refused) -> Option<Arc<ServiceStats>> {
+        let name = &refused.seat.as_ref()?.endpoint.key.service;
+        let stats = |snapshot: &Snapshot| Some(snapshot.service(name.as_str())?.stats.clone());
+        self.reader.with(stats)
+    }
+
     /// Our own answer to a request that no endpoint answered, counted for the pool it was meant for.
     fn refuse(
         &self,
@@ -103,11 +111,17 @@ impl Proxy {
     ) -> Response<Body> {
         let now = Instant::now();
         let status = refused.error.kind.status();
+        let rejection = rejection(refused.error.kind);
+        let service = refused.service.clone().or_else(|| self.service_of(refused));
+        let shard = match &service {
+            Some(service) => service.shard(self.worker),
+            None => &self.shard,
+        };
         let pool = refused.seat.as_ref().map(|seat| seat.pool_shard());
-        pool.unwrap_or(self.shard.unrouted())
+        pool.unwrap_or(shard.unrouted())
             .answered(status, Source::Proxy, now - began);
-        if let Some(rejection) = rejection(refused.error.kind) {
-            self.shard.rejected(rejection);
+        if let Some(rejection) = rejection {
+            shard.rejected(rejection);
         }
         tracing::debug!(error = ?refused.error, client = %client.address, "request refused");
         if let Some(note) = client.notebook.take() {
@@ -115,6 +129,7 @@ impl Proxy {
                 status,
                 source: Source::Proxy,
                 seat: refused.seat.as_deref(),
+                service: service.as_ref().map(|service| &service.key),
                 bytes_in: client.bytes_in(),
                 bytes_out: 0,
                 error: Some(refused.error.kind.as_str()),
@@ -134,6 +149,8 @@ pub(super) struct Refused {
     pub error: ProxyError,
     /// The endpoint it was meant for, where one had been chosen.
     pub seat: Option<Rc<Seat>>,
+    /// The service that refused it.
+    pub service: Option<Arc<ServiceStats>>,
     /// The request, where nothing of it was written.
     pub request: Option<Box<Request<Upload>>>,
 }
@@ -143,7 +160,18 @@ impl From<Kind> for Refused {
         Self {
             error: kind.into(),
             seat: None,
+            service: None,
             request: None,
+        }
+    }
+}
+
+impl Refused {
+    /// The service has nobody to send it to.
+    pub(super) fn by(service: &Arc<ServiceStats>) -> Self {
+        Self {
+            service: Some(service.clone()),
+            ..Kind::NoEndpoint.into()
         }
     }
 }
@@ -161,13 +189,15 @@ fn ends_connection(kind: Kind) -> bool {
     )
 }
 
-/// The reason to count where a request is refused before a service is chosen.
+/// The reason to count where a request is refused before an endpoint has seen it.
 fn rejection(kind: Kind) -> Option<Rejection> {
     match kind {
         Kind::Malformed => Some(Rejection::Malformed),
         Kind::NoRoute => Some(Rejection::NoRoute),
         Kind::MethodNotAllowed => Some(Rejection::MethodNotAllowed),
         Kind::TooManyHeaders => Some(Rejection::HeadTooLarge),
+        Kind::NoEndpoint => Some(Rejection::NoEndpoint),
+        Kind::BodyTooLarge => Some(Rejection::BodyTooLarge),
         _ => None,
     }
 }

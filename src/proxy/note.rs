@@ -15,7 +15,7 @@ use crate::{
         access_log::{Entry, Pen},
         shard::Source,
     },
-    units::Timestamp,
+    units::{Name, Timestamp},
 };
 
 /// What the access log will say of a request that is to be logged. Kept beside the request, so that one that is not
@@ -39,6 +39,8 @@ pub(super) struct Outcome<'a> {
     pub status: StatusCode,
     pub source: Source,
     pub seat: Option<&'a Seat>,
+    /// Where no endpoint was chosen.
+    pub service: Option<&'a Name>,
     pub bytes_in: u64,
     pub bytes_out: u64,
     pub error: Option<&'a str>,
@@ -97,7 +99,10 @@ impl Note {
                 .map_or("", http::uri::PathAndQuery::as_str),
             status: outcome.status.as_u16(),
             source: outcome.source,
-            service: endpoint.map(|key| key.service.as_str()),
+            service: endpoint
+                .map(|key| &key.service)
+                .or(outcome.service)
+                .map(Name::as_str),
             pool: endpoint.map(|key| key.pool.as_str()),
             endpoint: endpoint.map(|key| &key.address),
             bytes_in: outcome.bytes_in,

@@ -12,6 +12,7 @@ use crate::{
 
 /// One worker's share of the data plane: what a request needs to be decided, sent and counted.
 pub struct Proxy {
+    pub(super) worker: usize,
     pub(super) reader: Reader,
     pub(super) lines: Lines<Upload>,
     pub(super) cursors: Cursors,
@@ -29,6 +30,7 @@ impl Proxy {
         pen: Pen,
     ) -> Self {
         Self {
+            worker,
             reader,
             lines: Lines::new(worker),
             cursors: Cursors::default(),

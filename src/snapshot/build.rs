@@ -106,6 +106,7 @@ fn service(
     };
     let failing_open = failing_open && !splitter.is_empty();
     Arc::new(Service {
+        stats: before.map_or_else(|| directory.service(name), |before| before.stats.clone()),
         weights: decided.weights.clone(),
         revision: decided.revision,
         failing_open,

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use crate::{
     config::plan,
-    pool::{Candidates, Endpoint, PoolStats, State},
+    pool::{Candidates, Endpoint, PoolStats, ServiceStats, State},
     routing::{Affinity, Preview, Router, Splitter},
     units::{Name, Weights},
 };
@@ -23,6 +23,8 @@ pub struct Snapshot {
 /// The app as its users know it, at one moment.
 pub struct Service {
     pub plan: Arc<plan::Service>,
+    /// Of requests that reached no pool.
+    pub stats: Arc<ServiceStats>,
     /// In force: the file's or an override.
     pub weights: Weights,
     /// Of the last decision.

@@ -214,7 +214,7 @@ fn index(status: u16) -> usize {
         .unwrap_or(0)
 }
 
-/// Why a request or connection was refused at the door, before any service was chosen.
+/// Why a request or connection was refused before an endpoint was chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rejection {
     /// The listener's connections are all taken.
@@ -227,10 +227,15 @@ pub enum Rejection {
     Malformed,
     MethodNotAllowed,
     NoRoute,
+    /// The service has no endpoint that may be given a request.
+    NoEndpoint,
+    /// The body is larger than the service allows.
+    BodyTooLarge,
 }
 
 impl Rejection {
-    pub const ALL: [Self; 6] = [
+    /// Before any service was chosen.
+    pub const AT_THE_DOOR: [Self; 6] = [
         Self::Connections,
         Self::HeadTimeout,
         Self::HeadTooLarge,
@@ -238,6 +243,8 @@ impl Rejection {
         Self::MethodNotAllowed,
         Self::NoRoute,
     ];
+    pub const BY_A_SERVICE: [Self; 2] = [Self::NoEndpoint, Self::BodyTooLarge];
+    const COUNT: usize = Self::AT_THE_DOOR.len() + Self::BY_A_SERVICE.len();
 
     pub fn as_str(self) -> &'static str {
         match self {
@@ -247,16 +254,18 @@ impl Rejection {
             Self::Malformed => "malformed",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::NoRoute => "no_route",
+            Self::NoEndpoint => "no_endpoint",
+            Self::BodyTooLarge => "body_too_large",
         }
     }
 }
 
-/// What one worker counts that belongs to no pool: refusals at the door.
+/// What one worker counts that belongs to no pool: of requests that reached no service, or a service but no pool of it.
 #[derive(Default)]
 pub struct WorkerShard {
-    /// Answers for requests that reached no pool (404, 400, 503 over a cap ...), by status.
+    /// Answers to such requests (404, 400, 503 ...), by status.
     unrouted: PoolShard,
-    rejections: [AtomicU64; Rejection::ALL.len()],
+    rejections: [AtomicU64; Rejection::COUNT],
 }
 
 impl WorkerShard {
@@ -268,11 +277,8 @@ impl WorkerShard {
         add(&self.rejections[rejection as usize], 1);
     }
 
-    pub fn rejections(&self) -> impl Iterator<Item = (Rejection, u64)> {
-        let count = |rejection| self.rejections[rejection as usize].load(Relaxed);
-        Rejection::ALL
-            .into_iter()
-            .map(move |rejection| (rejection, count(rejection)))
+    pub fn rejections(&self, rejection: Rejection) -> u64 {
+        self.rejections[rejection as usize].load(Relaxed)
     }
 }
 

@@ -26,6 +26,7 @@ async fn a_body_known_to_be_too_large_is_a_413_before_the_endpoint_hears_of_it()
     assert_eq!(client.answer().await.status, 413);
     client.until_closed().await;
     assert_eq!(app.requests().len(), 1);
+    assert_eq!(proxy.rejections(), [("body_too_large", 1)]);
 }
 
 #[tokio::test]

@@ -144,4 +144,5 @@ async fn with_no_endpoint_at_all_a_client_is_told_when_to_come_back() {
         (503, Some("1"))
     );
     assert_eq!(app.connections(), 0);
+    assert_eq!(proxy.rejections(), [("no_endpoint", 1)]);
 }

@@ -11,7 +11,7 @@ use cutover::{
     pool::{Directory, Nudges, State, nudges},
     server::{Drained, Server, Settings},
     snapshot::{self, Decided, DecidedEndpoint, Input, Publisher, Readers, Standing},
-    telemetry::{AccessLog, PoolShard, WorkerShard, access_log},
+    telemetry::{AccessLog, PoolShard, Rejection, WorkerShard, access_log},
     units::{Name, Secret},
 };
 
@@ -315,11 +315,18 @@ impl Proxy {
         counts.into_iter().filter(|(_, count)| *count > 0).collect()
     }
 
-    /// Refusals at the door, by reason.
+    /// Refusals at the door and by the service, by reason.
     pub fn rejections(&self) -> Vec<(&'static str, u64)> {
         let mut counts = BTreeMap::new();
-        for (reason, count) in self.shards.iter().flat_map(|shard| shard.rejections()) {
-            *counts.entry(reason.as_str()).or_default() += count;
+        for reason in Rejection::AT_THE_DOOR {
+            let shards = self.shards.iter().map(|shard| shard.rejections(reason));
+            counts.insert(reason.as_str(), shards.sum::<u64>());
+        }
+        let snapshot = self.readers.current();
+        for reason in Rejection::BY_A_SERVICE {
+            let shards = snapshot.services[0].stats.shards();
+            let count = shards.map(|shard| shard.rejections(reason)).sum();
+            counts.insert(reason.as_str(), count);
         }
         counts.into_iter().filter(|(_, count)| *count > 0).collect()
     }
