@@ -16,6 +16,8 @@ mod state;
 mod view;
 pub mod wire;
 
+/// The calls that a listener answers.
+pub use axum::Router;
 pub use openapi::{description, router, telemetry};
 pub use server::{BindError, Listener, bind, bind_tcp};
 pub use state::{ConfigFile, Load, Measured, Rejected, State};

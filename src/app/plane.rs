@@ -106,7 +106,7 @@ impl Plane {
     }
 }
 
-async fn answer(listener: admin::Listener, router: axum::Router) {
+async fn answer(listener: admin::Listener, router: admin::Router) {
     if let Err(error) = listener.serve(router).await {
         tracing::error!(%error, "an admin listener ended");
         future::pending::<()>().await;

@@ -99,7 +99,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("siphasher", &["units"]),
     ("socket2", &["server", "upstream"]),
     ("strsim", &["config", "admin"]),
-    ("tempfile", &["control", "demo"]),
+    ("tempfile", &["cli", "control", "demo"]),
     ("toml", &["config"]),
     ("tracing_appender", &["telemetry"]),
     ("tracing_subscriber", &["telemetry"]),

@@ -53,7 +53,10 @@ fn row(path: &str, key: &Key) -> String {
         Fallback::Texts(texts) => format!("`{texts:?}`"),
     };
     let kind = kind(&key.shape);
-    format!("| `{path}{}` | {kind} | {default} | {} |", key.name, key.doc)
+    format!(
+        "| `{path}{}` | {kind} | {default} | {} |",
+        key.name, key.doc
+    )
 }
 
 #[test]
@@ -69,5 +72,8 @@ fn the_page_has_every_key_with_its_default_and_bounds() {
             }
         }
     }
-    assert!(missing.is_empty(), "docs/config.md lacks these rows:\n{missing}");
+    assert!(
+        missing.is_empty(),
+        "docs/config.md lacks these rows:\n{missing}"
+    );
 }
