@@ -45,6 +45,11 @@ pub fn init(args: &Init) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
+pub fn schema() -> Result<Exit, Failure> {
+    say_json(&config::schema())?;
+    Ok(Exit::Done)
+}
+
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub enum Format {
     Human,

@@ -55,6 +55,8 @@ enum Command {
     Init(file::Init),
     /// Check the file and tell all that is wrong with it
     Check(file::Check),
+    /// Print the JSON Schema of the file, for editors
+    Schema,
     /// Show what is going on
     Status(status::Status),
     /// Show the decisions on a service
@@ -100,6 +102,7 @@ pub fn main() -> ExitCode {
         Command::Proxy(args) => return proxy::proxy(&args),
         Command::Init(args) => file::init(&args),
         Command::Check(args) => file::check(&args),
+        Command::Schema => file::schema(),
         Command::Token(command) => token::token(&command),
         Command::Completions(args) => Ok(shell::completions(&args, Cli::command())),
         Command::Man(args) => shell::man(&args, Cli::command()),
@@ -140,6 +143,7 @@ fn ask(door: &args::Door, command: Command) -> Result<Exit, Failure> {
             | Command::Proxy(_)
             | Command::Init(_)
             | Command::Check(_)
+            | Command::Schema
             | Command::Token(_)
             | Command::Completions(_)
             | Command::Man(_) => Ok(Exit::Done),

@@ -425,6 +425,7 @@ fn a_file_is_checked_with_all_its_problems() {
     assert!(listed.json()["problems"].as_array().unwrap().len() >= 2);
     assert_eq!(check(&["check", "--config", "elsewhere.toml"]).code, 3);
     assert!(check(&["init"]).out.contains("[[listeners]]"));
+    assert!(check(&["schema"]).json()["properties"]["services"].is_object());
 }
 
 #[test]
