@@ -63,17 +63,15 @@ fn row(path: &str, key: &Key) -> String {
 fn the_page_has_every_key_with_its_default_and_bounds() {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/config.md");
     let page = fs::read_to_string(page).unwrap_or_default();
-    let mut missing = String::new();
+    let mut missing = Vec::new();
     for (path, section) in SECTIONS {
         let written = keys_of(section).filter(|key| !matches!(key.shape, Shape::Later));
-        for row in written.map(|key| row(path, key)) {
-            if !page.lines().any(|line| line == row) {
-                missing += &format!("{row}\n");
-            }
-        }
+        let rows = written.map(|key| row(path, key));
+        missing.extend(rows.filter(|row| !page.lines().any(|line| line == row)));
     }
     assert!(
         missing.is_empty(),
-        "docs/config.md lacks these rows:\n{missing}"
+        "docs/config.md lacks these rows:\n{}",
+        missing.join("\n")
     );
 }
