@@ -27,7 +27,7 @@ const BREATH: Duration = Duration::from_millis(50);
 /// Between looks at what nobody tells of: old snapshots to free, a disk that may be writable again.
 const CHORES: Duration = Duration::from_secs(1);
 /// A disk that takes longer has failed, as far as the change that waits for it is concerned.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(5);
 
 pub(super) type Reply = oneshot::Sender<Result<Applied, Refusal>>;
 
@@ -197,7 +197,7 @@ impl Controller {
         }
     }
 
-    fn take(&mut self, command: Command) {
+    pub(super) fn take(&mut self, command: Command) {
         self.observe(Vec::new());
         match command {
             Command::Change {

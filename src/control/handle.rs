@@ -14,8 +14,10 @@ use crate::{
     units::{Name, PoolKey},
 };
 
-/// What may be asked without changing anything.
+/// What needs no decision, so that it is taken even while one waits for the disk.
 pub(super) enum Question {
+    /// Takes note of something that is no decision.
+    Note(Command, oneshot::Sender<()>),
     View(oneshot::Sender<View>),
     /// The view with this one service; `None` where there is none of that name.
     Service(Name, oneshot::Sender<Option<View>>),
@@ -87,23 +89,24 @@ impl Handle {
 
     /// Tells of a file that was refused before it got here. Shown in status until a file is applied.
     pub async fn rejected(&self, problems: String, actor: Actor) {
+        self.note(Command::Rejected { problems, actor }).await;
+    }
+
+    async fn note(&self, command: Command) {
+        let (reply, noted) = oneshot::channel();
         // Without a controller there is nobody to tell.
-        let _ = self
-            .decisions
-            .send(Command::Rejected { problems, actor })
-            .await;
+        let _ = self.ask(Question::Note(command, reply), noted).await;
     }
 
     /// What probes saw. Waits while the controller has a full queue.
     pub async fn probed(&self, probed: Vec<Probed>) {
-        // As above.
+        // Without a controller there is nobody to tell.
         let _ = self.verdicts.send(probed).await;
     }
 
     /// Goes on to another phase of the process's life.
     pub async fn enter(&self, phase: Phase) {
-        // As above.
-        let _ = self.decisions.send(Command::Phase(phase)).await;
+        self.note(Command::Phase(phase)).await;
     }
 
     pub fn phase(&self) -> Phase {

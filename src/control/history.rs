@@ -61,9 +61,13 @@ impl History {
         &self.0
     }
 
-    /// The last revision that gave one pool everything.
+    /// The decision by which one pool last got everything; not those after it that left the weights alone.
     pub fn settled(&self) -> Option<&Revision> {
-        self.0.iter().rev().find(|revision| revision.settled())
+        let last = self.0.iter().rposition(Revision::settled)?;
+        let weights = &self.0[last].weights;
+        let run = self.0[..=last].iter().rev();
+        run.take_while(|revision| revision.weights == *weights)
+            .last()
     }
 
     pub fn get(&self, revision: u64) -> Option<&Revision> {
@@ -82,7 +86,7 @@ impl History {
     pub fn has_just_rolled_back(&self, now: Timestamp) -> bool {
         let mut rest = self.0.iter().rev();
         let last = rest.find(|revision| {
-            self.get(revision.revision - 1)
+            self.get(revision.revision.saturating_sub(1))
                 .is_none_or(|before| before.weights != revision.weights)
         });
         last.is_some_and(|last| last.what == ROLLBACK && now.duration_since(last.at) < SAME_WISH)
@@ -148,6 +152,18 @@ mod tests {
     fn a_step_within_the_same_version_is_no_way_back() {
         let steps = [("blue=100", "config"), ("blue=1", "weights")];
         assert_eq!(way_back(&steps), None);
+    }
+
+    #[test]
+    fn settled_is_told_by_the_decision_that_moved_the_weights() {
+        let history = history(&[
+            ("green=100", "switch"),
+            ("blue=100", "switch"),
+            ("blue=100", "drain green"),
+            ("blue=90 green=10", "weights"),
+        ]);
+        let settled = history.settled().unwrap();
+        assert_eq!((settled.revision, settled.what.as_str()), (2, "switch"));
     }
 
     #[test]

@@ -387,9 +387,10 @@ fn weights(
     if was == target {
         return clear(stage, name);
     }
-    let serves_on = was
-        .iter()
-        .all(|(pool, _)| stage.book.any_pool(name, pool).is_ok());
+    let serves_on = !was.is_empty()
+        && was
+            .iter()
+            .all(|(pool, _)| stage.book.any_pool(name, pool).is_ok());
     if serves_on && !pending::may_apply(&stage.book, roster, name, &target) {
         return wait(stage, name, &was, &target);
     }

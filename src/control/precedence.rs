@@ -27,6 +27,7 @@ pub(super) fn weigh(memory: &ServiceMemory, file: &plan::Service, live: bool) ->
         pools.find(|pool| !file.pools.contains_key(*pool)).cloned()
     };
     let standing = |weights: &Weights| match gone(weights) {
+        None if weights.is_empty() => Weighing::File,
         None => Weighing::Keep,
         Some(pool) if live => Weighing::Removes(pool),
         Some(_) => Weighing::File,

@@ -1,4 +1,4 @@
-//! What is asked without changing anything.
+//! What needs no decision: what is asked, and what is taken note of.
 
 use tokio::sync::oneshot;
 
@@ -6,8 +6,12 @@ use super::{View, controller::Controller, handle::Question, look, view::Service}
 use crate::units::{Name, Timestamp};
 
 impl Controller {
-    pub(super) fn answer(&self, question: Question) {
+    pub(super) fn answer(&mut self, question: Question) {
         match question {
+            Question::Note(command, reply) => {
+                self.take(command);
+                tell(reply, ());
+            }
             Question::View(reply) => {
                 let names = self.book.plan.services.keys();
                 let services = names.filter_map(|name| self.service(name)).collect();

@@ -147,7 +147,7 @@ impl Stage {
         if again {
             memory.history.amend(&memory.weights, what);
         } else {
-            memory.revision += 1;
+            memory.revision = memory.revision.saturating_add(1);
             memory.history.push(Revision {
                 revision: memory.revision,
                 weights: memory.weights.clone(),

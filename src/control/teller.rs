@@ -16,7 +16,7 @@ pub(super) struct Teller {
 impl Teller {
     /// Ids go on after `last`, and after the last event that is kept.
     pub fn new(events: Events, last: u64) -> Self {
-        let next = events.last_id().max(last) + 1;
+        let next = events.last_id().max(last).saturating_add(1);
         Self {
             events,
             next,
@@ -50,7 +50,7 @@ impl Teller {
 
     fn event(&mut self, draft: Draft, generation: u64) -> Event {
         let id = self.next;
-        self.next += 1;
+        self.next = self.next.saturating_add(1);
         Event {
             id,
             at: Timestamp::now(),

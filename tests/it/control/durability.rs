@@ -192,3 +192,21 @@ async fn a_pool_that_runs_something_new_is_no_way_back() {
     assert_eq!(refusal.code, Code::NotDurable);
     assert_eq!(world.serving(), "green=100");
 }
+
+#[tokio::test(start_paused = true)]
+async fn remembered_weights_that_make_no_sense_any_more_yield_to_the_file() {
+    let world = World::ready(SHOP).await;
+    world.change(weights("blue=90 green=10")).await.unwrap();
+    let folder = world.stop().await;
+    let state = folder.path().join("cutover-state/state.json");
+    let text = fs::read_to_string(&state).unwrap();
+    let mut folder = folder;
+    for nonsense in ["{}", "{\"red\":1}"] {
+        let odd = text.replace("{\"blue\":90,\"green\":10}", nonsense);
+        assert_ne!(odd, text);
+        fs::write(&state, odd).unwrap();
+        let world = World::start_in(folder, SHOP);
+        assert_eq!(world.serving(), "blue=100");
+        folder = world.stop().await;
+    }
+}
