@@ -243,9 +243,9 @@ impl Problems {
         text + &format!("{count} in {}{shown}\n", files.join(", "))
     }
 
-    /// `{"problems": [...], "count": n}`.
+    /// An array of them.
     pub fn to_json(&self) -> serde_json::Value {
-        serde_json::json!({ "problems": self.list, "count": self.count() })
+        serde_json::json!(self.list)
     }
 
     fn groups<'a>(&'a self, problem: &'a Problem) -> Vec<Group<'a>> {

@@ -189,15 +189,15 @@ impl Check<'_> {
 
     fn sticky(&mut self, view: &View<'_>) -> Option<Sticky> {
         let sticky = view.within("sticky");
-        let by = sticky.text("by").unwrap_or("none");
-        let secret = self.secret(&sticky, "secret");
-        let by = match by {
+        let by = match sticky.text("by").unwrap_or("none") {
+            "none" => return None,
             "cookie" => StickyBy::Cookie {
                 max_age: sticky.span("max_age"),
             },
             "ip" => StickyBy::Ip,
             text => StickyBy::Header(text.strip_prefix("header:")?.parse().ok()?),
         };
+        let secret = self.secret(&sticky, "secret");
         Some(Sticky { by, secret })
     }
 
