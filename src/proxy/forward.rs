@@ -5,12 +5,11 @@ use hyper::{body::Incoming, client::conn::TrySendError};
 use tokio::time::Instant;
 
 use super::{
-    Body, Kind, Proxy, Upload,
+    Body, Kind, Upload,
     client::{Client, UploadState},
     decide::Decision,
     error::{ProxyError, Resend},
     exchange::Exchange,
-    handle::Refused,
     headers,
     note::Note,
 };
@@ -21,57 +20,23 @@ use crate::{
     upstream::{Connection, DialError},
 };
 
-/// An endpoint's answer and the connection it comes on; or why there is none, and the request where nothing of it was
-/// written.
-type Sent = Result<(Response<Incoming>, Connection<Upload>), (ProxyError, Option<Request<Upload>>)>;
-
-impl Proxy {
-    /// Sends a request to the endpoint that was decided on and passes on its answer.
-    pub(super) async fn forward(
-        &self,
-        decision: Decision,
-        mut request: Request<Upload>,
-        client: &Rc<Client>,
-        began: Instant,
-    ) -> Result<Response<Body>, Refused> {
-        let seat = decision.lease.seat().clone();
-        let refused = |error, request: Option<Request<Upload>>| Refused {
-            error,
-            seat: Some(seat),
-            service: None,
-            request: request.map(Box::new),
-        };
-        if request.body_mut().limit(decision.max_body).is_err() {
-            return Err(refused(Kind::BodyTooLarge.into(), None));
-        }
-        if let Some(preview) = &decision.strip {
-            request.headers_mut().remove(preview);
-        }
-        match send(&decision, request, client, began).await {
-            Ok((answer, connection)) => Ok(pass_on(answer, connection, decision, client, began)),
-            Err((error, request)) => {
-                count_failure(&decision.lease, error.kind);
-                Err(refused(error, request))
-            }
-        }
-    }
-}
-
-/// On a parked connection, or on a new one. A parked connection that the endpoint has closed before anything was
-/// written to it is nobody's error: the next one is tried.
-async fn send(
+/// Sends the request to the endpoint that was decided on, on a parked connection or on a new one. A parked connection that
+/// the endpoint has closed before anything was written to it is nobody's error: the next one is tried. `ours` keeps the
+/// request where nothing of it was written.
+pub(super) async fn send(
     decision: &Decision,
-    mut request: Request<Upload>,
+    ours: &mut Option<Request<Upload>>,
     client: &Client,
     began: Instant,
-) -> Sent {
+) -> Result<(Response<Incoming>, Connection<Upload>), ProxyError> {
+    prepare(decision, ours)?;
     let timeouts = &decision.timeouts;
     loop {
         let mut connection = match decision.line.take(began, timeouts.keep_alive) {
             Some(parked) => parked,
             None => match decision.line.dial(timeouts.connect).await {
                 Ok(opened) => opened,
-                Err(error) => return Err((dial_error(error), Some(request))),
+                Err(error) => return Err(failed(decision, dial_error(error))),
             },
         };
         let now = if connection.reused {
@@ -81,6 +46,9 @@ async fn send(
         };
         client.waiting(now, timeouts);
         client.notebook.add(|note| note.sent(now));
+        let Some(request) = ours.take() else {
+            return Err(Kind::EndpointBroke.into());
+        };
         let mut answer = pin!(connection.send(request));
         let sent = poll_fn(|context| match answer.as_mut().poll(context) {
             Poll::Ready(sent) => Poll::Ready(Some(sent)),
@@ -88,30 +56,44 @@ async fn send(
         });
         match sent.await {
             Some(Ok(answer)) => return Ok((answer, connection)),
-            Some(Err(mut error)) => match error.take_message() {
-                Some(unsent) if connection.reused => request = unsent,
-                unsent => return Err((send_error(error, client, unsent.is_some()), unsent)),
-            },
-            None => return Err((late(client).into(), None)),
+            Some(Err(mut error)) => {
+                *ours = error.take_message();
+                if ours.is_none() || !connection.reused {
+                    let error = send_error(error, client, ours.is_some());
+                    return Err(failed(decision, error));
+                }
+            }
+            None => return Err(failed(decision, late(client).into())),
         }
     }
 }
 
+/// What of a request depends on who gets it.
+fn prepare(decision: &Decision, ours: &mut Option<Request<Upload>>) -> Result<(), Kind> {
+    let request = ours.as_mut().ok_or(Kind::EndpointBroke)?;
+    if request.body_mut().limit(decision.max_body).is_err() {
+        return Err(Kind::BodyTooLarge);
+    }
+    if let Some(preview) = &decision.strip {
+        request.headers_mut().remove(preview);
+    }
+    Ok(())
+}
+
 /// Hands the answer to the client as it comes.
-fn pass_on(
-    answer: Response<Incoming>,
+pub(super) fn pass_on(
+    mut answer: Response<Incoming>,
     connection: Connection<Upload>,
     decision: Decision,
     client: &Rc<Client>,
     began: Instant,
 ) -> Response<Body> {
-    let (mut head, incoming) = answer.into_parts();
-    head.version = Version::HTTP_11;
-    headers::remove_hop_by_hop(&mut head.headers);
+    *answer.version_mut() = Version::HTTP_11;
+    headers::remove_hop_by_hop(answer.headers_mut());
     if let Some(cookie) = decision.set_cookie
-        && may_set_cookie(&head.headers)
+        && may_set_cookie(answer.headers())
     {
-        head.headers.append(header::SET_COOKIE, cookie);
+        answer.headers_mut().append(header::SET_COOKIE, cookie);
     }
     client.answering(decision.timeouts.idle);
     client.notebook.add(Note::answered);
@@ -120,11 +102,17 @@ fn pass_on(
         line: decision.line,
         connection,
         lease: decision.lease,
-        status: head.status,
+        status: answer.status(),
         began,
         bytes: 0,
     };
-    Response::from_parts(head, Body::relayed(incoming, exchange))
+    answer.map(|incoming| Body::relayed(incoming, exchange))
+}
+
+/// The error, counted for the endpoint if it is its own.
+fn failed(decision: &Decision, error: ProxyError) -> ProxyError {
+    count_failure(&decision.lease, error.kind);
+    error
 }
 
 fn dial_error(error: DialError) -> ProxyError {

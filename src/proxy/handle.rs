@@ -1,4 +1,4 @@
-use std::{convert::Infallible, net::IpAddr, rc::Rc, sync::Arc};
+use std::{convert::Infallible, rc::Rc, sync::Arc};
 
 use http::{HeaderValue, Request, Response, header};
 use hyper::body::Incoming;
@@ -9,6 +9,7 @@ use super::{
     admit::admit,
     client::Client,
     error::{ProxyError, Resend},
+    forward::{pass_on, send},
     forwarded, headers,
     note::{Note, Outcome},
     reply::{Form, reply},
@@ -30,8 +31,8 @@ impl Proxy {
         client.head_read(began);
         self.note(&request, &client, began);
         let form = Form::preferred(request.headers());
-        let request = request.map(|body| Upload::new(body, &client));
-        let mut answer = match self.answer(request, &client, began).await {
+        let mut request = Some(request.map(|body| Upload::new(body, &client)));
+        let mut answer = match self.answer(&mut request, &client, began).await {
             Ok(answer) => answer,
             Err(refused) => self.refuse(&refused, form, &client, began),
         };
@@ -41,49 +42,45 @@ impl Proxy {
         Ok(answer)
     }
 
+    /// `ours` is the request for as long as nothing of it was written. It stays in its place, and what is decided beside
+    /// it: each is a few hundred bytes, which every function they were handed to would copy.
     async fn answer(
         &self,
-        mut request: Request<Upload>,
+        ours: &mut Option<Request<Upload>>,
         client: &Rc<Client>,
         began: Instant,
     ) -> Result<Response<Body>, Refused> {
-        admit(&mut request, client)?;
+        let request = ours.as_mut().ok_or(Kind::Malformed)?;
+        admit(request, client)?;
         let address = forwarded::client_address(request.headers(), client);
         headers::remove_hop_by_hop(request.headers_mut());
         forwarded::write(request.headers_mut(), client);
         let notebook = &client.notebook;
         notebook.add(|note| note.admitted(request.headers(), address));
-        let decision = self.decide(&request, address, None)?;
-        match self.forward(decision, request, client, began).await {
-            Err(failed) if failed.error.resend == Resend::Safe => {
-                self.answer_elsewhere(failed, client, address, began).await
+        let mut decision = self.decide(request, address, None)?;
+        let mut sent = send(&decision, ours, client, began).await;
+        if let (Err(error), Some(request)) = (&sent, &*ours)
+            && error.resend == Resend::Safe
+        {
+            // Once more, elsewhere and decided afresh: nothing of the request was written.
+            let failed = decision.lease.seat().clone();
+            self.nudge.send(&failed.endpoint);
+            if let Ok(next) = self.decide(request, address, Some(&failed.endpoint)) {
+                decision = next;
+                sent = send(&decision, ours, client, began).await;
+                failed.pool_shard().retried(Retry::of(sent.is_ok()));
+            } else {
+                failed.pool_shard().retried(Retry::Nowhere);
             }
-            answered => answered,
         }
-    }
-
-    /// Once more, to another endpoint and decided afresh: nothing of the request was written.
-    async fn answer_elsewhere(
-        &self,
-        mut failed: Refused,
-        client: &Rc<Client>,
-        address: IpAddr,
-        began: Instant,
-    ) -> Result<Response<Body>, Refused> {
-        let (Some(request), Some(seat)) = (failed.request.take(), failed.seat.clone()) else {
-            return Err(failed);
-        };
-        self.nudge.send(&seat.endpoint);
-        let Ok(decision) = self.decide(&request, address, Some(&seat.endpoint)) else {
-            seat.pool_shard().retried(Retry::Nowhere);
-            return Err(failed);
-        };
-        let answered = self.forward(decision, *request, client, began).await;
-        seat.pool_shard().retried(match answered {
-            Ok(_) => Retry::Answered,
-            Err(_) => Retry::Failed,
-        });
-        answered
+        match sent {
+            Ok((answer, connection)) => Ok(pass_on(answer, connection, decision, client, began)),
+            Err(error) => Err(Refused {
+                error,
+                seat: Some(decision.lease.seat().clone()),
+                service: None,
+            }),
+        }
     }
 
     /// Begins an entry of the access log, where this request is to have one.
@@ -151,8 +148,6 @@ pub(super) struct Refused {
     pub seat: Option<Rc<Seat>>,
     /// The service that refused it.
     pub service: Option<Arc<ServiceStats>>,
-    /// The request, where nothing of it was written.
-    pub request: Option<Box<Request<Upload>>>,
 }
 
 impl From<Kind> for Refused {
@@ -161,7 +156,6 @@ impl From<Kind> for Refused {
             error: kind.into(),
             seat: None,
             service: None,
-            request: None,
         }
     }
 }

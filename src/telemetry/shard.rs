@@ -115,6 +115,15 @@ pub enum Retry {
 }
 
 impl Retry {
+    /// Of an attempt that was made.
+    pub fn of(answered: bool) -> Self {
+        if answered {
+            Self::Answered
+        } else {
+            Self::Failed
+        }
+    }
+
     pub const ALL: [Self; 3] = [Self::Answered, Self::Failed, Self::Nowhere];
 
     pub fn as_str(self) -> &'static str {
