@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::output::{FAINT, STRONG, Styled, clean};
+use super::output::{FAINT, STRONG, Styled, clean, value};
 use crate::admin::wire::Event;
 
 pub fn line(event: &Event) -> String {
@@ -25,10 +25,10 @@ pub fn line(event: &Event) -> String {
     match (event.before.is_null(), event.after.is_null()) {
         (true, true) => {}
         (true, false) => {
-            let _ = write!(text, " {}", short(&event.after));
+            let _ = write!(text, " {}", value(&event.after));
         }
         _ => {
-            let _ = write!(text, " {} → {}", short(&event.before), short(&event.after));
+            let _ = write!(text, " {} → {}", value(&event.before), value(&event.after));
         }
     }
     let _ = write!(text, " by {}", clean(&event.actor.name));
@@ -37,21 +37,4 @@ pub fn line(event: &Event) -> String {
     }
     text.push('\n');
     text
-}
-
-/// Long values are for `--json`.
-fn short(value: &serde_json::Value) -> String {
-    let text = match value {
-        serde_json::Value::String(text) => text.clone(),
-        serde_json::Value::Object(map) if map.values().all(serde_json::Value::is_number) => map
-            .iter()
-            .map(|(key, value)| format!("{key}={value}"))
-            .collect::<Vec<_>>()
-            .join(" "),
-        serde_json::Value::Object(map) if map.contains_key("weights") => {
-            return short(&map["weights"]);
-        }
-        other => other.to_string(),
-    };
-    crate::telemetry::Escaped::new(&text, 120).to_string()
 }

@@ -15,7 +15,7 @@ use super::{
     exit::{Exit, Failure},
     fleet::{Order, write},
     locate,
-    output::{FAINT, STRONG, Styled, age, clean, say, say_json},
+    output::{FAINT, STRONG, Styled, age, clean, say, say_json, value},
 };
 use crate::{
     admin::wire::{Checked, Drifts, Reload as ReloadBody},
@@ -216,13 +216,12 @@ async fn diff(door: &Door, reading: &Reading) -> Result<Exit, Failure> {
         ));
     }
     for field in &checked.diff {
-        let (before, after) = (field.before.to_string(), field.after.to_string());
         say(format_args!(
             "  {}.{}: {} → {}\n",
             field.service,
             clean(&field.field),
-            clean(&before),
-            clean(&after)
+            value(&field.before),
+            value(&field.after)
         ));
     }
     if checked.valid && checked.diff.is_empty() {
@@ -234,13 +233,12 @@ async fn diff(door: &Door, reading: &Reading) -> Result<Exit, Failure> {
     ));
     for drift in &drifts.drift {
         let seconds = jiff::Timestamp::now().duration_since(drift.since).as_secs();
-        let (declared, value) = (drift.declared.to_string(), drift.value.to_string());
         say(format_args!(
             "  {}.{}: {} → {} {}\n",
             drift.service,
             clean(&drift.field),
-            clean(&declared),
-            clean(&value),
+            value(&drift.declared),
+            value(&drift.value),
             Styled(
                 FAINT,
                 format_args!(

@@ -9,7 +9,7 @@ use super::{
     args::{Door, Writing},
     client::{Call, Client, PROMPT, query},
     exit::{Exit, Failure},
-    output::{ODD, STRONG, Styled, clean, complain, lines, say, say_json},
+    output::{ODD, STRONG, Styled, clean, complain, lines, say, say_json, value},
     share,
 };
 use crate::admin::wire::Changed;
@@ -211,8 +211,8 @@ fn in_words(changed: &Changed) -> String {
             "  {}.{}: {} → {}",
             difference.service,
             clean(&difference.field),
-            clean(&difference.before.to_string()),
-            clean(&difference.after.to_string()),
+            value(&difference.before),
+            value(&difference.after),
         );
     }
     for note in &changed.notes {

@@ -7,6 +7,7 @@ use std::{
 
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
+use serde_json::Value;
 
 use super::exit::{Exit, Failure};
 use crate::telemetry::Escaped;
@@ -29,6 +30,29 @@ impl<T: Display> Display for Styled<T> {
 /// Text that came over the wire, fit for a terminal.
 pub fn clean(text: &str) -> Escaped<'_> {
     Escaped::new(text, 4096)
+}
+
+/// A value as a person writes it: `blue=90 green=10`, `1.42`, `none`.
+pub fn value(value: &Value) -> String {
+    let text = match value {
+        Value::Null => "none".to_owned(),
+        Value::String(text) => text.clone(),
+        Value::Bool(_) | Value::Number(_) => value.to_string(),
+        Value::Array(items) => joined(items.iter().map(self::value), ", "),
+        Value::Object(map) => joined(
+            map.iter().map(|(key, value)| match value {
+                Value::Object(_) => format!("{key} {}", self::value(value)),
+                _ => format!("{key}={}", self::value(value)),
+            }),
+            " ",
+        ),
+    };
+    // What is longer is for `--json`.
+    Escaped::new(&text, 160).to_string()
+}
+
+fn joined(parts: impl Iterator<Item = String>, between: &str) -> String {
+    parts.collect::<Vec<_>>().join(between)
 }
 
 /// To standard output. Whoever reads it may stop reading.
@@ -96,5 +120,26 @@ pub fn age(seconds: u64) -> String {
         120..7200 => format!("{} min", seconds / 60),
         7200..172_800 => format!("{} h", seconds / 3600),
         _ => format!("{} d", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn values_are_told_as_a_person_writes_them() {
+        for (given, told) in [
+            (json!(null), "none"),
+            (json!("1.42"), "1.42"),
+            (json!({"blue": 90, "green": 10}), "blue=90 green=10"),
+            (json!({"weights": {"blue": 1}}), "weights blue=1"),
+            (json!(["a", 2]), "a, 2"),
+            (json!("\u{1b}[2J"), "\\u001b[2J"),
+        ] {
+            assert_eq!(value(&given), told);
+        }
     }
 }

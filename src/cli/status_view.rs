@@ -1,14 +1,17 @@
 //! How status looks: a verdict, what is in force beside the file, services with the worst first, what happened last, and
 //! the command to type next. Pure text of what was answered.
 
-use std::fmt::Write;
+use std::{collections::BTreeMap, fmt::Write};
 
 use super::{
     event_view,
-    output::{BAD, FAINT, GOOD, ODD, STRONG, Styled, age, clean, lines},
+    output::{BAD, FAINT, GOOD, ODD, STRONG, Styled, age, clean, lines, value},
     share::{in_words, percent},
 };
-use crate::admin::wire::{Pool, Service, Status};
+use crate::{
+    admin::wire::{Pool, Service, Status},
+    units::Name,
+};
 
 /// What was asked for.
 pub enum Shown {
@@ -166,7 +169,7 @@ fn in_force(status: &Status) -> String {
             "  {}.{} = {} by {}, {} ago{}",
             over.service,
             clean(&over.field),
-            clean(&over.value.to_string()),
+            value(&over.value),
             clean(&over.by.name),
             age(over.age_seconds),
             because(over.reason.as_deref()),
@@ -217,7 +220,7 @@ fn of_one(service: &Service, whole: bool) -> String {
                 FAINT,
                 format_args!(
                     "observed {} of {} requests in {} s",
-                    in_words(&service.share.observed),
+                    roughly(&service.share.observed),
                     service.share.requests,
                     service.share.seconds
                 )
@@ -233,6 +236,13 @@ fn of_one(service: &Service, whole: bool) -> String {
         text += &of_pool(service, name.as_str(), pool, whole);
     }
     text
+}
+
+/// What was observed is a sample, so a tenth of a percent says enough.
+fn roughly(shares: &BTreeMap<Name, f64>) -> String {
+    let told = shares.iter().filter(|(_, share)| **share > 0.0);
+    let told = told.map(|(pool, share)| format!("{pool} {:.1} %", share * 100.0));
+    told.collect::<Vec<_>>().join(", ")
 }
 
 fn of_pool(service: &Service, name: &str, pool: &Pool, whole: bool) -> String {
