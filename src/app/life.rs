@@ -94,20 +94,10 @@ fn reopen(log: &AccessLog) {
 
 /// Returns when every weighted pool is ready, and after `wait` at the latest.
 async fn until_ready(control: &Handle, wait: Duration) {
-    let mut readers = control.readers().clone();
-    let ready =
-        async { while !weighted_pools_are_ready(control).await && readers.changed().await {} };
-    if timeout(wait, ready).await.is_err() {
+    // Without a controller there is nothing to wait for.
+    if let Ok(false) = control.until_weighted_are_ready(wait).await {
         tracing::warn!("accepting although not every weighted pool is ready");
     }
-}
-
-async fn weighted_pools_are_ready(control: &Handle) -> bool {
-    // Without a controller there is nothing to wait for.
-    control.view().await.is_ok_and(|view| {
-        let mut pools = view.services.iter().flat_map(|service| &service.pools);
-        pools.all(|pool| pool.weight == 0 || pool.is_ready())
-    })
 }
 
 async fn stop_asked(asks: &mut mpsc::Receiver<Ask>) {

@@ -135,7 +135,7 @@ mod tests {
         Proxy {
             listen: on_loopback(":8080").unwrap(),
             pools: pools.iter().map(|pool| pool.parse().unwrap()).collect(),
-            probe: Some("/up?\"x\"".into()),
+            probe: Some("/up?deep=1".into()),
         }
     }
 
