@@ -3,7 +3,6 @@
 use std::{
     io,
     path::{Path, PathBuf},
-    sync::Arc,
 };
 
 use tokio::sync::{mpsc, watch};
@@ -13,12 +12,11 @@ use crate::{
     admin::Rejected,
     config::{
         self, Edit, Hash, Loaded, Plan, Problems, SURELY,
-        plan::{Admin, Listener, Service, Shutdown, Token},
+        plan::{Admin, Shutdown, Token},
     },
     control::{Actor, Applied, Code, Handle, Order, Refusal},
     server::Server,
     telemetry::AccessLog,
-    units::Name,
 };
 
 /// Reads, checks, binds and has control apply. Nothing has changed unless all of it went well.
@@ -101,7 +99,8 @@ impl Loader {
         self.plan.shutdown
     }
 
-    /// Applies an edit that was saved. One that takes something away waits until the file has been still for longer.
+    /// Applies an edit that was saved. One that takes something away waits until the file has been still for longer,
+    /// because a file that is half written is often valid.
     pub async fn follow(&mut self, edit: Edit, site: &Site) {
         let known = edit.hash == self.in_force && self.refused.is_none();
         if known || self.refused == Some(edit.hash) {
@@ -110,7 +109,7 @@ impl Loader {
         let loaded = config::load(&self.path);
         if let Ok(loaded) = &loaded
             && edit.still_for < SURELY
-            && takes_away(&self.plan, &loaded.plan)
+            && config::diff(&self.plan, &loaded.plan).removes
         {
             return;
         }
@@ -191,26 +190,6 @@ impl Loader {
             note.to_owned()
         })
     }
-}
-
-/// An edit that removes something waits longer, because a file that is half written is often valid.
-fn takes_away(before: &Plan, after: &Plan) -> bool {
-    let listener = |listener: &Arc<Listener>| {
-        after
-            .listeners
-            .iter()
-            .any(|kept| kept.address == listener.address)
-    };
-    let service = |(name, service): (&Name, &Arc<Service>)| {
-        let Some(after) = after.services.get(name) else {
-            return false;
-        };
-        service
-            .weights
-            .iter()
-            .all(|(pool, _)| after.pools.contains_key(pool))
-    };
-    !before.listeners.iter().all(listener) || !before.services.iter().all(service)
 }
 
 fn invalid(problems: &Problems) -> Rejected {

@@ -41,7 +41,12 @@ pub fn init(format: Format) -> Guard {
 
 /// What `RUST_LOG` asks for, and what is wrong with it.
 fn filter(asked: Option<&str>) -> (EnvFilter, Option<String>) {
-    let info = || EnvFilter::default().add_directive(LevelFilter::INFO.into());
+    let info = || {
+        // notify tells at info of every watch that it renews.
+        let quiet = "notify=warn".parse().expect("a fixed directive is valid");
+        let info = EnvFilter::default().add_directive(LevelFilter::INFO.into());
+        info.add_directive(quiet)
+    };
     match asked.filter(|asked| !asked.trim().is_empty()) {
         None => (info(), None),
         Some(asked) => match asked.parse() {
