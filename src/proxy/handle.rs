@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::{
     Body, Kind, Proxy, Upload,
     admit::admit,
-    client::Client,
+    client::{Client, UploadState},
     error::{ProxyError, Resend},
     forward::{pass_on, send},
     forwarded, headers,
@@ -36,7 +36,8 @@ impl Proxy {
             Ok(answer) => answer,
             Err(refused) => self.refuse(&refused, form, &client, began),
         };
-        if client.door.closing.get() {
+        // An answer that overtakes the request's body ends the connection: the client must not send its next request on it.
+        if client.door.closing.get() || client.upload() != UploadState::Done {
             announce_close(&mut answer);
         }
         Ok(answer)

@@ -182,6 +182,11 @@ async fn an_early_answer_reaches_a_client_that_is_still_sending() {
         .await;
     let early = client.answer().await;
     assert_eq!((early.status, early.body.as_str()), (413, "enough"));
+    assert_eq!(
+        early.header("connection"),
+        Some("close"),
+        "its body is not to be read as a request"
+    );
     assert_eq!(client.until_closed().await, "");
     // A connection with half a request on it carries no other.
     proxy
