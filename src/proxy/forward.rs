@@ -1,6 +1,6 @@
 use std::{future::poll_fn, pin::pin, rc::Rc, task::Poll};
 
-use http::{Request, Response, Version, header};
+use http::{Request, Response, StatusCode, Version, header};
 use hyper::{body::Incoming, client::conn::TrySendError};
 use tokio::time::Instant;
 
@@ -55,6 +55,10 @@ pub(super) async fn send(
             Poll::Pending => client.poll_late(context).map(|()| None),
         });
         match sent.await {
+            // No protocol was asked to be switched: what follows such an answer would be read as nobody means it.
+            Some(Ok(answer)) if answer.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                return Err(failed(decision, Kind::EndpointMalformed.into()));
+            }
             Some(Ok(answer)) => return Ok((answer, connection)),
             Some(Err(mut error)) => {
                 *ours = error.take_message();

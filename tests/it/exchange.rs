@@ -410,6 +410,7 @@ async fn nonsense_from_an_endpoint_is_a_502_and_its_error() {
         "nonsense\r\n\r\n",
         "HTTP/1.1 99 X\r\n\r\n",
         "HTTP/1.1 200 OK\r\nx y: z\r\n\r\n",
+        "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n",
         "HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nab",
     ];
     for bytes in nonsense {
