@@ -9,7 +9,10 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-use crate::proxy::{Client, Phase};
+use crate::{
+    proxy::{Client, Phase},
+    upstream::write_gathered,
+};
 
 /// A client's socket, which tells when bytes have moved.
 ///
@@ -92,7 +95,7 @@ impl Write for Socket {
         if self.keeps_back() {
             return Poll::Ready(Ok(length));
         }
-        let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        let written = write_gathered(&mut self.stream, context, slices);
         self.wrote(written, length)
     }
 

@@ -4,9 +4,11 @@
 //! of the worker. Knows neither why an endpoint was chosen nor what is done with its answer.
 
 pub mod dial;
+mod gather;
 mod line;
 mod lines;
 
 pub use dial::{DialError, Stream, dial};
+pub use gather::write_gathered;
 pub use line::{Connection, Line};
 pub use lines::{Lines, Use};
