@@ -30,6 +30,9 @@ pub(super) const LOOK: Duration = Duration::from_millis(20);
 /// How long after a cut the workers have to end what was in flight.
 const CUT: Duration = Duration::from_secs(2);
 
+/// How long a verdict may take to be published; batches are much shorter.
+const PUBLISHED: Duration = Duration::from_secs(1);
+
 /// What a call waits for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -168,7 +171,17 @@ impl Handle {
                 pool: pool.clone(),
             })
         });
-        self.until_ready(pools.collect(), None, timeout).await
+        let ready = self.until_ready(pools.collect(), None, timeout).await?;
+        Ok(ready && self.until_published().await)
+    }
+
+    /// Verdicts are published in batches, and a request is decided on what is published: waits until the weighted pools
+    /// are ready there too.
+    async fn until_published(&self) -> bool {
+        let mut readers = self.readers().clone();
+        let published =
+            async { while !weighted_are_ready(&readers.current()) && readers.changed().await {} };
+        time::timeout(PUBLISHED, published).await.is_ok()
     }
 
     /// Waits until pools that get no requests any more have none in flight. Pools that have weight count too: then it
@@ -379,4 +392,18 @@ fn is_ready(snapshot: &Snapshot, target: &Target) -> bool {
             Target::Endpoint(only) => member.endpoint.key == *only,
         });
     pools.all(|member| member.state == State::Ready)
+}
+
+/// Every pool with weight has an endpoint that requests may go to.
+fn weighted_are_ready(snapshot: &Snapshot) -> bool {
+    let mut services = snapshot.services.iter();
+    services.all(|service| {
+        service.weights.iter().all(|(name, _)| {
+            let mut pools = service.pools.iter();
+            pools.any(|pool| {
+                let mut members = pool.members.iter();
+                pool.name() == name && members.any(|member| member.state == State::Ready)
+            })
+        })
+    })
 }

@@ -24,6 +24,7 @@ mod idle_connections;
 mod lifecycle;
 mod limits;
 mod probes;
+mod process;
 mod resend;
 mod support;
 mod timeouts;
