@@ -1,4 +1,5 @@
 """What happens to the proxy and to the app servers while the clients ask: each phase does one kind of thing, many times."""
+import contextlib
 import os
 import signal
 import subprocess
@@ -54,7 +55,17 @@ class Site:
             raise Trouble("cutover does not serve:\n" + log.read_text()[-4000:])
         self.admin = Admin(folder / "admin.sock")
         self.until_all_ready()
-        urllib.request.urlopen(f"http://127.0.0.1:{self.config.port}/healthz", timeout=20).close()
+        self.until_served()
+
+    def until_served(self):
+        """Endpoints may be ready before a request is answered; that is for the ledger to judge, not for us."""
+        end = time.monotonic() + 20
+        while time.monotonic() < end:
+            with contextlib.suppress(OSError):
+                urllib.request.urlopen(f"http://127.0.0.1:{self.config.port}/healthz", timeout=20).close()
+                return
+            time.sleep(0.02)
+        raise Trouble("nothing is served although all endpoints are ready")
 
     def service(self):
         return self.admin.call("GET", SERVICE)
