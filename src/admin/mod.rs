@@ -1,6 +1,6 @@
 //! The operator's door: `/v1` over HTTP.
 //!
-//! Owns who may ask ([`auth`]), what is said over the wire ([`wire`]), how errors look ([`problem`]) and the listeners.
+//! Owns who may ask (`auth`), what is said over the wire ([`wire`]), how errors look ([`problem`]) and the listeners.
 //! Decides nothing: every change is an order to `control`, every answer is read from what control tells.
 
 mod api;

@@ -1,6 +1,6 @@
 //! Text to a checked plan.
 //!
-//! Owns the file format: what may be written ([`file`]), what it means ([`plan`]), every problem with its place
+//! Owns the file format: what may be written ([`mod@file`]), what it means ([`plan`]), every problem with its place
 //! ([`problem`]), and when the file changed ([`watch`]). Knows no runtime type.
 
 mod check;
