@@ -57,11 +57,12 @@ async fn serve(plane: &mut Plane, asks: &mut mpsc::Receiver<Ask>) -> Shutdown {
         () = until_ready(&plane.site.control, wait) => false,
         () = stop_asked(asks) => true,
     };
-    if early {
-        return plane.plan.shutdown;
-    }
+    // Also where the end comes this early: connections that have queued up get an answer.
     if let Some(prepared) = plane.prepared.take() {
         plane.site.server.serve(prepared);
+    }
+    if early {
+        return plane.plan.shutdown;
     }
     plane.site.control.enter(Phase::Serving).await;
     tell(NotifyState::Ready);
