@@ -17,6 +17,7 @@ mod handle;
 mod headers;
 mod note;
 mod reply;
+pub mod tunnel;
 mod upload;
 mod worker;
 

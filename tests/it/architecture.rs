@@ -96,6 +96,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("mimalloc", &["main.rs"]),
     ("notify", &["config/watch.rs", "config/watch"]),
     ("sd_notify", &["app", "app.rs"]),
+    ("sha1", &["proxy/tunnel/handshake.rs"]),
     ("siphasher", &["units"]),
     ("socket2", &["server", "upstream"]),
     ("strsim", &["config", "admin"]),
@@ -122,6 +123,8 @@ const PURE: &[&str] = &[
     "control/history.rs",
     "control/precedence.rs",
     "probe/streak.rs",
+    "proxy/tunnel/frames.rs",
+    "proxy/tunnel/handshake.rs",
     "telemetry/window.rs",
 ];
 
