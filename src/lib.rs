@@ -22,5 +22,6 @@ pub mod routing;
 pub mod server;
 pub mod snapshot;
 pub mod telemetry;
+pub mod tls;
 pub mod units;
 pub mod upstream;

@@ -10,10 +10,13 @@ use std::{
 const ROOMS: &[(&str, &[&str])] = &[
     ("units", &[]),
     ("telemetry", &["units"]),
-    ("config", &["units"]),
+    ("config", &["tls", "units"]),
     ("routing", &["units"]),
-    ("pool", &["telemetry", "units"]),
-    ("snapshot", &["config::plan", "pool", "routing", "units"]),
+    ("pool", &["telemetry", "tls", "units"]),
+    (
+        "snapshot",
+        &["config::plan", "pool", "routing", "tls", "units"],
+    ),
     (
         "control",
         &[
@@ -26,7 +29,8 @@ const ROOMS: &[(&str, &[&str])] = &[
             "units",
         ],
     ),
-    ("upstream", &["pool", "telemetry", "units"]),
+    ("tls", &["units"]),
+    ("upstream", &["pool", "telemetry", "tls", "units"]),
     (
         "proxy",
         &[
@@ -34,6 +38,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "routing",
             "snapshot",
             "telemetry",
+            "tls",
             "units",
             "upstream",
         ],
@@ -46,6 +51,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "pool",
             "snapshot",
             "telemetry",
+            "tls",
             "units",
             "upstream",
         ],
@@ -95,17 +101,21 @@ const HOMES: &[(&str, &[&str])] = &[
     ("metrics_exporter_prometheus", &["telemetry"]),
     ("mimalloc", &["main.rs"]),
     ("notify", &["config/watch.rs", "config/watch"]),
+    ("rustls", &["tls"]),
+    ("rustls_native_certs", &["tls"]),
     ("sd_notify", &["app", "app.rs"]),
     ("sha1", &["proxy/tunnel/handshake.rs"]),
     ("siphasher", &["units"]),
     ("socket2", &["server", "upstream"]),
     ("strsim", &["config", "admin"]),
     ("tempfile", &["cli", "control", "demo"]),
+    ("tokio_rustls", &["tls"]),
     ("toml", &["config"]),
     ("tracing_appender", &["telemetry"]),
     ("tracing_subscriber", &["telemetry"]),
     ("utoipa", &["admin"]),
     ("utoipa_axum", &["admin"]),
+    ("x509_parser", &["tls"]),
 ];
 
 /// Files (or folders) that decide and do nothing else: what they need of the world is an argument.
@@ -126,6 +136,8 @@ const PURE: &[&str] = &[
     "proxy/tunnel/frames.rs",
     "proxy/tunnel/handshake.rs",
     "telemetry/window.rs",
+    "tls/facts.rs",
+    "tls/names.rs",
 ];
 
 const WORLD: &[&str] = &[

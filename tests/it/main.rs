@@ -28,3 +28,5 @@ mod process;
 mod resend;
 mod support;
 mod timeouts;
+mod tls_certificates;
+mod tls_handshake;

@@ -13,12 +13,14 @@
 )]
 
 mod app;
+mod authority;
 mod client;
 mod cutover;
 
 use std::time::Duration;
 
 pub use app::{App, Peer, answer, endpoint};
+pub use authority::{Authority, Pair, authority};
 pub use client::{Answer, Client};
 pub use cutover::{Proxy, proxy};
 
