@@ -12,7 +12,7 @@ use super::{
 use crate::{
     config::plan::Probe,
     control::{Hurry, Probed},
-    units::EndpointKey,
+    units::{EndpointKey, Name},
 };
 
 /// How far apart the first probes of endpoints that come together begin, so that a thousand are no stampede.
@@ -28,21 +28,24 @@ pub struct Wanted<'a> {
 
 /// The tasks, and what they are to do.
 pub struct Prober {
-    tasks: HashMap<EndpointKey, Watched, foldhash::fast::RandomState>,
+    /// By service.
+    tasks: Map<Name, Map<EndpointKey, Watched>>,
     failures: Failures,
     report: mpsc::Sender<Probed>,
     check: Check,
     /// The pools that somebody waits for.
     hurried: Hurry,
-    /// How often the tasks were compared with a snapshot.
+    /// How often a service's tasks were compared with what is wanted of it.
     pass: u64,
 }
+
+type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
 
 /// An endpoint that is probed; dropping it ends its task.
 struct Watched {
     wishes: watch::Sender<Wish>,
     task: JoinHandle<()>,
-    /// In the last snapshot.
+    /// When it was last looked at.
     unproven: bool,
     /// The last pass that met it.
     pass: u64,
@@ -60,33 +63,54 @@ impl Prober {
         }
     }
 
-    /// Begins, changes and ends tasks so that exactly what is wanted is probed.
-    pub fn follow<'a>(&mut self, wanted: impl Iterator<Item = Wanted<'a>>) {
-        self.pass += 1;
+    /// Begins, changes and ends tasks so that of each of these services exactly what is wanted is probed. The others go on
+    /// as they are.
+    pub fn follow<'a, W>(&mut self, services: impl Iterator<Item = (&'a Name, W)>)
+    where
+        W: Iterator<Item = Wanted<'a>>,
+    {
         let mut touched = 0;
-        for wanted in wanted {
-            let delay = spread(touched, wanted.probe.interval);
-            let known = self.tasks.get_mut(wanted.endpoint);
-            if let Some(watched) = known
-                && !watched.task.is_finished()
-            {
-                watched.pass = self.pass;
-                touched += u32::from(watched.adopt(&wanted, delay));
-            } else {
-                self.begin(&wanted, delay);
-                touched += 1;
+        for (service, wanted) in services {
+            self.pass += 1;
+            let mut tasks = self.tasks.remove(service).unwrap_or_default();
+            for wanted in wanted {
+                let delay = spread(touched, wanted.probe.interval);
+                let known = tasks.get_mut(wanted.endpoint);
+                if let Some(watched) = known
+                    && !watched.task.is_finished()
+                {
+                    watched.pass = self.pass;
+                    touched += u32::from(watched.adopt(&wanted, delay));
+                } else {
+                    tasks.insert(wanted.endpoint.clone(), self.begin(&wanted, delay));
+                    touched += 1;
+                }
             }
+            tasks.retain(|endpoint, watched| {
+                let stays = watched.pass == self.pass;
+                if !stays {
+                    self.failures.end(endpoint);
+                }
+                stays
+            });
+            self.tasks.insert(service.clone(), tasks);
         }
-        self.tasks.retain(|endpoint, watched| {
-            let stays = watched.pass == self.pass;
+    }
+
+    /// Ends the tasks of services that are gone.
+    pub fn retain(&mut self, stays: impl Fn(&Name) -> bool) {
+        self.tasks.retain(|service, tasks| {
+            let stays = stays(service);
             if !stays {
-                self.failures.end(endpoint);
+                for endpoint in tasks.keys() {
+                    self.failures.end(endpoint);
+                }
             }
             stays
         });
     }
 
-    fn begin(&mut self, wanted: &Wanted<'_>, delay: Duration) {
+    fn begin(&self, wanted: &Wanted<'_>, delay: Duration) -> Watched {
         let (wishes, receiver) = watch::channel(Wish {
             probe: Arc::new(wanted.probe.clone()),
             nudges: 0,
@@ -101,19 +125,18 @@ impl Prober {
             self.report.clone(),
             self.check.clone(),
         );
-        let watched = Watched {
+        Watched {
             wishes,
             task: tokio::spawn(task.run()),
             unproven: wanted.unproven,
             pass: self.pass,
-        };
-        self.tasks.insert(wanted.endpoint.clone(), watched);
+        }
     }
 
     /// Asks at once, and quickly from then on, in every pool that somebody began to wait for; no longer in those that
     /// nobody waits for any more.
     pub fn hurry(&mut self, pools: Hurry) {
-        for (endpoint, watched) in &self.tasks {
+        for (endpoint, watched) in self.tasks.values().flatten() {
             let pool = endpoint.pool_key();
             let (before, now) = (self.hurried.get(&pool), pools.get(&pool));
             if before != now {
@@ -129,7 +152,8 @@ impl Prober {
     }
 
     pub fn nudge(&self, endpoint: &EndpointKey) {
-        if let Some(watched) = self.tasks.get(endpoint) {
+        let tasks = self.tasks.get(&endpoint.service);
+        if let Some(watched) = tasks.and_then(|tasks| tasks.get(endpoint)) {
             watched.nudge();
         }
     }
@@ -258,12 +282,13 @@ mod tests {
         endpoints: &'a [EndpointKey],
         probe: &'a Probe,
         unproven: bool,
-    ) -> impl Iterator<Item = Wanted<'a>> {
-        endpoints.iter().map(move |endpoint| Wanted {
+    ) -> impl Iterator<Item = (&'a Name, impl Iterator<Item = Wanted<'a>>)> {
+        let wanted = endpoints.iter().map(move |endpoint| Wanted {
             endpoint,
             probe,
             unproven,
-        })
+        });
+        std::iter::once((&endpoints[0].service, wanted))
     }
 
     async fn pass(millis: u64) {
@@ -429,6 +454,28 @@ mod tests {
                 .iter()
                 .all(|(endpoint, ..)| *endpoint == shop[0])
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_service_that_is_not_looked_at_is_probed_on_and_one_that_is_gone_is_not() {
+        let mut world = world();
+        let shop = endpoints(2);
+        let mut other = endpoints(1);
+        other[0].service = "other".parse().unwrap();
+        let probe = probe(100);
+        world.prober.follow(want(&shop, &probe, true));
+        world.prober.follow(want(&other, &probe, true));
+        pass(1000).await;
+        world.begins();
+        pass(1000).await;
+        assert!((24..=34).contains(&world.begins().len()), "all three");
+        world.prober.retain(|service| service.as_str() == "other");
+        world.begins();
+        pass(1000).await;
+        assert!((8..=12).contains(&world.begins().len()), "one is left");
+        world.prober.nudge(&shop[0]);
+        let rows = world.failures.rows();
+        assert!(rows.iter().all(|(endpoint, ..)| *endpoint == other[0]));
     }
 
     #[tokio::test(start_paused = true)]

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     control::Handle,
     pool::{Nudges, State},
-    snapshot::Snapshot,
+    snapshot::{Service, Snapshot},
 };
 
 /// Results that wait to be reported; more make the tasks wait, never grow the queue.
@@ -24,7 +24,7 @@ pub async fn run(control: Handle, mut nudges: Nudges, failures: Failures) {
     let (sender, mut results) = mpsc::channel(WAITING);
     let mut prober = Prober::new(failures, sender, over_the_network());
     let (mut readers, mut hurried) = (control.readers().clone(), control.hurried());
-    prober.follow(wanted(&readers.current()));
+    let mut followed = follow(&mut prober, &readers.current(), 0);
     let mut batch = Vec::new();
     let mut nudging = true;
     loop {
@@ -33,7 +33,7 @@ pub async fn run(control: Handle, mut nudges: Nudges, failures: Failures) {
                 if !published {
                     return;
                 }
-                prober.follow(wanted(&readers.current()));
+                followed = follow(&mut prober, &readers.current(), followed);
             }
             changed = hurried.changed() => {
                 if changed.is_err() {
@@ -57,21 +57,26 @@ fn over_the_network() -> Check {
     Arc::new(|address, probe| async move { check(&address, &probe).await }.boxed())
 }
 
-fn wanted(snapshot: &Snapshot) -> impl Iterator<Item = Wanted<'_>> {
-    let pools = snapshot
-        .services
-        .iter()
-        .flat_map(|service| service.pools.iter().map(move |pool| (service, pool)));
-    pools
-        .filter_map(|(service, pool)| {
-            let planned = service.plan.pools.get(&pool.stats.key.pool)?;
-            Some((pool, planned.probe.as_ref()?))
+/// Brings the prober from the snapshot of generation `followed` to this one, whose generation is returned.
+fn follow(prober: &mut Prober, snapshot: &Snapshot, followed: u64) -> u64 {
+    let changed = snapshot.changed_since(followed);
+    prober.follow(changed.map(|service| (&service.plan.name, wanted(service))));
+    if snapshot.census > followed {
+        prober.retain(|service| snapshot.service(service.as_str()).is_some());
+    }
+    snapshot.generation
+}
+
+fn wanted(service: &Service) -> impl Iterator<Item = Wanted<'_>> {
+    let pools = service.pools.iter().filter_map(|pool| {
+        let planned = service.plan.pools.get(&pool.stats.key.pool)?;
+        Some((pool, planned.probe.as_ref()?))
+    });
+    pools.flat_map(|(pool, probe)| {
+        pool.members.iter().map(move |member| Wanted {
+            endpoint: &member.endpoint.key,
+            probe,
+            unproven: member.state == State::Unproven,
         })
-        .flat_map(|(pool, probe)| {
-            pool.members.iter().map(move |member| Wanted {
-                endpoint: &member.endpoint.key,
-                probe,
-                unproven: member.state == State::Unproven,
-            })
-        })
+    })
 }

@@ -1,12 +1,17 @@
-use std::{cell::RefCell, rc::Rc, sync::Arc};
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    sync::Arc,
+};
 
 use tokio::time::Instant;
 
 use super::{Upload, decide::Cursors};
 use crate::{
-    pool::{Nudge, State},
-    snapshot::{Reader, Snapshot},
+    pool::{Endpoint, Nudge, State},
+    snapshot::{Reader, Service},
     telemetry::{WorkerShard, access_log::Pen},
+    units::Name,
     upstream::{Lines, Use},
 };
 
@@ -19,6 +24,8 @@ pub struct Proxy {
     pub(super) shard: Arc<WorkerShard>,
     pub(super) nudge: Nudge,
     pub(super) pen: Rc<RefCell<Pen>>,
+    /// The generation of the snapshot to which `lines` were brought last.
+    reconciled: Cell<u64>,
 }
 
 impl Proxy {
@@ -37,6 +44,7 @@ impl Proxy {
             shard,
             nudge,
             pen: Rc::new(RefCell::new(pen)),
+            reconciled: Cell::new(0),
         }
     }
 
@@ -47,8 +55,16 @@ impl Proxy {
     /// Closes idle connections to endpoints that the newest snapshot sends nothing any more, and ends what is in flight
     /// on those it cuts. To be called after every publication.
     pub fn reconcile(&self) {
-        self.reader
-            .with(|snapshot| self.lines.reconcile(uses(snapshot)));
+        self.reader.with(|snapshot| {
+            let since = self.reconciled.replace(snapshot.generation);
+            // Where services have come or gone, a line may belong to one that is not there to be looked at.
+            let all = snapshot.census > since;
+            let looked_at = snapshot.changed_since(if all { 0 } else { since });
+            let looked_at: Vec<_> = looked_at.collect();
+            let of = |name: &Name| all || looked_at.iter().any(|one| one.plan.name == *name);
+            let uses = looked_at.iter().flat_map(|service| uses(service));
+            self.lines.reconcile(of, uses);
+        });
     }
 
     /// Requests in progress on this worker.
@@ -62,10 +78,8 @@ impl Proxy {
     }
 }
 
-fn uses(snapshot: &Snapshot) -> impl Iterator<Item = (&Arc<crate::pool::Endpoint>, Use)> {
-    let services = snapshot.services.iter();
-    let pools = services.flat_map(|service| service.pools.iter().map(move |pool| (service, pool)));
-    pools.flat_map(|(service, pool)| {
+fn uses(service: &Service) -> impl Iterator<Item = (&Arc<Endpoint>, Use)> {
+    service.pools.iter().flat_map(|pool| {
         let weighted = service.weights.get(pool.name().as_str()) > 0;
         pool.members.iter().map(move |member| {
             let role = match member.state {

@@ -21,18 +21,22 @@ pub fn build(input: &Input, directory: &mut Directory, previous: Option<&Snapsho
             there.or_else(|| previous.service(name.as_str()))
         });
         match (input.changed.get(name), before) {
-            (Some(decided), before) => service(name, decided, input.sticky_key, directory, before),
+            (Some(decided), before) => service(name, decided, input, directory, before),
             (None, Some(before)) => before.clone(),
             (None, None) => panic!("control decides every service that is new; it left out {name}"),
         }
     });
     let services: Vec<Arc<Service>> = services.collect();
     let routing = routing(input, &services, previous);
+    let census = previous
+        .filter(|before| same_names(&before.services, &services))
+        .map_or(input.generation, |before| before.census);
     let next = Snapshot {
         generation: input.generation,
         router: routing.0,
         routes: routing.1,
         services,
+        census,
     };
     debug_assert_eq!(invariants::broken(&next), [""; 0]);
     next
@@ -49,14 +53,7 @@ fn routing(input: &Input, services: &[Arc<Service>], previous: Option<&Snapshot>
                 .zip(&input.plan.routes)
                 .all(|(a, b)| Arc::ptr_eq(a, b) || a == b)
     };
-    let same_places = |before: &Snapshot| {
-        before.services.len() == services.len()
-            && before
-                .services
-                .iter()
-                .zip(services)
-                .all(|(a, b)| Arc::ptr_eq(a, b) || a.plan.name == b.plan.name)
-    };
+    let same_places = |before: &Snapshot| same_names(&before.services, services);
     if let Some(before) = previous.filter(|before| same_routes(before) && same_places(before)) {
         return (before.router.clone(), before.routes.clone());
     }
@@ -72,10 +69,16 @@ fn routing(input: &Input, services: &[Arc<Service>], previous: Option<&Snapshot>
     )
 }
 
+fn same_names(before: &[Arc<Service>], now: &[Arc<Service>]) -> bool {
+    let pairs = || before.iter().zip(now);
+    before.len() == now.len()
+        && pairs().all(|(a, b)| Arc::ptr_eq(a, b) || a.plan.name == b.plan.name)
+}
+
 fn service(
     name: &Name,
     decided: &Decided,
-    sticky_key: &Secret,
+    input: &Input,
     directory: &mut Directory,
     before: Option<&Arc<Service>>,
 ) -> Arc<Service> {
@@ -106,12 +109,13 @@ fn service(
     };
     let failing_open = failing_open && !splitter.is_empty();
     Arc::new(Service {
+        since: input.generation,
         stats: before.map_or_else(|| directory.service(name), |before| before.stats.clone()),
         weights: decided.weights.clone(),
         revision: decided.revision,
         failing_open,
         splitter,
-        affinity: affinity(plan, sticky_key, before),
+        affinity: affinity(plan, input.sticky_key, before),
         preview: plan
             .preview
             .as_ref()
@@ -194,6 +198,28 @@ mod tests {
 
     fn built(decided: Decided) -> Arc<Service> {
         World::new([decided]).build().services[0].clone()
+    }
+
+    #[test]
+    fn who_follows_the_snapshots_sees_what_changed_and_when_services_came_or_went() {
+        let shop = |port| shop(&[1, 0], vec![ready(port)], vec![]);
+        let other = service("other", &["main"], &[1], vec![vec![ready(1)]]);
+        let mut world = World::new([shop(1), other]);
+        let first = world.build();
+        let names = |snapshot: &Snapshot, since| -> Vec<String> {
+            let changed = snapshot.changed_since(since);
+            changed.map(|s| s.plan.name.to_string()).collect()
+        };
+        assert_eq!(names(&first, 0), ["other", "shop"]);
+        world.change(shop(2));
+        let second = world.next(&first, &["shop"]);
+        assert_eq!(names(&second, first.generation), ["shop"]);
+        assert_eq!(second.census, first.census);
+        world.change(service("third", &["main"], &[1], vec![vec![ready(1)]]));
+        let third = world.next(&second, &["third"]);
+        assert_eq!(names(&third, second.generation), ["third"]);
+        assert_eq!(names(&third, first.generation), ["shop", "third"]);
+        assert_eq!(third.census, third.generation);
     }
 
     #[test]

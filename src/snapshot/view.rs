@@ -18,11 +18,15 @@ pub struct Snapshot {
     pub routes: Arc<[Arc<plan::Route>]>,
     /// In the order of the plan, which is that of their names.
     pub services: Vec<Arc<Service>>,
+    /// The generation of the first snapshot that had services of just these names.
+    pub census: u64,
 }
 
 /// The app as its users know it, at one moment.
 pub struct Service {
     pub plan: Arc<plan::Service>,
+    /// The generation of the snapshot it was built for: the later ones share it until something of it changes.
+    pub since: u64,
     /// Of requests that reached no pool.
     pub stats: Arc<ServiceStats>,
     /// In force: the file's or an override.
@@ -66,6 +70,13 @@ impl Snapshot {
             .services
             .binary_search_by(|service| service.plan.name.as_str().cmp(name));
         found.ok().map(|index| &self.services[index])
+    }
+
+    /// The services that are not as they were in the snapshot of that generation. Whoever follows the snapshots looks at
+    /// these alone, so that a change of one service costs the same among ten and among ten thousand.
+    pub fn changed_since(&self, generation: u64) -> impl Iterator<Item = &Arc<Service>> {
+        let services = self.services.iter();
+        services.filter(move |service| service.since > generation)
     }
 }
 

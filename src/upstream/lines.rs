@@ -5,7 +5,10 @@ use http_body::Body;
 use tokio::time::Instant;
 
 use super::Line;
-use crate::pool::{Endpoint, PoolStats, Seat};
+use crate::{
+    pool::{Endpoint, PoolStats, Seat},
+    units::Name,
+};
 
 /// One worker's lines, by the slot of the endpoint.
 pub struct Lines<B> {
@@ -53,9 +56,13 @@ where
         }
     }
 
-    /// Brings the lines to a new snapshot's `members`. Idle connections to an endpoint that gets no requests any more
-    /// are closed, and the line to one that is gone is forgotten.
-    pub fn reconcile<'a>(&self, members: impl Iterator<Item = (&'a Arc<Endpoint>, Use)>) {
+    /// Brings the lines to the `members` that the services for which `of` says so have in a new snapshot. Idle connections
+    /// to an endpoint that gets no requests any more are closed, and the line to one that is gone is forgotten.
+    pub fn reconcile<'a>(
+        &self,
+        of: impl Fn(&Name) -> bool,
+        members: impl Iterator<Item = (&'a Arc<Endpoint>, Use)>,
+    ) {
         let mut table = self.table.borrow_mut();
         let mut found = vec![false; table.len()];
         for (endpoint, role) in members {
@@ -70,7 +77,9 @@ where
             }
         }
         for (place, found) in table.iter_mut().zip(found) {
-            if !found && let Some(line) = place.take() {
+            if !found
+                && let Some(line) = place.take_if(|line| of(&line.seat().endpoint.key.service))
+            {
                 line.keep_idle(false);
             }
         }
