@@ -49,7 +49,7 @@ impl Relay {
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let frame = Pin::new(&mut self.incoming).poll_frame(context);
         if let Some(exchange) = &self.exchange {
-            exchange.client.set_awaits_endpoint(frame.is_pending());
+            exchange.progress.set_awaits_endpoint(frame.is_pending());
         }
         let frame = ready!(frame);
         match &frame {

@@ -5,8 +5,8 @@ use tokio::time::Instant;
 
 use super::{
     Upload,
-    client::{Client, UploadState},
     note::Outcome,
+    progress::{Progress, UploadState},
 };
 use crate::{
     pool::Lease,
@@ -16,7 +16,7 @@ use crate::{
 
 /// A request that an endpoint is answering. Holds the lease until the answer's body has ended.
 pub(super) struct Exchange {
-    pub client: Rc<Client>,
+    pub progress: Rc<Progress>,
     pub line: Rc<Line<Upload>>,
     pub connection: Connection<Upload>,
     pub lease: Lease,
@@ -49,7 +49,7 @@ impl Ending {
 impl Exchange {
     pub(super) fn passed(&mut self, bytes: usize) {
         self.bytes += bytes as u64;
-        self.client.has_written();
+        self.progress.has_written();
     }
 
     /// Counts the answer, gives the lease back, and keeps the connection if it can carry another request.
@@ -64,27 +64,27 @@ impl Exchange {
                 if self.status.is_server_error() {
                     seat.pool_shard().failed(Failure::Status);
                 }
-                self.client.idle(now);
+                self.progress.idle(now);
             }
             Ending::EndpointBroke => seat.pool_shard().failed(Failure::Reset),
-            Ending::Abandoned if self.client.is_late() && self.client.awaits_endpoint() => {
+            Ending::Abandoned if self.progress.is_late() && self.progress.awaits_endpoint() => {
                 seat.pool_shard().failed(Failure::Idle);
             }
             Ending::Abandoned => {}
         }
-        if let Some(note) = self.client.notebook.take() {
+        if let Some(note) = self.progress.notebook.take() {
             note.write(&Outcome {
                 service: None,
                 status: self.status,
                 source: Source::Endpoint,
                 seat: Some(self.lease.seat()),
-                bytes_in: self.client.bytes_in(),
+                bytes_in: self.progress.bytes_in(),
                 bytes_out: self.bytes,
                 error: ending.as_str(),
             });
         }
         // A connection with half a request on it carries no other.
-        if ending == Ending::Whole && self.client.upload() == UploadState::Done {
+        if ending == Ending::Whole && self.progress.upload() == UploadState::Done {
             self.line.park(self.connection, now);
         }
     }

@@ -6,12 +6,12 @@ use tokio::time::Instant;
 
 use super::{
     Body, Kind, Upload,
-    client::{Client, UploadState},
     decide::Decision,
     error::{ProxyError, Resend},
     exchange::Exchange,
     headers,
     note::Note,
+    progress::{Progress, UploadState},
 };
 use crate::{
     pool::Lease,
@@ -26,7 +26,7 @@ use crate::{
 pub(super) async fn send(
     decision: &Decision,
     ours: &mut Option<Request<Upload>>,
-    client: &Client,
+    progress: &Progress,
     began: Instant,
 ) -> Result<(Response<Incoming>, Connection<Upload>), ProxyError> {
     prepare(decision, ours)?;
@@ -44,15 +44,15 @@ pub(super) async fn send(
         } else {
             Instant::now()
         };
-        client.waiting(now, timeouts);
-        client.notebook.add(|note| note.sent(now));
+        progress.waiting(now, timeouts);
+        progress.notebook.add(|note| note.sent(now));
         let Some(request) = ours.take() else {
             return Err(Kind::EndpointBroke.into());
         };
         let mut answer = pin!(connection.send(request));
         let sent = poll_fn(|context| match answer.as_mut().poll(context) {
             Poll::Ready(sent) => Poll::Ready(Some(sent)),
-            Poll::Pending => client.poll_late(context).map(|()| None),
+            Poll::Pending => progress.poll_late(context).map(|()| None),
         });
         match sent.await {
             // No protocol was asked to be switched: what follows such an answer would be read as nobody means it.
@@ -63,11 +63,11 @@ pub(super) async fn send(
             Some(Err(mut error)) => {
                 *ours = error.take_message();
                 if ours.is_none() || !connection.reused {
-                    let error = send_error(error, client, ours.is_some());
+                    let error = send_error(error, progress, ours.is_some());
                     return Err(failed(decision, error));
                 }
             }
-            None => return Err(failed(decision, late(client).into())),
+            None => return Err(failed(decision, late(progress).into())),
         }
     }
 }
@@ -89,7 +89,7 @@ pub(super) fn pass_on(
     mut answer: Response<Incoming>,
     connection: Connection<Upload>,
     decision: Decision,
-    client: &Rc<Client>,
+    progress: &Rc<Progress>,
     began: Instant,
 ) -> Response<Body> {
     *answer.version_mut() = Version::HTTP_11;
@@ -99,10 +99,10 @@ pub(super) fn pass_on(
     {
         answer.headers_mut().append(header::SET_COOKIE, cookie);
     }
-    client.answering(decision.timeouts.idle);
-    client.notebook.add(Note::answered);
+    progress.answering(decision.timeouts.idle);
+    progress.notebook.add(Note::answered);
     let exchange = Exchange {
-        client: client.clone(),
+        progress: progress.clone(),
         line: decision.line,
         connection,
         lease: decision.lease,
@@ -128,17 +128,21 @@ fn dial_error(error: DialError) -> ProxyError {
 }
 
 /// Who is late: the client with its body, the endpoint with its answer, or the two of them with the whole.
-fn late(client: &Client) -> Kind {
-    match client.upload() {
+fn late(progress: &Progress) -> Kind {
+    match progress.upload() {
         UploadState::AwaitsClient => Kind::ClientSlow,
-        _ if client.is_past_limit() => Kind::RequestTimeout,
+        _ if progress.is_past_limit() => Kind::RequestTimeout,
         _ => Kind::EndpointSlow,
     }
 }
 
-fn send_error(error: TrySendError<Request<Upload>>, client: &Client, unsent: bool) -> ProxyError {
+fn send_error(
+    error: TrySendError<Request<Upload>>,
+    progress: &Progress,
+    unsent: bool,
+) -> ProxyError {
     let error = error.into_error();
-    let kind = match client.upload() {
+    let kind = match progress.upload() {
         UploadState::TooLarge => Kind::BodyTooLarge,
         UploadState::Broken => Kind::ClientGone,
         _ if error.is_parse() || error.is_parse_too_large() => Kind::EndpointMalformed,

@@ -7,11 +7,11 @@ use tokio::time::Instant;
 use super::{
     Body, Kind, Proxy, Upload,
     admit::admit,
-    client::{Client, UploadState},
     error::{ProxyError, Resend},
     forward::{pass_on, send},
     forwarded, headers,
     note::{Note, Outcome},
+    progress::{Progress, UploadState},
     reply::{Form, reply},
 };
 use crate::{
@@ -25,19 +25,19 @@ impl Proxy {
     pub async fn handle(
         self: Rc<Self>,
         request: Request<Incoming>,
-        client: Rc<Client>,
+        progress: Rc<Progress>,
     ) -> Result<Response<Body>, Infallible> {
         let began = Instant::now();
-        client.head_read(began);
-        self.note(&request, &client, began);
+        progress.head_read(began);
+        self.note(&request, &progress, began);
         let form = Form::preferred(request.headers());
-        let mut request = Some(request.map(|body| Upload::new(body, &client)));
-        let mut answer = match self.answer(&mut request, &client, began).await {
+        let mut request = Some(request.map(|body| Upload::new(body, &progress)));
+        let mut answer = match self.answer(&mut request, &progress, began).await {
             Ok(answer) => answer,
-            Err(refused) => self.refuse(&refused, form, &client, began),
+            Err(refused) => self.refuse(&refused, form, &progress, began),
         };
         // An answer that overtakes the request's body ends the connection: the client must not send its next request on it.
-        if client.door.closing.get() || client.upload() != UploadState::Done {
+        if progress.client.door.closing.get() || progress.upload() != UploadState::Done {
             announce_close(&mut answer);
         }
         Ok(answer)
@@ -48,18 +48,19 @@ impl Proxy {
     async fn answer(
         &self,
         ours: &mut Option<Request<Upload>>,
-        client: &Rc<Client>,
+        progress: &Rc<Progress>,
         began: Instant,
     ) -> Result<Response<Body>, Refused> {
+        let client = &*progress.client;
         let request = ours.as_mut().ok_or(Kind::Malformed)?;
         admit(request, client)?;
         let address = forwarded::client_address(request.headers(), client);
         headers::remove_hop_by_hop(request.headers_mut());
         forwarded::write(request.headers_mut(), client);
-        let notebook = &client.notebook;
+        let notebook = &progress.notebook;
         notebook.add(|note| note.admitted(request.headers(), address));
         let mut decision = self.decide(request, address, None)?;
-        let mut sent = send(&decision, ours, client, began).await;
+        let mut sent = send(&decision, ours, progress, began).await;
         if let (Err(error), Some(request)) = (&sent, &*ours)
             && error.resend == Resend::Safe
         {
@@ -68,14 +69,14 @@ impl Proxy {
             self.nudge.send(&failed.endpoint);
             if let Ok(next) = self.decide(request, address, Some(&failed.endpoint)) {
                 decision = next;
-                sent = send(&decision, ours, client, began).await;
+                sent = send(&decision, ours, progress, began).await;
                 failed.pool_shard().retried(Retry::of(sent.is_ok()));
             } else {
                 failed.pool_shard().retried(Retry::Nowhere);
             }
         }
         match sent {
-            Ok((answer, connection)) => Ok(pass_on(answer, connection, decision, client, began)),
+            Ok((answer, connection)) => Ok(pass_on(answer, connection, decision, progress, began)),
             Err(error) => Err(Refused {
                 error,
                 seat: Some(decision.lease.seat().clone()),
@@ -85,10 +86,10 @@ impl Proxy {
     }
 
     /// Begins an entry of the access log, where this request is to have one.
-    fn note<B>(&self, request: &Request<B>, client: &Client, began: Instant) {
+    fn note<B>(&self, request: &Request<B>, progress: &Progress, began: Instant) {
         if self.pen.borrow().wants(fastrand::u32(..)) {
-            let note = Note::new(&self.pen, request, client.address.ip(), began);
-            client.notebook.put(note);
+            let note = Note::new(&self.pen, request, progress.client.address.ip(), began);
+            progress.notebook.put(note);
         }
     }
 
@@ -104,7 +105,7 @@ impl Proxy {
         &self,
         refused: &Refused,
         form: Form,
-        client: &Client,
+        progress: &Progress,
         began: Instant,
     ) -> Response<Body> {
         let now = Instant::now();
@@ -121,19 +122,19 @@ impl Proxy {
         if let Some(rejection) = rejection {
             shard.rejected(rejection);
         }
-        tracing::debug!(error = ?refused.error, client = %client.address, "request refused");
-        if let Some(note) = client.notebook.take() {
+        tracing::debug!(error = ?refused.error, client = %progress.client.address, "request refused");
+        if let Some(note) = progress.notebook.take() {
             note.write(&Outcome {
                 status,
                 source: Source::Proxy,
                 seat: refused.seat.as_deref(),
                 service: service.as_ref().map(|service| &service.key),
-                bytes_in: client.bytes_in(),
+                bytes_in: progress.bytes_in(),
                 bytes_out: 0,
                 error: Some(refused.error.kind.as_str()),
             });
         }
-        client.idle(now);
+        progress.idle(now);
         let mut answer = reply(status, form);
         if ends_connection(refused.error.kind) {
             announce_close(&mut answer);

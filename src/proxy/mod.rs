@@ -16,6 +16,7 @@ mod forwarded;
 mod handle;
 mod headers;
 mod note;
+mod progress;
 mod reply;
 pub mod tunnel;
 mod upload;
@@ -23,8 +24,9 @@ mod worker;
 
 pub use alarm::Clock;
 pub use body::Body;
-pub use client::{Client, Door, Phase};
+pub use client::{Client, Door};
 pub use error::{Fault, Kind, ProxyError, Resend};
+pub use progress::{Phase, Progress};
 pub use reply::farewell;
 pub use upload::{Upload, UploadError};
 pub use worker::Proxy;

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::client::{Client, UploadState};
+use super::progress::{Progress, UploadState};
 
 /// A request's body on its way to the endpoint. Nothing is buffered: the client is read when the endpoint takes.
 pub struct Upload {
@@ -16,7 +16,7 @@ pub struct Upload {
     /// Bytes that may still come.
     left: u64,
     /// Told how the upload stands; `None` where there is nothing to upload.
-    client: Option<Rc<Client>>,
+    progress: Option<Rc<Progress>>,
 }
 
 /// Why an upload ended early.
@@ -29,15 +29,15 @@ pub enum UploadError {
 }
 
 impl Upload {
-    pub(super) fn new(body: Incoming, client: &Rc<Client>) -> Self {
-        let client = (!body.is_end_stream()).then(|| client.clone());
-        if let Some(client) = &client {
-            client.set_upload(UploadState::AwaitsEndpoint);
+    pub(super) fn new(body: Incoming, progress: &Rc<Progress>) -> Self {
+        let progress = (!body.is_end_stream()).then(|| progress.clone());
+        if let Some(progress) = &progress {
+            progress.set_upload(UploadState::AwaitsEndpoint);
         }
         Self {
             body,
             left: u64::MAX,
-            client,
+            progress,
         }
     }
 
@@ -51,8 +51,8 @@ impl Upload {
     }
 
     fn say(&self, state: UploadState) {
-        if let Some(client) = &self.client {
-            client.set_upload(state);
+        if let Some(progress) = &self.progress {
+            progress.set_upload(state);
         }
     }
 
@@ -62,8 +62,8 @@ impl Upload {
     }
 
     fn uploaded(&self, bytes: u64, state: UploadState) {
-        if let Some(client) = &self.client {
-            client.uploaded(bytes, state);
+        if let Some(progress) = &self.progress {
+            progress.uploaded(bytes, state);
         }
     }
 }

@@ -13,7 +13,7 @@ use tokio::{net::TcpListener, net::TcpStream, sync::watch};
 
 use super::{connection, worker::Worker};
 use crate::{
-    proxy::{Client, Door},
+    proxy::{Client, Door, Progress},
     telemetry::Rejection,
 };
 
@@ -101,8 +101,10 @@ impl Worker {
         };
         // It only costs time on small answers; a socket that refuses it is already broken.
         let _ = stream.set_nodelay(true);
-        let client = Client::new(peer, entry.door.clone(), &self.clock);
-        let connection = connection::serve(stream, client, self.proxy.clone(), entry.header_bytes);
+        let client = Client::new(peer, entry.door.clone());
+        let progress = Progress::new(client, &self.clock);
+        let connection =
+            connection::serve(stream, progress, self.proxy.clone(), entry.header_bytes);
         let worker = self.clone();
         tokio::task::spawn_local(async move {
             let _open = worker.opened();

@@ -10,7 +10,7 @@ use tokio::{
 
 use super::socket::Socket;
 use crate::{
-    proxy::{Client, Phase, Proxy, farewell},
+    proxy::{Phase, Progress, Proxy, farewell},
     telemetry::{Rejection, shard::Source},
 };
 
@@ -44,7 +44,7 @@ enum End {
 /// Serves the requests of one connection to its end.
 pub(super) async fn serve(
     stream: TcpStream,
-    client: Rc<Client>,
+    progress: Rc<Progress>,
     proxy: Rc<Proxy>,
     header_bytes: usize,
 ) {
@@ -52,22 +52,22 @@ pub(super) async fn serve(
     builder
         .max_buf_size(BUFFER.max(header_bytes))
         .max_header_size(header_bytes);
-    if client.door.max_headers > PLAIN_HEADERS {
-        builder.max_headers(client.door.max_headers);
+    if progress.client.door.max_headers > PLAIN_HEADERS {
+        builder.max_headers(progress.client.door.max_headers);
     }
     let service = service_fn({
-        let (proxy, client) = (proxy.clone(), client.clone());
-        move |request| proxy.clone().handle(request, client.clone())
+        let (proxy, progress) = (proxy.clone(), progress.clone());
+        move |request| proxy.clone().handle(request, progress.clone())
     });
-    let socket = Socket::new(stream, client.clone());
+    let socket = Socket::new(stream, progress.clone());
     let mut connection = builder.serve_connection(socket, service);
     let end = poll_fn(|context| {
-        let before = client.phase();
+        let before = progress.phase();
         if let Poll::Ready(ended) = Pin::new(&mut connection).poll(context) {
             return Poll::Ready(ended.map_or_else(|error| end_of(&error), |()| End::Closed));
         }
-        client.polled(before);
-        match (client.poll_late(context), client.phase()) {
+        progress.polled(before);
+        match (progress.poll_late(context), progress.phase()) {
             (Poll::Pending, _) | (Poll::Ready(()), Phase::Waiting) => Poll::Pending,
             (Poll::Ready(()), Phase::Idle) => Poll::Ready(End::Idle),
             (Poll::Ready(()), Phase::Head) => Poll::Ready(End::HeadLate),

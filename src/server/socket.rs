@@ -10,17 +10,17 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
 use crate::{
-    proxy::{Client, Phase},
+    proxy::{Phase, Progress},
     upstream::write_gathered,
 };
 
-/// A client's socket, which tells when bytes have moved.
+/// A progress's socket, which tells when bytes have moved.
 ///
 /// While a request's head is being read there is nothing to write, unless hyper cannot read the head: then it writes a
 /// refusal of its own. That is kept back, for the refusal is ours to word.
 pub(super) struct Socket {
     stream: TokioIo<TcpStream>,
-    client: Rc<Client>,
+    progress: Rc<Progress>,
     /// The last write took less than it was given: more of an answer is to come.
     unfinished: bool,
     /// A refusal was kept back.
@@ -28,10 +28,10 @@ pub(super) struct Socket {
 }
 
 impl Socket {
-    pub(super) fn new(stream: TcpStream, client: Rc<Client>) -> Self {
+    pub(super) fn new(stream: TcpStream, progress: Rc<Progress>) -> Self {
         Self {
             stream: TokioIo::new(stream),
-            client,
+            progress,
             unfinished: false,
             kept_back: false,
         }
@@ -42,7 +42,7 @@ impl Socket {
     }
 
     fn keeps_back(&mut self) -> bool {
-        if self.client.phase() == Phase::Head && !self.unfinished {
+        if self.progress.phase() == Phase::Head && !self.unfinished {
             self.kept_back = true;
         }
         self.kept_back
@@ -51,7 +51,7 @@ impl Socket {
     fn wrote(&mut self, written: Poll<io::Result<usize>>, of: usize) -> Poll<io::Result<usize>> {
         if let Poll::Ready(Ok(bytes)) = written {
             self.unfinished = bytes < of;
-            self.client.has_written();
+            self.progress.has_written();
         } else {
             self.unfinished = true;
         }
@@ -67,7 +67,7 @@ impl Read for Socket {
     ) -> Poll<io::Result<()>> {
         let read = Pin::new(&mut self.stream).poll_read(context, buffer);
         if read.is_ready() {
-            self.client.has_read();
+            self.progress.has_read();
         }
         read
     }

@@ -1,0 +1,226 @@
+use std::{
+    cell::Cell,
+    rc::Rc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use super::{
+    alarm::{Alarm, Clock},
+    client::Client,
+    note::Notebook,
+};
+use crate::units::Timeouts;
+
+/// Where a request and its answer stand, which decides what the silence of a peer means. Shared by the connection, its
+/// socket and the request; all of them run on one thread. One serves all the requests of an HTTP/1.1 connection, because
+/// they come one after the other.
+pub struct Progress {
+    pub client: Rc<Client>,
+    /// Where the request is to be logged.
+    pub(super) notebook: Notebook,
+    phase: Cell<Phase>,
+    /// Bytes have moved since the deadline was last set.
+    moved: Cell<bool>,
+    alarm: Alarm,
+    /// How long nothing may move in this phase.
+    patience: Cell<Duration>,
+    /// How long the endpoint may take from the request's last byte to its answer's head.
+    response: Cell<Duration>,
+    head_read: Cell<Instant>,
+    /// The end of the whole request's time.
+    limit: Cell<Option<Instant>>,
+    upload: Cell<UploadState>,
+    /// Bytes of the request's body so far.
+    uploaded: Cell<u64>,
+    /// While answering: the endpoint's body was asked for its next part and had none.
+    awaits_endpoint: Cell<bool>,
+}
+
+/// Where an exchange stands, which decides what the silence of a peer means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Between requests.
+    Idle,
+    /// A request's head has begun.
+    Head,
+    /// The request is on its way and its answer has not begun.
+    Waiting,
+    /// The answer's body is on its way.
+    Answering,
+}
+
+/// How far the request's body has got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum UploadState {
+    /// There is none, or it has been sent.
+    Done,
+    /// The next bytes are the client's to send.
+    AwaitsClient,
+    /// The next bytes are the endpoint's to take.
+    AwaitsEndpoint,
+    /// The client's connection broke.
+    Broken,
+    /// It was larger than allowed.
+    TooLarge,
+}
+
+impl Progress {
+    /// Of a connection that was just made.
+    pub fn new(client: Rc<Client>, clock: &Rc<Clock>) -> Rc<Self> {
+        let now = Instant::now();
+        let progress = Rc::new(Self {
+            notebook: Notebook::default(),
+            phase: Cell::new(Phase::Idle),
+            moved: Cell::default(),
+            alarm: clock.alarm(),
+            patience: Cell::new(client.door.header_timeout),
+            response: Cell::new(Duration::MAX),
+            head_read: Cell::new(now),
+            limit: Cell::default(),
+            upload: Cell::new(UploadState::Done),
+            uploaded: Cell::default(),
+            awaits_endpoint: Cell::default(),
+            client,
+        });
+        // The first request is awaited as long as a head may take, not as long as a connection may idle.
+        progress.alarm.set(now + progress.patience.get());
+        progress
+    }
+
+    pub fn phase(&self) -> Phase {
+        self.phase.get()
+    }
+
+    /// To be called when bytes have come from the client.
+    pub fn has_read(&self) {
+        self.moved.set(true);
+        if self.phase.get() == Phase::Idle {
+            self.phase.set(Phase::Head);
+        }
+    }
+
+    /// To be called when bytes have gone to the client.
+    pub fn has_written(&self) {
+        self.moved.set(true);
+    }
+
+    /// The request's head has been read.
+    pub(super) fn head_read(&self, now: Instant) {
+        self.head_read.set(now);
+        self.phase.set(Phase::Waiting);
+        self.upload.set(UploadState::Done);
+        self.uploaded.set(0);
+        self.limit.set(None);
+    }
+
+    /// The request is forwarded.
+    pub(super) fn waiting(&self, now: Instant, timeouts: &Timeouts) {
+        self.limit
+            .set(timeouts.request.map(|all| self.head_read.get() + all));
+        self.response.set(timeouts.response);
+        let uploads = self.upload.get() != UploadState::Done;
+        self.arm(
+            now,
+            if uploads {
+                timeouts.idle
+            } else {
+                timeouts.response
+            },
+        );
+    }
+
+    /// Bytes of the request's body that have gone on their way.
+    pub(super) fn bytes_in(&self) -> u64 {
+        self.uploaded.get()
+    }
+
+    /// A part of the request's body has gone on its way.
+    pub(super) fn uploaded(&self, bytes: u64, state: UploadState) {
+        self.uploaded.set(self.uploaded.get() + bytes);
+        self.upload.set(state);
+        if self.phase.get() == Phase::Waiting {
+            let done = state == UploadState::Done;
+            let patience = if done { &self.response } else { &self.patience };
+            self.arm(Instant::now(), patience.get());
+        }
+    }
+
+    /// The answer's head is there; `patience` is how long nothing may move from now on.
+    pub(super) fn answering(&self, patience: Duration) {
+        self.phase.set(Phase::Answering);
+        self.patience.set(patience);
+        self.moved.set(true);
+    }
+
+    /// The answer has ended.
+    pub(super) fn idle(&self, now: Instant) {
+        self.phase.set(Phase::Idle);
+        self.limit.set(None);
+        self.arm(now, self.client.door.idle_timeout);
+    }
+
+    /// Whether the time for what is going on is over.
+    pub fn is_late(&self) -> bool {
+        self.alarm.has_rung()
+    }
+
+    /// Whether the whole request's time is over.
+    pub(super) fn is_past_limit(&self) -> bool {
+        self.limit
+            .get()
+            .is_some_and(|limit| limit <= Instant::now())
+    }
+
+    /// Whether the next bytes are the endpoint's to send.
+    pub(super) fn awaits_endpoint(&self) -> bool {
+        self.awaits_endpoint.get()
+    }
+
+    pub(super) fn set_awaits_endpoint(&self, awaits: bool) {
+        self.awaits_endpoint.set(awaits);
+    }
+
+    pub fn poll_late(&self, context: &mut Context<'_>) -> Poll<()> {
+        self.alarm.poll(context)
+    }
+
+    /// To be called after the connection was polled and is not done; `before` is the phase it had before. Moves the
+    /// deadline if bytes have moved, except where the phase itself has set it: the clock is read for slow exchanges
+    /// only, never for one that is over within a poll or two.
+    pub fn polled(&self, before: Phase) {
+        if !self.moved.replace(false) {
+            return;
+        }
+        let now = Instant::now;
+        match (before, self.phase.get()) {
+            (Phase::Head, Phase::Head) => {}
+            (_, Phase::Head) => self.arm(now(), self.client.door.header_timeout),
+            (Phase::Waiting, Phase::Waiting) if self.upload.get() == UploadState::Done => {}
+            (Phase::Waiting, Phase::Waiting)
+            | (Phase::Idle, Phase::Idle)
+            | (_, Phase::Answering) => self.arm(now(), self.patience.get()),
+            (_, Phase::Waiting | Phase::Idle) => {}
+        }
+    }
+
+    pub(super) fn upload(&self) -> UploadState {
+        self.upload.get()
+    }
+
+    pub(super) fn set_upload(&self, state: UploadState) {
+        self.upload.set(state);
+    }
+
+    fn arm(&self, now: Instant, patience: Duration) {
+        self.patience.set(patience);
+        let deadline = now + patience;
+        self.alarm.set(
+            self.limit
+                .get()
+                .map_or(deadline, |limit| limit.min(deadline)),
+        );
+    }
+}
