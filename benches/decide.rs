@@ -377,6 +377,7 @@ impl Control {
             plan: plan.clone(),
             weights: plan.weights.clone(),
             revision: 1,
+            deadline: plan.drain_deadline,
             pools: pools.collect(),
         }
     }

@@ -245,6 +245,7 @@ impl Writer {
             if_match: self.if_match,
             dry_run,
             idempotency_key: self.idempotency_key,
+            deadline: None,
         })
     }
 }

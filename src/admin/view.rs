@@ -96,6 +96,7 @@ fn pool(of: &view::Pool, measured: &Measured) -> wire::Pool {
         of: of.of,
         needed: of.needed,
         in_flight: endpoints.iter().map(|endpoint| endpoint.in_flight).sum(),
+        tunnels: endpoints.iter().map(|endpoint| endpoint.tunnels).sum(),
         connections: endpoints.iter().map(|endpoint| endpoint.connections).sum(),
         window: window(&(measured.window)(&of.stats.key)),
         endpoints,
@@ -128,6 +129,7 @@ fn endpoint(of: &view::Endpoint) -> wire::Endpoint {
         since: of.since,
         weight: of.weight,
         in_flight: of.endpoint.in_flight(),
+        tunnels: of.endpoint.tunnels(),
         connections: of.endpoint.connections(),
         probe: of.probe.clone().map(Into::into),
     }
@@ -196,6 +198,7 @@ pub fn changed(done: Done) -> wire::Changed {
         ready: done.ready,
         drained: left.map(|left| left.drained),
         in_flight: left.map(|left| left.in_flight),
+        tunnels: left.map(|left| left.tunnels),
         connections: left.map(|left| left.connections),
         safe_to_stop: left.map(|left| left.safe_to_stop),
         cut: left.map(|left| left.cut),
@@ -307,6 +310,7 @@ fn drains(seen: &view::View, now: Timestamp) -> Vec<wire::DrainInForce> {
             }
             .to_owned(),
             in_flight: endpoint.endpoint.in_flight(),
+            tunnels: endpoint.endpoint.tunnels(),
             by: actor(&drain.by),
             since: drain.at,
             age_seconds: age(drain.at, now),

@@ -18,8 +18,8 @@ use crate::{
     probe::Failures,
     snapshot::{Readers, Snapshot},
     telemetry::{
-        AccessLog, Exposition, PoolShard, Rejection, Totals, Windows, WorkerShard, names,
-        shard::Source,
+        AccessLog, Exposition, PoolShard, Rejection, Totals, TunnelCounts, TunnelEnd, Windows,
+        WorkerShard, names, shard::Source,
     },
     units::PoolKey,
 };
@@ -200,6 +200,7 @@ fn requests(service: &Service, pool: &Pool, out: &mut Exposition) {
     ];
     answers(&shards, &always, labels, out);
     out.histogram(&names::REQUEST_DURATION, labels, &pool.stats.latency());
+    ends_of_tunnels(labels, &shards, out);
     let mut failures = BTreeMap::new();
     for (kind, count) in shards.iter().flat_map(|shard| shard.failures()) {
         *failures.entry(kind.as_str()).or_default() += count;
@@ -213,6 +214,27 @@ fn requests(service: &Service, pool: &Pool, out: &mut Exposition) {
     }
     for (outcome, count) in retries {
         out.count(&names::RETRIES, [labels[0], labels[1], outcome], count);
+    }
+}
+
+fn ends_of_tunnels([service, pool]: [&str; 2], shards: &[&PoolShard], out: &mut Exposition) {
+    let counts = || shards.iter().map(|shard| &shard.tunnels);
+    for end in TunnelEnd::ALL {
+        let ends = counts().flat_map(TunnelCounts::ends);
+        let count = ends
+            .filter(|(ended, _)| *ended == end)
+            .map(|(_, count)| count);
+        out.count(
+            &names::TUNNELS_ENDED,
+            [service, pool, end.as_str()],
+            count.sum(),
+        );
+    }
+    for (direction, bytes) in [
+        ("in", counts().map(|counts| counts.bytes().0).sum()),
+        ("out", counts().map(|counts| counts.bytes().1).sum()),
+    ] {
+        out.count(&names::TUNNEL_BYTES, [service, pool, direction], bytes);
     }
 }
 
@@ -264,9 +286,10 @@ fn endpoints(service: &Service, pool: &Pool, out: &mut Exposition) {
         let labels = [name, pool_name, state.as_str()];
         out.gauge(&names::POOL_ENDPOINTS, labels, float(count as u64));
     }
-    let (mut in_flight, mut connections) = (0, 0);
+    let (mut in_flight, mut tunnels, mut connections) = (0, 0, 0);
     for endpoint in pool.endpoints.iter().map(|endpoint| &endpoint.endpoint) {
         in_flight += endpoint.in_flight();
+        tunnels += endpoint.tunnels();
         connections += endpoint.connections();
         let address = endpoint.key.address.to_string();
         let mut classes = [0; 6];
@@ -284,6 +307,7 @@ fn endpoints(service: &Service, pool: &Pool, out: &mut Exposition) {
         }
     }
     out.gauge(&names::IN_FLIGHT, labels, float(in_flight));
+    out.gauge(&names::TUNNELS, labels, float(tunnels));
     out.gauge(&names::ENDPOINT_CONNECTIONS, labels, float(connections));
 }
 

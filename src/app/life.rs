@@ -123,8 +123,8 @@ async fn end(
     control.enter(Phase::Draining).await;
     tokio::select! {
         drained = server.drain(shutdown.deadline) => {
-            let Drained { cut, timed_out } = drained;
-            tracing::info!(cut, timed_out, "drained");
+            let Drained { cut, tunnels, timed_out } = drained;
+            tracing::info!(cut, tunnels, timed_out, "drained");
             Ended { cut, at_once: false }
         }
         () = stop_asked(asks) => at_once(),

@@ -11,6 +11,7 @@ use super::{
     exit::{Exit, Failure},
     output::{ODD, STRONG, Styled, clean, complain, lines, say, say_json, value},
     share,
+    status_view::tunnels,
 };
 use crate::admin::wire::Changed;
 
@@ -247,7 +248,10 @@ fn of_the_wait(changed: &Changed) -> String {
             format!("drained, but {connections} connections are still open: do not stop it yet\n")
         }
         (Some(false), _) => {
-            format!("not drained: {in_flight} requests are still in flight: do not stop it yet\n")
+            let tunnels = tunnels(changed.tunnels.unwrap_or(0));
+            format!(
+                "not drained: {in_flight} requests are still in flight{tunnels}: do not stop it yet\n"
+            )
         }
         (None, _) => String::new(),
     };

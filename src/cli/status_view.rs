@@ -178,12 +178,13 @@ fn in_force(status: &Status) -> String {
     for drain in &status.drains {
         let _ = writeln!(
             text,
-            "  {}/{}/{} {} ({} in flight) by {}, {} ago{}",
+            "  {}/{}/{} {} ({} in flight{}) by {}, {} ago{}",
             drain.service,
             drain.pool,
             drain.endpoint,
             clean(&drain.state),
             drain.in_flight,
+            tunnels(drain.tunnels),
             clean(&drain.by.name),
             age(drain.age_seconds),
             because(drain.reason.as_deref()),
@@ -258,10 +259,11 @@ fn of_pool(service: &Service, name: &str, pool: &Pool, whole: bool) -> String {
     let millis =
         |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.1}"));
     let mut text = format!(
-        "  {name:<12} {:>8}  {}  {} in flight",
+        "  {name:<12} {:>8}  {}  {} in flight{}",
         percent(share),
         Styled(style, format_args!("{} of {} ready", pool.ready, pool.of)),
         pool.in_flight,
+        tunnels(pool.tunnels),
     );
     if pool.window.requests > 0 {
         let _ = write!(
@@ -348,5 +350,13 @@ fn next(services: &[&Service]) -> String {
     match command {
         Some(command) => format!("\n{} {command}\n", Styled(FAINT, "next:")),
         None => String::new(),
+    }
+}
+/// How many of what is in flight are tunnels, where there are any.
+pub fn tunnels(count: u64) -> String {
+    match count {
+        0 => String::new(),
+        1 => ", 1 tunnel".to_owned(),
+        count => format!(", {count} tunnels"),
     }
 }

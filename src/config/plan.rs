@@ -7,7 +7,9 @@ use std::{
 
 use ipnet::IpNet;
 
-use crate::units::{Address, Balance, Matcher, Name, Percent, Secret, StickyBy, Timeouts, Weights};
+use crate::units::{
+    Address, Balance, Matcher, Name, Percent, Secret, StickyBy, Timeouts, WebsocketDrain, Weights,
+};
 
 /// A whole configuration, checked. What has not changed between two plans compares equal, so that a reload is a diff.
 #[derive(Debug, Clone, PartialEq)]
@@ -138,6 +140,9 @@ pub struct Service {
     pub max_body: Option<u64>,
     /// How long a drain waits unless the call says otherwise.
     pub drain_deadline: Duration,
+    pub drain_websockets: WebsocketDrain,
+    /// The protocols that a client may upgrade to, in lower case.
+    pub upgrades: Vec<String>,
     pub pools: BTreeMap<Name, Pool>,
 }
 

@@ -209,6 +209,7 @@ impl Book {
             pools: pools.collect(),
             weights: memory.weights.clone(),
             revision: memory.revision,
+            deadline: memory.deadline.unwrap_or(plan.drain_deadline),
             plan,
         })
     }

@@ -1,6 +1,10 @@
 //! Every way the system can change, in one place.
 
-use std::{collections::BTreeMap, fmt, time::Instant};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    time::{Duration, Instant},
+};
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
@@ -172,6 +176,8 @@ pub struct Order {
     pub dry_run: bool,
     /// The same key within 24 hours gets the first answer again.
     pub idempotency_key: Option<String>,
+    /// How long work may take that is under way on what gets no more requests by the change; `None`: as its service says.
+    pub deadline: Option<Duration>,
 }
 
 impl Order {
@@ -183,6 +189,7 @@ impl Order {
             if_match: None,
             dry_run: false,
             idempotency_key: None,
+            deadline: None,
         }
     }
 }

@@ -18,6 +18,8 @@ pub struct Left {
     /// Proven empty: no request in flight, no connection, parked ones included.
     pub drained: bool,
     pub in_flight: u64,
+    /// Of those in flight, tunnels (WebSocket and the like).
+    pub tunnels: u64,
     pub connections: u64,
     /// It may be stopped now.
     pub safe_to_stop: bool,
@@ -72,11 +74,13 @@ pub(super) fn leaving(
 impl Leaving {
     fn look(&self) -> Left {
         let in_flight = self.endpoints.iter().map(|held| held.in_flight()).sum();
+        let tunnels = self.endpoints.iter().map(|held| held.tunnels()).sum();
         let connections = self.endpoints.iter().map(|held| held.connections()).sum();
         let drained = in_flight == 0 && connections == 0;
         Left {
             drained,
             in_flight,
+            tunnels,
             connections,
             safe_to_stop: drained,
             cut: false,

@@ -1,6 +1,6 @@
 //! What is remembered over restarts.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -42,6 +42,9 @@ pub(super) struct ServiceMemory {
     pub drains: BTreeMap<Name, Drains>,
     #[serde(default)]
     pub versions: BTreeMap<Name, Version>,
+    /// How long what leaves by the last decision may take, where that said so. Nothing is under way after a restart.
+    #[serde(skip)]
+    pub deadline: Option<Duration>,
     pub history: History,
 }
 
@@ -82,6 +85,7 @@ impl ServiceMemory {
             endpoints: BTreeMap::new(),
             drains: BTreeMap::new(),
             versions: BTreeMap::new(),
+            deadline: None,
             history: History::default(),
         }
     }

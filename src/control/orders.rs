@@ -67,6 +67,9 @@ impl Controller {
         for change in changes {
             decide::apply(&mut stage, change)?;
         }
+        for change in changes {
+            stage.book.memory_mut(change.service())?.deadline = order.deadline;
+        }
         gates::pass(&stage, &self.roster, changes)?;
         Ok(stage)
     }

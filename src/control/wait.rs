@@ -21,14 +21,16 @@ use super::{
 };
 use crate::{
     pool::State,
-    snapshot::Snapshot,
-    units::{EndpointKey, Name, PoolKey},
+    snapshot::{Service, Snapshot},
+    units::{EndpointKey, Name, PoolKey, WebsocketDrain},
 };
 
 /// How often a wait looks again. Bounds how late it notices, and what a wait costs.
 pub(super) const LOOK: Duration = Duration::from_millis(20);
 /// How long after a cut the workers have to end what was in flight.
 const CUT: Duration = Duration::from_secs(2);
+/// How long after the deadline tunnels have that are closed at it.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// How long a verdict may take to be published; batches are much shorter.
 const PUBLISHED: Duration = Duration::from_secs(1);
@@ -126,7 +128,10 @@ impl Handle {
         let before = self.readers().current();
         let mut left = None;
         let removed = removed(&act.changes);
-        let mut order = act.order.clone();
+        let mut order = Order {
+            deadline: act.deadline,
+            ..act.order.clone()
+        };
         if act.wait == Wait::Drained && act.cut && !removed.is_empty() {
             // Only what is still in the snapshot can be cut, so a removal with a cut drains first.
             left = Some(self.drain_first(&act, &removed).await?);
@@ -274,6 +279,7 @@ impl Handle {
         let before = self.readers().current();
         let order = Order {
             idempotency_key: None,
+            deadline: act.deadline,
             ..act.order.clone()
         };
         let applied = self.change(drains.clone(), order).await?;
@@ -287,7 +293,10 @@ impl Handle {
 
     async fn until_left(&self, act: &Act, leaving: Leaving) -> Left {
         let deadline = act.deadline.unwrap_or_else(|| self.drain_deadline(act));
-        let left = leaving.until_empty(deadline).await;
+        let mut left = leaving.until_empty(deadline).await;
+        if left.tunnels > 0 && self.closes_tunnels(act) {
+            left = leaving.until_empty(LAST_WORDS).await;
+        }
         let targets: Vec<_> = act
             .changes
             .iter()
@@ -314,15 +323,17 @@ impl Handle {
 
     fn drain_deadline(&self, act: &Act) -> Duration {
         let snapshot = self.readers().current();
-        let services = snapshot.services.iter().filter(|service| {
-            act.changes
-                .iter()
-                .any(|change| *change.service() == service.plan.name)
-        });
-        services
+        services(&snapshot, act)
             .map(|service| service.plan.drain_deadline)
             .max()
             .unwrap_or_default()
+    }
+
+    /// Whether tunnels are told to end at the deadline.
+    fn closes_tunnels(&self, act: &Act) -> bool {
+        let snapshot = self.readers().current();
+        services(&snapshot, act)
+            .any(|service| service.plan.drain_websockets == WebsocketDrain::CloseAtDeadline)
     }
 
     async fn until_put_is_ready(&self, act: &Act) -> Option<bool> {
@@ -367,6 +378,14 @@ fn key(service: &Name, pool: &Name) -> PoolKey {
         service: service.clone(),
         pool: pool.clone(),
     }
+}
+
+/// Those that the changes are about.
+fn services<'a>(snapshot: &'a Snapshot, act: &'a Act) -> impl Iterator<Item = &'a Arc<Service>> {
+    snapshot.services.iter().filter(|service| {
+        let mut changes = act.changes.iter();
+        changes.any(|change| *change.service() == service.plan.name)
+    })
 }
 
 fn removed(changes: &[Change]) -> Vec<&EndpointKey> {

@@ -54,6 +54,11 @@ impl Endpoint {
         self.shards().map(|shard| shard.in_flight.count()).sum()
     }
 
+    /// Of the leases, those of tunnels.
+    pub fn tunnels(&self) -> u64 {
+        self.shards().map(EndpointShard::tunnels).sum()
+    }
+
     /// Open connections over all workers, parked or in use.
     pub fn connections(&self) -> u64 {
         self.shards()

@@ -28,6 +28,10 @@ impl Body {
         Self::Own(Some(bytes))
     }
 
+    pub(super) fn none() -> Self {
+        Self::Own(None)
+    }
+
     pub(super) fn relayed(incoming: Incoming, exchange: Exchange) -> Self {
         Self::Relayed(Relay {
             incoming,

@@ -2,7 +2,7 @@ use std::{cell::RefCell, net::IpAddr, rc::Rc, sync::Arc};
 
 use http::{HeaderName, HeaderValue, Request};
 
-use super::{Kind, Proxy, Upload, handle::Refused};
+use super::{Kind, Proxy, Upload, handle::Refused, tunnel::Terms};
 use crate::{
     pool::{Candidates, Draw, Endpoint, Lease},
     routing::{Head, hash_key as hashed, host_of},
@@ -21,6 +21,8 @@ pub(super) struct Decision {
     pub set_cookie: Option<HeaderValue>,
     /// The preview's header, with its secret: not for the app.
     pub strip: Option<HeaderName>,
+    /// The client wishes to speak another protocol, and may.
+    pub terms: Option<Box<Terms>>,
 }
 
 impl Proxy {
@@ -45,7 +47,7 @@ impl Proxy {
         };
         loop {
             let (decision, generation) = self.reader.with(|snapshot| {
-                let decision = self.decide_on(snapshot, &head, client, avoid);
+                let decision = self.decide_on(snapshot, request, &head, client, avoid);
                 (decision, snapshot.generation)
             });
             if decision.is_err() || self.reader.is_current(generation) {
@@ -57,6 +59,7 @@ impl Proxy {
     fn decide_on(
         &self,
         snapshot: &Snapshot,
+        request: &Request<Upload>,
         head: &Head,
         client: IpAddr,
         avoid: Option<&Arc<Endpoint>>,
@@ -75,6 +78,7 @@ impl Proxy {
             timeouts: service.plan.timeouts,
             max_body: service.plan.max_body,
             set_cookie,
+            terms: Terms::of(request, service, keep),
             strip: service
                 .preview
                 .as_ref()

@@ -32,13 +32,7 @@ pub(super) async fn send(
     prepare(decision, ours)?;
     let timeouts = &decision.timeouts;
     loop {
-        let mut connection = match decision.line.take(began, timeouts.keep_alive) {
-            Some(parked) => parked,
-            None => match decision.line.dial(timeouts.connect).await {
-                Ok(opened) => opened,
-                Err(error) => return Err(failed(decision, dial_error(error))),
-            },
-        };
+        let mut connection = connect(decision, began).await?;
         let now = if connection.reused {
             began
         } else {
@@ -55,8 +49,14 @@ pub(super) async fn send(
             Poll::Pending => progress.poll_late(context).map(|()| None),
         });
         match sent.await {
-            // No protocol was asked to be switched: what follows such an answer would be read as nobody means it.
-            Some(Ok(answer)) if answer.status() == StatusCode::SWITCHING_PROTOCOLS => {
+            // Unless it is what was asked for: what follows such an answer would be read as nobody means it.
+            Some(Ok(answer))
+                if answer.status() == StatusCode::SWITCHING_PROTOCOLS
+                    && !decision
+                        .terms
+                        .as_ref()
+                        .is_some_and(|terms| terms.are_met(&answer)) =>
+            {
                 return Err(failed(decision, Kind::EndpointMalformed.into()));
             }
             Some(Ok(answer)) => return Ok((answer, connection)),
@@ -72,6 +72,20 @@ pub(super) async fn send(
     }
 }
 
+/// A parked connection or a new one; always a new one where it may come to carry another protocol.
+async fn connect(decision: &Decision, began: Instant) -> Result<Connection<Upload>, ProxyError> {
+    let (line, timeouts) = (&decision.line, &decision.timeouts);
+    let opened = if decision.terms.is_some() {
+        line.dial_to_switch(timeouts.connect).await
+    } else {
+        match line.take(began, timeouts.keep_alive) {
+            Some(parked) => return Ok(parked),
+            None => line.dial(timeouts.connect).await,
+        }
+    };
+    opened.map_err(|error| failed(decision, dial_error(error)))
+}
+
 /// What of a request depends on who gets it.
 fn prepare(decision: &Decision, ours: &mut Option<Request<Upload>>) -> Result<(), Kind> {
     let request = ours.as_mut().ok_or(Kind::EndpointBroke)?;
@@ -80,6 +94,9 @@ fn prepare(decision: &Decision, ours: &mut Option<Request<Upload>>) -> Result<()
     }
     if let Some(preview) = &decision.strip {
         request.headers_mut().remove(preview);
+    }
+    if let Some(terms) = &decision.terms {
+        terms.ask(request.headers_mut());
     }
     Ok(())
 }
@@ -93,7 +110,10 @@ pub(super) fn pass_on(
     began: Instant,
 ) -> Response<Body> {
     *answer.version_mut() = Version::HTTP_11;
-    headers::remove_hop_by_hop(answer.headers_mut());
+    match &decision.terms {
+        None => headers::remove_hop_by_hop(answer.headers_mut()),
+        Some(terms) => terms.pass_refusal(&mut answer),
+    }
     if let Some(cookie) = decision.set_cookie
         && may_set_cookie(answer.headers())
     {

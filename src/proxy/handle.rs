@@ -1,6 +1,6 @@
 use std::{convert::Infallible, rc::Rc, sync::Arc};
 
-use http::{HeaderValue, Request, Response, header};
+use http::{HeaderValue, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
@@ -13,6 +13,7 @@ use super::{
     note::{Note, Outcome},
     progress::{Progress, UploadState},
     reply::{Form, reply},
+    tunnel,
 };
 use crate::{
     pool::{Seat, ServiceStats},
@@ -36,6 +37,10 @@ impl Proxy {
             Ok(answer) => answer,
             Err(refused) => self.refuse(&refused, form, &progress, began),
         };
+        // After this one the connection speaks another protocol, and ends as that one does.
+        if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+            return Ok(answer);
+        }
         // An answer that overtakes the request's body ends the connection: the client must not send its next request on it.
         if progress.client.door.closing.get() || progress.upload() != UploadState::Done {
             announce_close(&mut answer);
@@ -55,6 +60,7 @@ impl Proxy {
         let request = ours.as_mut().ok_or(Kind::Malformed)?;
         admit(request, client)?;
         let address = forwarded::client_address(request.headers(), client);
+        tunnel::note_asked(request);
         headers::remove_hop_by_hop(request.headers_mut());
         forwarded::write(request.headers_mut(), client);
         let notebook = &progress.notebook;
@@ -76,6 +82,10 @@ impl Proxy {
             }
         }
         match sent {
+            // Apart, so that what a request is handled in does not grow by it.
+            Ok((answer, connection)) if answer.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                Box::pin(self.switch(answer, connection, decision, progress, began)).await
+            }
             Ok((answer, connection)) => Ok(pass_on(answer, connection, decision, progress, began)),
             Err(error) => Err(Refused {
                 error,

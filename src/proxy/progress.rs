@@ -11,6 +11,7 @@ use super::{
     alarm::{Alarm, Clock},
     client::Client,
     note::Notebook,
+    tunnel::Tunnel,
 };
 use crate::units::Timeouts;
 
@@ -37,6 +38,8 @@ pub struct Progress {
     uploaded: Cell<u64>,
     /// While answering: the endpoint's body was asked for its next part and had none.
     awaits_endpoint: Cell<bool>,
+    /// What the connection becomes once the answer that says so has been sent.
+    tunnel: Cell<Option<Box<Tunnel>>>,
 }
 
 /// Where an exchange stands, which decides what the silence of a peer means.
@@ -83,6 +86,7 @@ impl Progress {
             upload: Cell::new(UploadState::Done),
             uploaded: Cell::default(),
             awaits_endpoint: Cell::default(),
+            tunnel: Cell::default(),
             client,
         });
         // The first request is awaited as long as a head may take, not as long as a connection may idle.
@@ -160,6 +164,16 @@ impl Progress {
         self.phase.set(Phase::Idle);
         self.limit.set(None);
         self.arm(now, self.client.door.idle_timeout);
+    }
+
+    /// The connection becomes a tunnel with the answer that is being given.
+    pub(super) fn leave_tunnel(&self, tunnel: Tunnel) {
+        self.tunnel.set(Some(Box::new(tunnel)));
+    }
+
+    /// What the connection has become, where its last answer said so.
+    pub fn take_tunnel(&self) -> Option<Box<Tunnel>> {
+        self.tunnel.take()
     }
 
     /// Whether the time for what is going on is over.

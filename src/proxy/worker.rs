@@ -2,11 +2,12 @@ use std::{
     cell::{Cell, RefCell},
     rc::Rc,
     sync::Arc,
+    time::Duration,
 };
 
 use tokio::time::Instant;
 
-use super::{Upload, decide::Cursors};
+use super::{Clock, Upload, decide::Cursors, tunnel::Tunnels};
 use crate::{
     pool::{Endpoint, Nudge, State},
     snapshot::{Reader, Service},
@@ -24,8 +25,9 @@ pub struct Proxy {
     pub(super) shard: Arc<WorkerShard>,
     pub(super) nudge: Nudge,
     pub(super) pen: Rc<RefCell<Pen>>,
-    /// The generation of the snapshot to which `lines` were brought last.
+    /// The generation of the snapshot to which `lines` and `tunnels` were brought last.
     reconciled: Cell<u64>,
+    pub(super) tunnels: Rc<Tunnels>,
 }
 
 impl Proxy {
@@ -35,6 +37,7 @@ impl Proxy {
         shard: Arc<WorkerShard>,
         nudge: Nudge,
         pen: Pen,
+        clock: &Rc<Clock>,
     ) -> Self {
         Self {
             worker,
@@ -45,6 +48,7 @@ impl Proxy {
             nudge,
             pen: Rc::new(RefCell::new(pen)),
             reconciled: Cell::new(0),
+            tunnels: Tunnels::new(clock),
         }
     }
 
@@ -62,9 +66,34 @@ impl Proxy {
             let looked_at = snapshot.changed_since(if all { 0 } else { since });
             let looked_at: Vec<_> = looked_at.collect();
             let of = |name: &Name| all || looked_at.iter().any(|one| one.plan.name == *name);
-            let uses = looked_at.iter().flat_map(|service| uses(service));
-            self.lines.reconcile(of, uses);
+            let members = || looked_at.iter().flat_map(|service| uses(service));
+            self.lines.reconcile(of, members());
+            if self.tunnels.open() > 0 {
+                let deadline = |name: &Name| {
+                    let service = snapshot.service(name.as_str());
+                    service.map_or(Duration::ZERO, |service| service.deadline)
+                };
+                self.tunnels.reconcile(of, members(), deadline);
+            }
         });
+    }
+
+    /// What the newest snapshot uses an endpoint for, and how long a drain of it waits.
+    pub(super) fn role_of(&self, endpoint: &Arc<Endpoint>) -> (Use, Duration) {
+        self.reader.with(|snapshot| {
+            let service = snapshot.service(endpoint.key.service.as_str());
+            let found = service.and_then(|service| {
+                let mut members = uses(service);
+                let (_, role) = members.find(|(member, _)| Arc::ptr_eq(member, endpoint))?;
+                Some((role, service.deadline))
+            });
+            found.unwrap_or((Use::Leaves, Duration::ZERO))
+        })
+    }
+
+    /// Tunnels that pass through this worker.
+    pub fn tunnels(&self) -> &Tunnels {
+        &self.tunnels
     }
 
     /// Requests in progress on this worker.
@@ -84,7 +113,7 @@ fn uses(service: &Service) -> impl Iterator<Item = (&Arc<Endpoint>, Use)> {
         pool.members.iter().map(move |member| {
             let role = match member.state {
                 _ if member.cut => Use::Cut,
-                State::Draining | State::Drained => Use::Rests,
+                State::Draining | State::Drained => Use::Leaves,
                 _ if weighted => Use::Serves,
                 _ => Use::Rests,
             };

@@ -2,6 +2,7 @@ use std::{future::poll_fn, pin::Pin, rc::Rc, task::Poll, time::Duration};
 
 use http::StatusCode;
 use hyper::{server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
 use tokio::{
     io::AsyncWriteExt,
     net::TcpStream,
@@ -76,6 +77,10 @@ pub(super) async fn serve(
     })
     .await;
     let parts = connection.into_parts();
+    if let (End::Closed, Some(tunnel)) = (&end, progress.take_tunnel()) {
+        let stream = TokioIo::new(parts.io.into_stream());
+        return tunnel.run(stream, parts.read_buf).await;
+    }
     let refusal = refusal(&end, &parts.read_buf, header_bytes);
     if let Some((status, rejection)) = refusal {
         let shard = proxy.shard();

@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::{
     BindError,
-    drain::Drained,
+    drain::{Drained, Ended},
     listen::{Sockets, bind},
     worker,
 };
@@ -39,7 +39,7 @@ pub struct Settings {
 /// connections that have queued up in them, where it left them.
 pub struct Server {
     shared: Arc<Shared>,
-    ended: mpsc::UnboundedReceiver<u64>,
+    ended: mpsc::UnboundedReceiver<Ended>,
 }
 
 /// Listeners that are bound and wait to be served. Dropped, nothing has changed.
@@ -175,7 +175,9 @@ impl Server {
         while left > 0 {
             tokio::select! {
                 ended = self.ended.recv() => {
-                    drained.cut += ended.unwrap_or(0);
+                    let Ended { cut, tunnels } = ended.unwrap_or_default();
+                    drained.cut += cut;
+                    drained.tunnels += tunnels;
                     left = if ended.is_some() { left - 1 } else { 0 };
                 }
                 () = &mut cut, if !drained.timed_out => {

@@ -15,12 +15,13 @@ use tokio::{
 use super::{
     accept::{Entry, accept},
     connection,
+    drain::Ended,
     listen::Sockets,
     shared::{Lent, Shared, Stage},
 };
 use crate::{
     config::plan,
-    proxy::{Clock, Door, Proxy},
+    proxy::{Clock, Door, Proxy, tunnel::GRACE},
 };
 
 /// How often idle connections to endpoints are looked through.
@@ -58,8 +59,8 @@ struct Listening {
 
 /// The body of a worker's thread. A panic in a connection ends that connection; one of the worker itself starts the
 /// worker again, with its sockets as they are.
-pub(super) fn run(index: usize, shared: &Arc<Shared>, ended: &mpsc::UnboundedSender<u64>) {
-    let cut = supervise(index, || {
+pub(super) fn run(index: usize, shared: &Arc<Shared>, ended: &mpsc::UnboundedSender<Ended>) {
+    let left = supervise(index, || {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build_local(tokio::runtime::LocalOptions::default())
@@ -67,7 +68,7 @@ pub(super) fn run(index: usize, shared: &Arc<Shared>, ended: &mpsc::UnboundedSen
         runtime.block_on(Worker::serve(index, shared.clone()))
     });
     // Nobody is left to tell when the server was dropped.
-    let _ = ended.send(cut);
+    let _ = ended.send(left);
 }
 
 /// What `serve` returns, once it returns.
@@ -84,20 +85,22 @@ fn supervise<T>(worker: usize, serve: impl Fn() -> T) -> T {
 }
 
 impl Worker {
-    /// Serves until everything is drained or cut; returns the number of requests that were cut.
-    async fn serve(index: usize, shared: Arc<Shared>) -> u64 {
+    /// Serves until everything is drained or cut; returns what was cut.
+    async fn serve(index: usize, shared: Arc<Shared>) -> Ended {
         let data_plane = &shared.settings;
+        let clock = Clock::new();
         let proxy = Proxy::new(
             index,
             data_plane.readers.reader(),
             data_plane.shards[index].clone(),
             data_plane.nudge.clone(),
             data_plane.access_log.pen(),
+            &clock,
         );
         let worker = Rc::new(Self {
             index,
             proxy: Rc::new(proxy),
-            clock: Clock::new(),
+            clock,
             listening: RefCell::default(),
             open: Cell::new(0),
             turning_away: Cell::new(0),
@@ -201,23 +204,31 @@ impl Worker {
     }
 
     /// Lets what is open end, and cuts what is left when that is wanted.
-    async fn drain(&self, changes: &mut watch::Receiver<()>) -> u64 {
+    async fn drain(&self, changes: &mut watch::Receiver<()>) -> Ended {
+        self.proxy.tunnels().drain();
         while self.open.get() > 0 && self.shared.wanted().stage < Stage::Ended {
             tokio::select! {
                 _ = changes.changed() => {}
                 () = self.closed.notified() => {}
             }
         }
-        let cut = self.proxy.in_flight();
+        let tunnels = self.proxy.tunnels().open() as u64;
+        let cut = self.proxy.in_flight().saturating_sub(tunnels);
+        self.proxy.tunnels().end();
         self.clock.ring_all();
+        let farewell = if tunnels > 0 {
+            FAREWELL + GRACE
+        } else {
+            FAREWELL
+        };
         // Idle connections are closed in order; the rest ends with this thread's runtime.
-        let _ = tokio::time::timeout(FAREWELL, async {
+        let _ = tokio::time::timeout(farewell, async {
             while self.open.get() > 0 {
                 self.closed.notified().await;
             }
         })
         .await;
-        cut
+        Ended { cut, tunnels }
     }
 
     /// Counts a connection as open for as long as what is returned is held.

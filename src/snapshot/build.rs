@@ -113,6 +113,7 @@ fn service(
         stats: before.map_or_else(|| directory.service(name), |before| before.stats.clone()),
         weights: decided.weights.clone(),
         revision: decided.revision,
+        deadline: decided.deadline,
         failing_open,
         splitter,
         affinity: affinity(plan, input.sticky_key, before),

@@ -1,5 +1,5 @@
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use crate::{
     config::plan::{self, Plan},
@@ -27,6 +27,8 @@ pub struct Decided {
     /// In force. Names no pool that `pools` lacks.
     pub weights: Weights,
     pub revision: u64,
+    /// How long work may take that is under way on what gets no more requests by this.
+    pub deadline: Duration,
     /// Of every pool of `plan`: its endpoints in force, those added at run time included, removed ones not.
     pub pools: BTreeMap<Name, Vec<DecidedEndpoint>>,
 }

@@ -10,7 +10,7 @@ use crate::{
     pool::{Directory, State},
     units::{
         Address, Balance, HostPattern, Matcher, Name, PathPattern, Percent, Secret, StickyBy,
-        Timeouts, Weights,
+        Timeouts, WebsocketDrain, Weights,
     },
 };
 
@@ -61,15 +61,19 @@ pub fn service(
             idle: second,
             request: None,
             keep_alive: second,
+            tunnel: second,
         },
         max_body: None,
         drain_deadline: second,
+        drain_websockets: WebsocketDrain::CloseAtDeadline,
+        upgrades: vec!["websocket".into()],
         pools: names().map(|name| (name.clone(), pool(name))).collect(),
     };
     Decided {
         plan: Arc::new(plan),
         weights,
         revision: 1,
+        deadline: second,
         pools: names().zip(endpoints).collect(),
     }
 }

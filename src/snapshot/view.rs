@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use crate::{
     config::plan,
@@ -33,6 +33,8 @@ pub struct Service {
     pub weights: Weights,
     /// Of the last decision.
     pub revision: u64,
+    /// How long work may take that is under way on what got no more requests by it.
+    pub deadline: Duration,
     /// Every weighted pool is unready, and its once-proven endpoints are tried anyway.
     pub failing_open: bool,
     /// In the order of their names.

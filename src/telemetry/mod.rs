@@ -10,6 +10,7 @@ pub mod histogram;
 pub mod log;
 pub mod names;
 pub mod shard;
+mod tunnels;
 pub mod window;
 
 pub use access_log::{AccessLog, Format, Settings as AccessLogSettings};
@@ -17,4 +18,5 @@ pub use escape::Escaped;
 pub use exposition::{BUCKETS_MS, Exposition};
 pub use histogram::{Histogram, Reading};
 pub use shard::{EndpointShard, Failure, PoolShard, Rejection, Retry, WorkerShard};
+pub use tunnels::{TunnelCounts, TunnelEnd};
 pub use window::{Totals, Window, Windows};

@@ -92,6 +92,24 @@ pub const RETRIES: Metric = metric(
     &["service", "pool", "outcome"],
     "Requests sent once more, elsewhere, because nothing of them had been written; counted for the pool that failed first",
 );
+pub const TUNNELS: Metric = metric(
+    Gauge,
+    "cutover_tunnels",
+    &["service", "pool"],
+    "Open tunnels, such as WebSockets; each holds a lease too",
+);
+pub const TUNNELS_ENDED: Metric = metric(
+    Counter,
+    "cutover_tunnels_ended_total",
+    &["service", "pool", "reason"],
+    "Tunnels that have ended, by who ended them, or what",
+);
+pub const TUNNEL_BYTES: Metric = metric(
+    Counter,
+    "cutover_tunnel_bytes_total",
+    &["service", "pool", "direction"],
+    "Bytes that have passed through tunnels: in from clients, out to them",
+);
 pub const PROBE_FAILURES: Metric = metric(
     Counter,
     "cutover_probe_failures_total",
@@ -219,6 +237,9 @@ pub const ALL: &[&Metric] = &[
     &ENDPOINT_CONNECTIONS,
     &UPSTREAM_ERRORS,
     &RETRIES,
+    &TUNNELS,
+    &TUNNELS_ENDED,
+    &TUNNEL_BYTES,
     &PROBE_FAILURES,
     &WEIGHT,
     &SHARE_RATIO,

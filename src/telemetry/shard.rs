@@ -10,7 +10,10 @@ use std::{
     time::Duration,
 };
 
-use super::histogram::{Histogram, add};
+use super::{
+    TunnelCounts,
+    histogram::{Histogram, add},
+};
 use crate::units::InFlight;
 
 /// One worker's counts for one endpoint.
@@ -20,6 +23,8 @@ pub struct EndpointShard {
     pub in_flight: InFlight,
     /// Open connections to it, parked or in use.
     pub connections: AtomicU64,
+    /// Of the leases, those of tunnels.
+    tunnels: AtomicU64,
     /// Answers by class: `[0]` none at all, `[1]` 1xx ... `[5]` 5xx.
     classes: [AtomicU64; 6],
 }
@@ -31,6 +36,19 @@ impl EndpointShard {
             .map_or(0, |status| usize::from(status.as_u16() / 100))
             .min(5);
         add(&self.classes[class], 1);
+    }
+
+    pub fn tunnel_opened(&self) {
+        add(&self.tunnels, 1);
+    }
+
+    pub fn tunnel_ended(&self) {
+        add(&self.tunnels, u64::MAX);
+    }
+
+    /// Tunnels that are open.
+    pub fn tunnels(&self) -> u64 {
+        self.tunnels.load(Relaxed)
     }
 
     pub fn classes(&self) -> [u64; 6] {
@@ -144,6 +162,7 @@ pub struct PoolShard {
     /// Errors in the sense of the status page, by kind.
     failures: [AtomicU64; Failure::ALL.len()],
     retries: [AtomicU64; Retry::ALL.len()],
+    pub tunnels: TunnelCounts,
 }
 
 impl Default for PoolShard {
@@ -154,6 +173,7 @@ impl Default for PoolShard {
             latency: OnceLock::new(),
             failures: [const { AtomicU64::new(0) }; Failure::ALL.len()],
             retries: [const { AtomicU64::new(0) }; Retry::ALL.len()],
+            tunnels: TunnelCounts::default(),
         }
     }
 }

@@ -23,7 +23,7 @@ pub use key::{EndpointKey, PoolKey};
 pub use lot::{Seed, below, mixed, score};
 pub use matcher::{HostPattern, Matcher, PathPattern};
 pub use name::Name;
-pub use policy::{Balance, HashKey, StickyBy, Timeouts};
+pub use policy::{Balance, HashKey, StickyBy, Timeouts, WebsocketDrain};
 pub use secret::{Secret, SecretSource};
 pub use weights::Weights;
 

@@ -47,6 +47,18 @@ pub struct Timeouts {
     pub request: Option<Duration>,
     /// How long an idle connection to an endpoint is parked; below the app's own limit, or the app closes first.
     pub keep_alive: Duration,
+    /// No byte either way in a tunnel, such as a WebSocket's.
+    pub tunnel: Duration,
+}
+
+/// How `WebSocket`s end that a drain finds open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WebsocketDrain {
+    /// They may end by themselves until the drain's deadline.
+    CloseAtDeadline,
+    /// They may stay as long as they like.
+    Keep,
+    CloseNow,
 }
 
 impl FromStr for Balance {

@@ -15,9 +15,13 @@ use hyper::{
     body::Incoming,
     client::conn::{TrySendError, http1},
 };
-use tokio::{task::AbortHandle, time::Instant};
+use tokio::{sync::oneshot, task::AbortHandle, time::Instant};
 
-use super::dial::{DialError, dial};
+use super::{
+    Switched,
+    dial::{DialError, dial},
+    switch::Switch,
+};
 use crate::pool::Seat;
 
 /// Idle connections one worker keeps to one endpoint. As many as were in use at once, up to this: what is above it
@@ -50,6 +54,8 @@ struct Parked<B> {
 pub struct Connection<B> {
     sender: http1::SendRequest<B>,
     driver: AbortHandle,
+    /// Of a connection that may switch protocols.
+    switch: Option<Switch>,
     /// Has carried a request before, so the endpoint may have closed it in the meantime.
     pub reused: bool,
 }
@@ -107,6 +113,37 @@ where
         Ok(Connection {
             sender,
             driver,
+            switch: None,
+            reused: false,
+        })
+    }
+
+    /// Opens a new connection that may switch to another protocol. Until it does, and if it does not, it is one as any.
+    pub async fn dial_to_switch(&self, timeout: Duration) -> Result<Connection<B>, DialError> {
+        let stream = dial(&self.seat.endpoint.key.address, timeout).await?;
+        let handshake = http1::Builder::new().max_buf_size(BUFFER).handshake(stream);
+        let (sender, connection) = handshake.await.map_err(std::io::Error::other)?;
+        let counted = Counted::new(self.seat.clone());
+        let (hand_over, switch) = oneshot::channel();
+        let driver = tokio::task::spawn_local(async move {
+            match connection.without_shutdown().await {
+                // Nobody takes it unless the endpoint has switched.
+                Ok(parts) => drop(hand_over.send(Switched {
+                    stream: parts.io,
+                    early: parts.read_buf,
+                    counted,
+                })),
+                Err(error) => {
+                    tracing::debug!(endpoint = %counted.0.endpoint.key, %error, "connection ended");
+                }
+            }
+        });
+        let driver = driver.abort_handle();
+        self.drivers.borrow_mut().push(driver.clone());
+        Ok(Connection {
+            sender,
+            driver,
+            switch: Some(switch),
             reused: false,
         })
     }
@@ -173,6 +210,11 @@ where
     ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<B>>>> + use<B> {
         self.sender.try_send_request(request)
     }
+
+    /// What is left of it once the endpoint has answered 101; `None` where it broke, or was not dialled for that.
+    pub async fn switched(mut self) -> Option<Switched> {
+        self.switch.take()?.await.ok()
+    }
 }
 
 /// Closed at once: to let it end in order would wait for an endpoint that takes nothing.
@@ -183,7 +225,7 @@ impl<B> Drop for Connection<B> {
 }
 
 /// Counts a connection as open until its task has ended, which is when its socket is closed.
-struct Counted(Rc<Seat>);
+pub struct Counted(Rc<Seat>);
 
 impl Counted {
     fn new(seat: Rc<Seat>) -> Self {

@@ -21,8 +21,10 @@ pub struct Lines<B> {
 pub enum Use {
     /// It may get requests: connections to it are kept.
     Serves,
-    /// It gets no more of them: what is idle is closed, what is in flight may end.
+    /// It has no weight: what is idle is closed, what is in flight may end.
     Rests,
+    /// It drains, which is the same to its connections.
+    Leaves,
     /// What is in flight is ended, too.
     Cut,
 }

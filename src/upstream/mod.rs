@@ -7,8 +7,10 @@ pub mod dial;
 mod gather;
 mod line;
 mod lines;
+mod switch;
 
 pub use dial::{DialError, Stream, dial};
 pub use gather::write_gathered;
 pub use line::{Connection, Line};
 pub use lines::{Lines, Use};
+pub use switch::Switched;

@@ -30,3 +30,5 @@ mod support;
 mod timeouts;
 mod tls_certificates;
 mod tls_handshake;
+mod websocket_drains;
+mod websockets;

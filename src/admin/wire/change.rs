@@ -242,6 +242,9 @@ pub struct Changed {
     pub drained: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub in_flight: Option<u64>,
+    /// Of those in flight, tunnels (WebSocket and the like).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tunnels: Option<u64>,
     /// Open connections to it, parked or in use.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connections: Option<u64>,

@@ -84,6 +84,9 @@ pub struct Pool {
     /// Of them, so many must be ready before traffic is moved here.
     pub needed: usize,
     pub in_flight: u64,
+    /// Of those in flight, tunnels (WebSocket and the like).
+    #[serde(default)]
+    pub tunnels: u64,
     /// Open connections to its endpoints, parked or in use.
     pub connections: u64,
     pub window: Window,
@@ -119,6 +122,8 @@ pub struct Endpoint {
     pub since: Timestamp,
     pub weight: u32,
     pub in_flight: u64,
+    #[serde(default)]
+    pub tunnels: u64,
     pub connections: u64,
     pub probe: Option<Probe>,
 }

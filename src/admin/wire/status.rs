@@ -68,6 +68,9 @@ pub struct DrainInForce {
     /// `draining` or `drained`.
     pub state: String,
     pub in_flight: u64,
+    /// Of those in flight, tunnels (WebSocket and the like).
+    #[serde(default)]
+    pub tunnels: u64,
     pub by: Actor,
     pub since: Timestamp,
     pub age_seconds: u64,

@@ -7,7 +7,7 @@ use crate::{
         plan::{Pool, Preview, Service, Sticky, WeightsMode},
         problem::{Code, Problem},
     },
-    units::{ByteSize, Name, Percent, Span, StickyBy, Timeouts, Weights},
+    units::{ByteSize, Name, Percent, Span, StickyBy, Timeouts, WebsocketDrain, Weights},
 };
 
 impl Check<'_> {
@@ -65,6 +65,12 @@ impl Check<'_> {
                 .parsed("body")
                 .map(|size: ByteSize| size.0),
             drain_deadline: drain.span("deadline"),
+            drain_websockets: match drain.text("websockets") {
+                Some("keep") => WebsocketDrain::Keep,
+                Some("close-now") => WebsocketDrain::CloseNow,
+                _ => WebsocketDrain::CloseAtDeadline,
+            },
+            upgrades: upgrades(view),
             pools,
         }
     }
@@ -233,7 +239,19 @@ fn timeouts(view: &View<'_>) -> Timeouts {
         idle: positive(view.span("idle")),
         request: request.map(|span| span.0),
         keep_alive: positive(view.span("keep_alive")),
+        tunnel: positive(view.span("tunnel")),
     }
+}
+
+fn upgrades(view: &View<'_>) -> Vec<String> {
+    let mut names: Vec<_> = view
+        .texts("upgrades")
+        .iter()
+        .map(|(text, _)| text.to_ascii_lowercase())
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    names
 }
 
 fn has_pool(view: &View<'_>, pool: &str) -> bool {

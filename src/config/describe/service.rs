@@ -7,7 +7,7 @@ use crate::{
         file::keys,
         plan::{Endpoint, HttpProbe, Pool, Probe, ProbeKind, Service, WeightsMode},
     },
-    units::{ByteSize, Span, StickyBy},
+    units::{ByteSize, Span, StickyBy, WebsocketDrain},
 };
 
 pub fn describe(service: &Service, routed: bool, blocks: &mut Vec<Block>) {
@@ -36,6 +36,7 @@ pub fn describe(service: &Service, routed: bool, blocks: &mut Vec<Block>) {
     );
     block.text("min_ready", service.min_ready);
     block.put("fail_open", service.fail_open.to_string());
+    block.put("upgrades", array(&service.upgrades));
     blocks.push(block);
     blocks.extend(sticky(service, &path));
     blocks.extend(preview(service, &path));
@@ -78,11 +79,20 @@ fn times_and_limits(service: &Service, path: &str) -> [Block; 3] {
     let request = service.timeouts.request.map(|span| Span(span).to_string());
     timeouts.text("request", request.as_deref().unwrap_or("none"));
     timeouts.span("keep_alive", service.timeouts.keep_alive);
+    timeouts.span("tunnel", service.timeouts.tunnel);
     let mut limits = Block::table(format!("{path}.limits"), keys::LIMITS);
     let body = service.max_body.map(|size| ByteSize(size).to_string());
     limits.text("body", body.as_deref().unwrap_or("none"));
     let mut drain = Block::table(format!("{path}.drain"), keys::DRAIN);
     drain.span("deadline", service.drain_deadline);
+    drain.text(
+        "websockets",
+        match service.drain_websockets {
+            WebsocketDrain::CloseAtDeadline => "close-at-deadline",
+            WebsocketDrain::Keep => "keep",
+            WebsocketDrain::CloseNow => "close-now",
+        },
+    );
     [timeouts, limits, drain]
 }
 

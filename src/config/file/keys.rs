@@ -329,7 +329,7 @@ const PER_SERVICE: &[Key] = &[
     Key::new("hold", Shape::Later, "holding requests comes with a later version"),
     Key::new("outlier", Shape::Later, "taking endpoints out by their answers comes with a later version; probes take them out in this one"),
     Key::new("rollout", Shape::Later, "rollouts come with a later version; `cutover shift` moves traffic by steps"),
-    Key::new("websockets", Shape::Later, "WebSockets come with a later version"),
+    Key::new("upgrades", Shape::Array(&Shape::Text(&syntax::UPGRADE)), "Protocols that clients may upgrade a connection to; anything else is answered as if it had not been asked for.").or(Fallback::Texts(&["websocket"])),
 ];
 
 /// Keys of a pool that stand in a service for all its pools, and in `[defaults]` for all services.
@@ -431,6 +431,7 @@ pub const TIMEOUTS: Section = &[&[
     Key::new("idle", Shape::Span { min: 1, max: DAY }, "Without a byte either way while a body is on its way.").or_text("60s"),
     Key::new("request", text(&syntax::SPAN_OR_NONE), "From a request's head to the answer's last byte.").or_text("none"),
     Key::new("keep_alive", Shape::Span { min: 1, max: DAY }, "How long an idle connection to an endpoint is kept. Keep it below the app's own limit, or the app closes first.").or_text("4s"),
+    Key::new("tunnel", Shape::Span { min: 1, max: 366 * DAY }, "Without a byte either way in a WebSocket or another tunnel.").or_text("1h"),
 ]];
 
 pub const LIMITS: Section = &[&[Key::new(
@@ -447,11 +448,7 @@ pub const DRAIN: Section = &[&[
         "How long a drain waits for work under way unless the call says otherwise.",
     )
     .or_text("30s"),
-    Key::new(
-        "websockets",
-        Shape::Later,
-        "WebSockets come with a later version",
-    ),
+    Key::new("websockets", Shape::Word(&["close-at-deadline", "keep", "close-now"]), "How WebSockets end that a drain finds open: with a close frame (1001) at its deadline, not at all, or at once.").or_text("close-at-deadline"),
 ]];
 
 pub const PROBE: Section = &[&[

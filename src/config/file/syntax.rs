@@ -48,6 +48,23 @@ pub const SPAN_OR_NONE: Syntax = Syntax {
     },
 };
 
+pub const UPGRADE: Syntax = Syntax {
+    what: "the name of a protocol such as websocket, but not h2c",
+    pattern: Some("^[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)?$"),
+    check: |text| {
+        let part = |part: &str| part.parse::<http::HeaderName>().is_ok();
+        let right = match text.split_once('/') {
+            Some((name, version)) => part(name) && part(version),
+            None => part(text),
+        };
+        if right && !text.eq_ignore_ascii_case("h2c") {
+            Ok(())
+        } else {
+            Err(malformed(UPGRADE.what))
+        }
+    },
+};
+
 pub const PERCENT: Syntax = Syntax {
     what: "a percentage from 0% to 100%, such as 2.5%",
     pattern: Some(r"^(100(\.0{1,4})?|[0-9]{1,2}(\.[0-9]{1,4})?|0[0-9]{1,2}(\.[0-9]{1,4})?)%$"),

@@ -259,6 +259,34 @@ impl Peer {
         self.buffer.remove(0)
     }
 
+    /// The next bytes, after a head.
+    pub async fn bytes(&mut self, count: usize) -> Vec<u8> {
+        within("bytes", async {
+            while self.buffer.len() < count {
+                self.fill().await.unwrap();
+            }
+        })
+        .await;
+        self.buffer.drain(..count).collect()
+    }
+
+    /// The next byte, unless the proxy has closed.
+    pub async fn try_byte(&mut self) -> Option<u8> {
+        if self.buffer.is_empty() {
+            self.fill().await.ok()?;
+        }
+        Some(self.buffer.remove(0))
+    }
+
+    /// Whether anything more arrives in this time.
+    pub async fn arrives_within(&mut self, time: std::time::Duration) -> bool {
+        !self.buffer.is_empty() || tokio::time::timeout(time, self.fill()).await.is_ok()
+    }
+
+    pub async fn try_write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.write_all(bytes).await
+    }
+
     pub async fn write(&mut self, bytes: &[u8]) {
         // A proxy that has closed is seen by the next read.
         let _ = self.stream.write_all(bytes).await;

@@ -53,6 +53,21 @@ impl Client {
         self.stream.write_all(bytes.as_ref()).await.unwrap();
     }
 
+    pub async fn try_send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.write_all(bytes).await
+    }
+
+    /// The next bytes, after an answer.
+    pub async fn bytes(&mut self, count: usize) -> Vec<u8> {
+        self.until_bytes(count).await;
+        self.buffer.drain(..count).collect()
+    }
+
+    /// The connection, and what has come on it and was not read.
+    pub fn into_parts(self) -> (TcpStream, Vec<u8>) {
+        (self.stream, self.buffer)
+    }
+
     /// Sends a `GET` and reads its answer.
     pub async fn get(&mut self, path: &str) -> Answer {
         self.send(format!("GET {path} HTTP/1.1\r\nhost: test\r\n\r\n"))

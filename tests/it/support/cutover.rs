@@ -11,7 +11,7 @@ use cutover::{
     pool::{Directory, Nudges, State, nudges},
     server::{Drained, Server, Settings},
     snapshot::{self, Decided, DecidedEndpoint, Input, Publisher, Readers, Standing},
-    telemetry::{AccessLog, PoolShard, Rejection, WorkerShard, access_log},
+    telemetry::{AccessLog, PoolShard, Rejection, TunnelCounts, WorkerShard, access_log},
     units::{Name, Secret},
 };
 
@@ -205,6 +205,7 @@ fn decide(service: &Arc<config::plan::Service>) -> Decided {
         plan: service.clone(),
         weights: service.weights.clone(),
         revision: 1,
+        deadline: service.drain_deadline,
         pools: pools.collect(),
     }
 }
@@ -285,6 +286,39 @@ impl Proxy {
         let index = service.pool(pool).unwrap();
         let members = service.pools[index].members.iter();
         members.map(|member| of(&member.endpoint)).sum()
+    }
+
+    /// Tunnels open to the pool's endpoints.
+    pub fn tunnels(&self, pool: &str) -> u64 {
+        self.sum(pool, cutover::pool::Endpoint::tunnels)
+    }
+
+    /// Bytes that have passed through the pool's tunnels: from clients, and to them.
+    pub fn tunnel_bytes(&self, pool: &str) -> (u64, u64) {
+        self.tunnel_counts(pool, |counts, (up, down)| {
+            let (more_up, more_down) = counts.bytes();
+            (up + more_up, down + more_down)
+        })
+    }
+
+    /// How the pool's tunnels ended.
+    pub fn tunnel_ends(&self, pool: &str) -> Vec<(&'static str, u64)> {
+        let counts = self.tunnel_counts(pool, |counts, mut ends: BTreeMap<_, u64>| {
+            for (end, count) in counts.ends() {
+                *ends.entry(end.as_str()).or_default() += count;
+            }
+            ends
+        });
+        counts.into_iter().filter(|(_, count)| *count > 0).collect()
+    }
+
+    fn tunnel_counts<T: Default>(&self, pool: &str, add: impl Fn(&TunnelCounts, T) -> T) -> T {
+        let snapshot = self.readers.current();
+        let service = &snapshot.services[0];
+        let stats = &service.pools[service.pool(pool).unwrap()].stats;
+        stats
+            .shards()
+            .fold(T::default(), |sum, shard| add(&shard.tunnels, sum))
     }
 
     /// Answers counted for the pool, by status and whether the endpoint made them.

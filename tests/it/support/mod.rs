@@ -16,6 +16,7 @@ mod app;
 mod authority;
 mod client;
 mod cutover;
+pub mod websocket;
 
 use std::time::Duration;
 
