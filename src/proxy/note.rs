@@ -86,6 +86,15 @@ impl Note {
         self.endpoint_duration = self.sent.map(|sent| sent.elapsed());
     }
 
+    /// Lets go of the buffer that the request's head was read into, for a note that is kept long.
+    pub(super) fn detach(&mut self) {
+        let copied = |value: &HeaderValue| HeaderValue::from_bytes(value.as_bytes()).ok();
+        self.host = self.host.as_ref().and_then(copied);
+        self.id = self.id.as_ref().and_then(copied);
+        // A target that was read once is read again.
+        self.target = self.target.to_string().parse().unwrap_or_default();
+    }
+
     pub(super) fn write(&self, outcome: &Outcome<'_>) {
         let endpoint = outcome.seat.map(|seat| &seat.endpoint.key);
         self.pen.borrow_mut().write(&Entry {

@@ -79,6 +79,8 @@ pub(super) async fn serve(
     let parts = connection.into_parts();
     if let (End::Closed, Some(tunnel)) = (&end, progress.take_tunnel()) {
         let stream = TokioIo::new(parts.io.into_stream());
+        // What belongs to requests pins the buffer that their heads were read into.
+        drop((parts.service, progress, proxy));
         return tunnel.run(stream, parts.read_buf).await;
     }
     let refusal = refusal(&end, &parts.read_buf, header_bytes);

@@ -12,8 +12,7 @@ use super::{
 use crate::{
     pool::Seat,
     proxy::{
-        Body, Kind, Proxy, Upload, decide::Decision, handle::Refused, headers, note::Note,
-        progress::Progress,
+        Body, Kind, Proxy, Upload, decide::Decision, handle::Refused, headers, progress::Progress,
     },
     routing::may_set_cookie,
     snapshot::Service,
@@ -118,7 +117,10 @@ impl Proxy {
         seat.pool_shard()
             .answered(status, Source::Endpoint, began.elapsed());
         progress.answering(decision.timeouts.idle);
-        progress.notebook.add(Note::answered);
+        progress.notebook.add(|note| {
+            note.answered();
+            note.detach();
+        });
         let now = self.role_of(&seat.endpoint);
         let entry = self.tunnels.enter(&seat.endpoint, policy, role, now);
         progress.leave_tunnel(Tunnel {

@@ -1,0 +1,118 @@
+"""The cases of the Autobahn suite (by kosoku, which runs Autobahn's own case files on Python 3), directly against an echo server
+and through Cutover to the same one. Fails where a case is worse through Cutover than directly.
+
+    autobahn.py [--cutover BINARY] [--cases GLOB ...] [--all] [--parallel N]
+
+Without --all the four cases are left out that send 4 MiB in frames of 64 and 256 bytes: they take minutes, most of them in the runner.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import pathlib
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = pathlib.Path(__file__).resolve().parent
+SLOW = ["9.3.1", "9.3.2", "9.4.1", "9.4.2"]
+GOOD = {"OK", "NON-STRICT", "INFORMATIONAL"}
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def wait_for(port, process, patience=20):
+    until = time.monotonic() + patience
+    while time.monotonic() < until:
+        if process.poll() is not None:
+            raise SystemExit(f"{process.args[0]} ended with {process.returncode}")
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        time.sleep(0.05)
+    raise SystemExit(f"nobody listens on {port}")
+
+
+@contextlib.contextmanager
+def running(*command, port, **options):
+    process = subprocess.Popen(command, **options)
+    try:
+        wait_for(port, process)
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def config(folder, port, app):
+    path = folder / "cutover.toml"
+    path.write_text(
+        f'workers = 2\nstate_dir = "{folder}/state"\n[admin]\naddress = "unix:{folder}/admin.sock"\n'
+        f'[[listeners]]\naddress = "127.0.0.1:{port}"\n[services.echo]\nprobe.type = "tcp"\nendpoints = ["127.0.0.1:{app}"]\n'
+    )
+    return path
+
+
+def verdicts(port, folder, options):
+    command = [os.path.join(os.path.dirname(sys.executable), "kosoku"), "-m", "fuzzingclient", "-o", str(folder), "-p", str(options.parallel)]
+    for case in options.cases:
+        command += ["-i", case]
+    for case in [] if options.all else SLOW:
+        command += ["-x", case]
+    log = folder.with_suffix(".log")
+    with open(log, "w") as out:
+        subprocess.run([*command, f"127.0.0.1:{port}"], stdout=out, stderr=subprocess.STDOUT, timeout=options.limit)
+    (cases,) = json.loads((folder / "index.json").read_text()).values()
+    return {case: (found["behavior"], found["behaviorClose"]) for case, found in cases.items()}
+
+
+def servers():
+    yield "websockets", [sys.executable, str(HERE / "echo.py")], {}
+    modules = os.environ.get("NODE_PATH")
+    if modules:
+        yield "ws", ["node", str(HERE / "echo.js")], {"env": os.environ}
+
+
+def compare(name, command, environment, options):
+    with tempfile.TemporaryDirectory() as folder:
+        folder = pathlib.Path(folder)
+        app, port = free_port(), free_port()
+        with running(*command, str(app), port=app, stderr=subprocess.DEVNULL, **environment):
+            with open(folder / "cutover.log", "w") as log, running(
+                options.cutover, "run", "--config", str(config(folder, port, app)), port=port, stdout=log, stderr=log
+            ):
+                through = verdicts(port, folder / "through", options)
+            direct = verdicts(app, folder / "direct", options)
+    failed = [sum(behaviour not in GOOD for behaviour, _ in found.values()) for found in (direct, through)]
+    worse = {case for case in direct if direct[case][0] in GOOD and through.get(case, ("MISSING", ""))[0] not in GOOD}
+    other = {case for case in direct if direct[case] != through.get(case)} - worse
+    print(f"{name}: {len(direct)} cases; failed: {failed[0]} directly, {failed[1]} through Cutover")
+    for case in sorted(worse | other):
+        print(f"  {'WORSE' if case in worse else 'other'} {case}: {direct[case]} directly, {through.get(case)} through Cutover")
+    return len(worse)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--cutover", default="target/debug/cutover")
+    parser.add_argument("--cases", nargs="*", default=[])
+    parser.add_argument("--all", action="store_true")
+    parser.add_argument("--parallel", type=int, default=2)
+    parser.add_argument("--limit", type=int, default=900, help="seconds for one pass")
+    parser.add_argument("--server", help="only this echo server")
+    options = parser.parse_args()
+    chosen = [server for server in servers() if options.server in (None, server[0])]
+    sys.exit(min(1, sum([compare(*server, options) for server in chosen])))
+
+
+main()
