@@ -11,7 +11,7 @@ use std::{
 
 use tokio::{net::TcpListener, net::TcpStream, sync::watch};
 
-use super::{connection, worker::Worker};
+use super::{connection, listen::refuse_handshakes, worker::Worker};
 use crate::{
     proxy::{Client, Door, Progress},
     telemetry::Rejection,
@@ -19,6 +19,9 @@ use crate::{
 
 /// How long to wait when there are no file descriptors or buffers left: connections must end first.
 const BACK_OFF: Duration = Duration::from_millis(50);
+
+/// How long handshakes under way may take to end once no new one can begin: a slow round trip.
+const SETTLE: Duration = Duration::from_millis(250);
 
 /// What one worker accepts on, and under which settings. The settings may be replaced while it accepts.
 pub(super) struct Entry {
@@ -51,9 +54,29 @@ pub(super) async fn accept(
             },
         }
     }
+    // A listener that only moves or comes back soon must leave its address at once.
+    if worker.ends() && refuse_handshakes(&listener) {
+        finish_handshakes(&worker, &listener, &current).await;
+    }
     match listener.into_std() {
         Ok(listener) => worker.take_queued(&listener, &current),
         Err(error) => tracing::warn!(%error, "connections queued on a listener are lost"),
+    }
+}
+
+/// Accepts those whose handshake had begun when the listener was to go away: for them the connection exists already.
+async fn finish_handshakes(worker: &Rc<Worker>, listener: &TcpListener, entry: &Entry) {
+    let settled = tokio::time::sleep(SETTLE);
+    tokio::pin!(settled);
+    loop {
+        tokio::select! {
+            biased;
+            accepted = listener.accept() => match accepted {
+                Ok((stream, peer)) => worker.admit(stream, peer, entry),
+                Err(error) => back_off(&error).await,
+            },
+            () = &mut settled => return,
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockFilter, SockRef, Socket, Type};
 
 /// Connections the kernel keeps ready for a worker; it lowers this to `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
@@ -96,6 +96,23 @@ fn open(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
+/// Lets no new handshake begin on a socket that will be closed, while those under way may end: drops each segment with SYN.
+/// To close a socket resets whoever has come since the last look into its queue; a SYN that got no answer is sent again by
+/// the client's kernel and then meets whoever listens there, or is refused. `false` where the kernel can't.
+pub(super) fn refuse_handshakes(listener: &tokio::net::TcpListener) -> bool {
+    // Classic BPF over the TCP header (Linux, Documentation/networking/filter.rst): byte 13 holds the flags, 2 is SYN.
+    const LOAD_BYTE: u16 = 0x30;
+    const JUMP_IF_SET: u16 = 0x45;
+    const RETURN: u16 = 0x06;
+    let program = [
+        SockFilter::new(LOAD_BYTE, 0, 0, 13),
+        SockFilter::new(JUMP_IF_SET, 0, 1, 2),
+        SockFilter::new(RETURN, 0, 0, 0),
+        SockFilter::new(RETURN, 0, 0, u32::MAX),
+    ];
+    SockRef::from(listener).attach_filter(&program).is_ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -108,6 +125,29 @@ mod tests {
             assert_eq!(lent.local_addr().unwrap(), sockets.address);
         }
         assert_ne!(sockets.address.port(), 0);
+    }
+
+    #[tokio::test]
+    async fn no_handshake_begins_on_a_socket_that_will_be_closed_and_who_has_come_is_kept() {
+        let sockets = bind("127.0.0.1:0".parse().unwrap(), 1).unwrap();
+        let listener = sockets.take(0).unwrap();
+        let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+        let connect = || tokio::net::TcpStream::connect(sockets.address);
+        let mut early = connect().await.unwrap();
+        assert!(refuse_handshakes(&listener));
+        let late = tokio::spawn(connect());
+        let (mut accepted, _) = listener.accept().await.unwrap();
+        let soon = std::time::Duration::from_millis(100);
+        let nobody = tokio::time::timeout(soon, listener.accept()).await;
+        assert!(nobody.is_err() && !late.is_finished());
+        drop(listener);
+        tokio::io::AsyncWriteExt::write_all(&mut accepted, b"x")
+            .await
+            .unwrap();
+        let read = tokio::io::AsyncReadExt::read_u8(&mut early).await;
+        assert_eq!(read.unwrap(), b'x');
+        let refused = late.await.unwrap().unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
     }
 
     #[test]

@@ -231,6 +231,11 @@ impl Worker {
         Ended { cut, tunnels }
     }
 
+    /// Whether the process accepts nowhere any more.
+    pub(super) fn ends(&self) -> bool {
+        self.shared.wanted().stage >= Stage::Draining
+    }
+
     /// Counts a connection as open for as long as what is returned is held.
     pub(super) fn opened(self: Rc<Self>) -> impl Drop {
         self.open.set(self.open.get() + 1);

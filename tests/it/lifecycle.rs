@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use crate::support::{App, Client, Proxy, endpoint, proxy};
+use crate::support::{App, Client, Proxy, endpoint, proxy, until, within};
 
 const LONG: Duration = Duration::from_mins(1);
 
@@ -47,7 +47,7 @@ async fn a_listener_is_added_and_removed_while_others_serve() {
     assert_eq!(client.get("/").await.header("connection"), Some("close"));
     assert_eq!(client.until_closed().await, "");
     let gone = proxy.address;
-    crate::support::within("the address to be free", async {
+    within("the address to be free", async {
         while tokio::net::TcpStream::connect(gone).await.is_ok() {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
@@ -95,13 +95,40 @@ async fn a_removed_listener_loses_none_of_the_connections_it_had_queued() {
 }
 
 #[tokio::test]
+async fn who_connects_while_the_process_goes_away_is_answered_or_refused() {
+    for _ in 0..5 {
+        let (app, mut proxy) = served().await;
+        let address = proxy.address;
+        let clients = (0..4).map(|_| {
+            tokio::spawn(async move {
+                // A handshake that found nobody begins again after a second, and is then refused.
+                while let Ok(stream) = tokio::net::TcpStream::connect(address).await {
+                    let mut client = Client::over(stream);
+                    client.send("GET / HTTP/1.1\r\nhost: test\r\n\r\n").await;
+                    assert_eq!(client.answer().await.status, 200);
+                }
+            })
+        });
+        let clients: Vec<_> = clients.collect();
+        until("some answers", || app.requests().len() >= 20).await;
+        let drained = within("the drain", proxy.drain(LONG)).await;
+        assert_eq!(drained.cut, 0);
+        for client in clients {
+            within("a refusal", client)
+                .await
+                .expect("every answer is a 200");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_lame_duck_accepts_and_says_with_every_answer_that_it_goes() {
     let (_app, proxy) = served().await;
     let mut idle = proxy.client().await;
     assert_eq!(idle.get("/").await.header("connection"), None);
     proxy.server().lame_duck();
     let announced = |answer: crate::support::Answer| answer.header("connection") == Some("close");
-    crate::support::within("the announcement", async {
+    within("the announcement", async {
         while !announced(proxy.get("/").await) {}
     })
     .await;
@@ -126,7 +153,7 @@ async fn a_drain_keeps_idle_connections_until_they_have_asked_once_more() {
     let address = proxy.address;
     let drain = proxy.drain(LONG);
     let clients = async {
-        crate::support::within("the listener to close", async {
+        within("the listener to close", async {
             while tokio::net::TcpStream::connect(address).await.is_ok() {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }

@@ -42,6 +42,10 @@ impl Client {
         let stream = within("a connection", TcpStream::connect(address))
             .await
             .unwrap();
+        Self::over(stream)
+    }
+
+    pub fn over(stream: TcpStream) -> Self {
         stream.set_nodelay(true).unwrap();
         Self {
             stream,
