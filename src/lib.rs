@@ -9,6 +9,8 @@
 //! Start reading at [`proxy`] (the life of a request), then [`control::command`] (every way the system can change),
 //! then [`config::plan`] (what a correct configuration means). `ARCHITECTURE.md` has the map and the invariants.
 
+#[cfg(feature = "acme")]
+pub mod acme;
 pub mod admin;
 pub mod app;
 pub mod cli;

@@ -19,6 +19,7 @@ use super::{
     ServerStream,
     authorities::Authorities,
     certificate::Certificate,
+    challenges::Challenges,
     facts::Facts,
     failure::Failure,
     names::{Found, Names},
@@ -31,6 +32,9 @@ const HELLO: usize = 4096;
 
 /// The content type of a record that begins a handshake (RFC 8446 §5.1).
 const HANDSHAKE: u8 = 22;
+
+/// Offered by an authority that looks for a proof, and by nobody else (RFC 8737 §6.2).
+const ACME: &[u8] = b"acme-tls/1";
 
 /// Said to who speaks HTTP in clear text: browsers show it.
 const NOT_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\ncontent-length: 35\r\nconnection: close\r\n\r\nThis port speaks HTTPS, not HTTP.\r\n";
@@ -51,6 +55,8 @@ pub struct ServerSettings {
     /// Refuse who asks for no name, or for one that no certificate has.
     pub strict_sni: bool,
     pub tickets: Tickets,
+    /// What authorities may be looking for.
+    pub challenges: Arc<Challenges>,
 }
 
 /// Clients are asked for certificates.
@@ -74,6 +80,7 @@ pub struct Acceptor {
     strict_sni: bool,
     h1: bool,
     asks_for_certificates: bool,
+    challenges: Arc<Challenges>,
 }
 
 /// A connection that is safe.
@@ -131,6 +138,7 @@ impl Acceptor {
             strict_sni: settings.strict_sni,
             h1: settings.h1,
             asks_for_certificates: settings.client_auth.is_some(),
+            challenges: settings.challenges,
         })
     }
 
@@ -152,6 +160,9 @@ impl Acceptor {
             Ok(hello) => hello,
             Err((failure, detail)) => return Err(Refused::new(failure, stream, detail)),
         };
+        if let Some(proof) = self.proof(&hello.client_hello()) {
+            return Err(show(proof, hello, stream).await);
+        }
         if let Some((failure, alert)) = self.objection(&hello.client_hello()) {
             let sent = stream.write_all(alert).await.and(stream.flush().await);
             let detail = sent.err().map_or_else(String::new, |e| e.to_string());
@@ -179,6 +190,15 @@ impl Acceptor {
         }
     }
 
+    /// What an authority is shown that looks for a proof (RFC 8737 §3).
+    fn proof(&self, hello: &ClientHello<'_>) -> Option<Certificate> {
+        let mut offered = hello.alpn()?;
+        if offered.next() != Some(ACME) || offered.next().is_some() {
+            return None;
+        }
+        self.challenges.certificate(hello.server_name()?)
+    }
+
     /// Why a client is refused whose hello is right in itself.
     fn objection(&self, hello: &ClientHello<'_>) -> Option<(Failure, &'static [u8])> {
         let (found, certificates) = self.book.0.find(hello.server_name());
@@ -203,6 +223,31 @@ fn verifier(auth: &ClientAuth) -> Result<Arc<dyn ClientCertVerifier>, String> {
         builder.allow_unauthenticated()
     };
     builder.build().map_err(|error| error.to_string())
+}
+
+/// Shows a proof to an authority: the handshake is all it wants.
+async fn show<S>(proof: Certificate, hello: Hello, stream: S) -> Refused<S>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let builder = ServerConfig::builder_with_provider(provider())
+        .with_protocol_versions(Version::Tls12.and_later());
+    let mut config = match builder {
+        Ok(builder) => builder
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(Book::new(vec![proof]))),
+        Err(error) => return Refused::new(Failure::Internal, stream, error.to_string()),
+    };
+    config.alpn_protocols = vec![ACME.to_vec()];
+    let handshake = StartHandshake::from_parts(hello, stream).into_stream(config.into());
+    match handshake.into_fallible().await {
+        Ok(mut stream) => {
+            // It may be gone already.
+            let _ = stream.shutdown().await;
+            Refused::new(Failure::Challenge, stream.into_inner().0, "shown".into())
+        }
+        Err((error, stream)) => Refused::new(Failure::of_io(&error), stream, error.to_string()),
+    }
 }
 
 /// Reads until the client has said hello; tells it where it has not.

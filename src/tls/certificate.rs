@@ -6,7 +6,6 @@ use std::{
 };
 
 use rustls::{
-    InconsistentKeys,
     crypto::CryptoProvider,
     pki_types::{
         CertificateDer, PrivateKeyDer,
@@ -15,7 +14,7 @@ use rustls::{
     sign::CertifiedKey,
 };
 
-use super::facts::Facts;
+use super::facts::{self, Facts};
 
 /// A chain longer than this is somebody's whole store, and each handshake would carry it.
 const LONGEST_CHAIN: usize = 16;
@@ -99,6 +98,12 @@ impl Certificate {
         &self.facts
     }
 
+    /// The first of the chain, as it stands.
+    pub fn der(&self) -> &CertificateDer<'static> {
+        // A chain has at least one, or it is not taken.
+        &self.key.cert[0]
+    }
+
     /// Whether it may be shown at this time.
     pub fn at(&self, now: SystemTime) -> Result<(), CertificateError> {
         let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
@@ -176,26 +181,20 @@ fn signing(
         .key_provider
         .load_private_key(key.clone_key())
         .map_err(|error| CertificateError::UnusableKey(error.to_string()))?;
-    let certified = CertifiedKey::new(chain, key);
-    match certified.keys_match() {
-        Ok(()) => Ok(certified),
-        Err(rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch)) => {
-            Err(mismatch(certified))
-        }
-        Err(error) => Err(CertificateError::UnusableKey(error.to_string())),
+    // rustls has a comparison of its own, which refuses the proofs of RFC 8737 for an extension it does not know.
+    let place = {
+        let public = key.public_key().ok_or_else(|| {
+            CertificateError::UnusableKey("it does not tell its public half".into())
+        })?;
+        chain
+            .iter()
+            .position(|certificate| facts::public_key(certificate) == Some(&*public))
+    };
+    match place {
+        Some(0) => Ok(CertifiedKey::new(chain, key)),
+        Some(place) => Err(CertificateError::WrongOrder(place + 1)),
+        None => Err(CertificateError::Mismatch),
     }
-}
-
-/// Whether it is another certificate of the chain that the key belongs to.
-fn mismatch(mut certified: CertifiedKey) -> CertificateError {
-    for place in 1..certified.cert.len() {
-        certified.cert.swap(0, place);
-        if certified.keys_match().is_ok() {
-            return CertificateError::WrongOrder(place + 1);
-        }
-        certified.cert.swap(0, place);
-    }
-    CertificateError::Mismatch
 }
 
 fn end_line(marker: &[u8]) -> String {

@@ -79,6 +79,12 @@ impl Facts {
     }
 }
 
+/// Of a certificate that was read before, as it stands in it.
+pub(super) fn public_key(der: &[u8]) -> Option<&[u8]> {
+    let (_, parsed) = X509Certificate::from_der(der).ok()?;
+    Some(parsed.tbs_certificate.subject_pki.raw)
+}
+
 fn address(bytes: &[u8]) -> Option<IpAddr> {
     <[u8; 4]>::try_from(bytes)
         .map(IpAddr::from)

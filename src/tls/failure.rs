@@ -33,12 +33,14 @@ pub enum Failure {
     Alert,
     /// The peer broke the protocol.
     Protocol,
+    /// None: an authority looked for a proof (RFC 8737), which is all it wanted.
+    Challenge,
     /// Our own fault.
     Internal,
 }
 
 impl Failure {
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Closed,
         Self::Timeout,
         Self::Limit,
@@ -52,6 +54,7 @@ impl Failure {
         Self::PeerCertificate,
         Self::Alert,
         Self::Protocol,
+        Self::Challenge,
         Self::Internal,
     ];
 
@@ -70,6 +73,7 @@ impl Failure {
             Self::PeerCertificate => "peer_certificate",
             Self::Alert => "alert",
             Self::Protocol => "protocol",
+            Self::Challenge => "challenge",
             Self::Internal => "internal",
         }
     }

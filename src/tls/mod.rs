@@ -7,6 +7,7 @@
 mod acceptor;
 mod authorities;
 mod certificate;
+mod challenges;
 mod connector;
 mod facts;
 mod failure;
@@ -17,6 +18,7 @@ mod secure;
 pub use acceptor::{Accepted, Acceptor, ClientAuth, Refused, ServerSettings, Tickets};
 pub use authorities::{Authorities, AuthoritiesError};
 pub use certificate::{Certificate, CertificateError};
+pub use challenges::{Challenges, Shown};
 pub use connector::{ClientSettings, ConnectError, Connected, Trust};
 pub use facts::Facts;
 pub use failure::Failure;

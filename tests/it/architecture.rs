@@ -29,6 +29,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "units",
         ],
     ),
+    ("acme", &["tls", "units"]),
     ("tls", &["units"]),
     ("upstream", &["pool", "telemetry", "tls", "units"]),
     (
@@ -93,14 +94,17 @@ const HOMES: &[(&str, &[&str])] = &[
     (
         "fastrand",
         &[
-            "admin", "app", "cli", "control", "demo", "probe", "proxy", "server", "upstream",
+            "acme", "admin", "app", "cli", "control", "demo", "probe", "proxy", "server",
+            "upstream",
         ],
     ),
     ("hmac", &["routing"]),
+    ("instant_acme", &["acme"]),
     ("metrics", &["telemetry"]),
     ("metrics_exporter_prometheus", &["telemetry"]),
     ("mimalloc", &["main.rs"]),
     ("notify", &["config/watch.rs", "config/watch"]),
+    ("rcgen", &["acme"]),
     ("rustls", &["tls"]),
     ("rustls_native_certs", &["tls"]),
     ("sd_notify", &["app", "app.rs"]),
@@ -108,7 +112,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("siphasher", &["units"]),
     ("socket2", &["server", "upstream"]),
     ("strsim", &["config", "admin"]),
-    ("tempfile", &["cli", "control", "demo"]),
+    ("tempfile", &["acme", "cli", "control", "demo"]),
     ("tokio_rustls", &["tls"]),
     ("toml", &["config"]),
     ("tracing_appender", &["telemetry"]),
@@ -120,6 +124,7 @@ const HOMES: &[(&str, &[&str])] = &[
 
 /// Files (or folders) that decide and do nothing else: what they need of the world is an argument.
 const PURE: &[&str] = &[
+    "acme/timing.rs",
     "routing",
     "units",
     "pool/balance.rs",

@@ -1,6 +1,7 @@
 //! Behaviours of a whole proxy, one file each.
 
 mod access_log;
+mod acme;
 mod admin_changes;
 mod admin_door;
 mod admin_reading;

@@ -4,6 +4,8 @@
     reason = "a test fails where it can't get what it needs"
 )]
 
+use std::sync::Arc;
+
 use cutover::tls::{
     Accepted, Acceptor, Alpn, Authorities, Certificate, ClientAuth, ClientSettings, Connected,
     Failure, Secure, ServerSettings, Tickets, Trust, Version,
@@ -29,6 +31,7 @@ fn settings(pairs: &[&Pair]) -> ServerSettings {
         client_auth: None,
         strict_sni: false,
         tickets: Tickets::new().unwrap(),
+        challenges: Arc::default(),
     }
 }
 

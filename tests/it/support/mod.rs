@@ -16,6 +16,7 @@ mod app;
 mod authority;
 mod client;
 mod cutover;
+mod pebble;
 pub mod websocket;
 
 use std::time::Duration;
@@ -24,6 +25,7 @@ pub use app::{App, Peer, answer, endpoint};
 pub use authority::{Authority, Pair, authority};
 pub use client::{Answer, Client};
 pub use cutover::{Proxy, proxy};
+pub use pebble::{Pebble, pebble};
 
 /// Longer than anything a test waits for takes on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(10);
