@@ -3,7 +3,9 @@
 All answer `/healthz`, `/echo/ID` (the number of bytes received, which nginx can't know; `?ms=` makes the others wait) and `/big/ID` (256 KiB), with
 `X-Server: NAME` and `X-Id: ID`, and write `METHOD ID` to their log: Python and Node when they begin, nginx when it has ended.
 """
+import contextlib
 import os
+import socket
 import sys
 import time
 from dataclasses import dataclass
@@ -39,9 +41,12 @@ class App:
             sys.exit(f"the app server {self.name} did not start:\n" + (self.dir / "log").read_text())
 
     def kill(self):
-        """SIGKILL to all of it at once. Returns when it began and when it was over."""
+        """SIGKILL to all of it at once. Returns when it began and when it was over: nginx's worker outlives its master, which is
+        the one that is waited for, by some milliseconds, so the port tells."""
         begun = time.monotonic()
         self.processes.kill(self.process)
+        while accepts(self.port):
+            pass
         return begun, time.monotonic()
 
     def restart(self):
@@ -64,6 +69,12 @@ class App:
         path = self.dir / "nginx.conf"
         path.write_text(text)
         return path
+
+
+def accepts(port):
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+        return True
+    return False
 
 
 def start_pool(pool, folder, processes):
