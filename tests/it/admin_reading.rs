@@ -88,6 +88,7 @@ fn a_pool_and_its_endpoints_have_the_promised_shape() {
             "of",
             "needed",
             "in_flight",
+            "tunnels",
             "connections",
             "window",
             "endpoints"
