@@ -113,6 +113,7 @@ fn a_pool_and_its_endpoints_have_the_promised_shape() {
             "since",
             "weight",
             "in_flight",
+            "tunnels",
             "connections",
             "probe"
         ]
