@@ -1,0 +1,97 @@
+//! What stands under `[services.NAME.pools.NAME]`, its endpoints and its probe.
+
+use super::{DAY, HOUR, text};
+use crate::config::file::{Fallback, Key, Section, Shape, syntax};
+
+pub const POOL: Section = &[POOL_OWN, PER_POOL];
+
+const POOL_OWN: &[Key] = &[Key::new(
+    "endpoints",
+    ENDPOINTS,
+    "Where this version answers. May be empty only without weight.",
+)
+.required()];
+
+/// Keys of a pool that stand in a service for all its pools, and in `[defaults]` for all services.
+pub const PER_POOL: &[Key] = &[
+    Key::new(
+        "balance",
+        text(&syntax::BALANCE),
+        "How a pool chooses among its ready endpoints.",
+    )
+    .or_text("round-robin"),
+    Key::new(
+        "probe",
+        Shape::Either(&[Shape::Table(PROBE), Shape::Off]),
+        "What proves that an endpoint can serve; `false`: endpoints count as ready.",
+    ),
+    Key::new(
+        "protocol",
+        Shape::Later,
+        "HTTP/1.1 is spoken to endpoints; HTTP/2 comes with a later version",
+    ),
+    Key::new(
+        "tls",
+        Shape::Later,
+        "TLS to endpoints comes with a later version",
+    ),
+];
+
+pub(super) const ENDPOINTS: Shape = Shape::Array(&Shape::Either(&[
+    Shape::Text(&syntax::ENDPOINT),
+    Shape::Table(ENDPOINT),
+]));
+
+pub const ENDPOINT: Section = &[&[
+    Key::new(
+        "address",
+        text(&syntax::ENDPOINT),
+        "HOST:PORT or unix:/absolute/path; a host name is resolved when a connection is opened.",
+    )
+    .required(),
+    Key::new(
+        "weight",
+        Shape::Integer {
+            min: 1,
+            max: 65_535,
+        },
+        "Its part of the pool's requests, beside the others' weights.",
+    )
+    .or(Fallback::Integer(1)),
+]];
+
+pub const PROBE: Section = &[&[
+    Key::new("type", Shape::Word(&["http", "tcp"]), "http: a request; tcp: a connection that opens. Default: http where any key of an HTTP probe is set, else tcp."),
+    Key::new("path", text(&syntax::PROBE_PATH), "What is asked for.").or_text("/"),
+    Key::new("method", Shape::Word(&["GET", "HEAD", "OPTIONS", "POST"]), "How it is asked for.").or_text("GET"),
+    Key::new("host", text(&syntax::HEADER_VALUE), "The Host header. Default: the endpoint's address."),
+    Key::new("headers", Shape::Map(&syntax::HEADER, &Shape::Text(&syntax::HEADER_VALUE)), "More headers to send."),
+    Key::new("port", Shape::Integer { min: 1, max: 65_535 }, "Ask another port of the endpoint's host."),
+    Key::new("interval", Shape::Span { min: 10, max: DAY }, "From the begin of one probe to the begin of the next; one that lasts longer delays the next.").or_text("1s"),
+    Key::new("timeout", Shape::Span { min: 1, max: HOUR }, "A probe that is not answered by then has failed.").or_text("1s"),
+    Key::new("rise", Shape::Integer { min: 1, max: 1000 }, "Passes in a row that make an endpoint ready.").or(Fallback::Integer(2)),
+    Key::new("fall", Shape::Integer { min: 1, max: 1000 }, "Failures in a row that make it unready.").or(Fallback::Integer(3)),
+    Key::new("expect", Shape::Table(EXPECT), "What an answer must be."),
+]];
+
+pub const EXPECT: Section = &[&[
+    Key::new(
+        "status",
+        Shape::Array(&Shape::Either(&[
+            Shape::Text(&syntax::STATUS),
+            Shape::Integer { min: 100, max: 599 },
+        ])),
+        "Any of these.",
+    )
+    .or(Fallback::Texts(&["2xx"])),
+    Key::new(
+        "body",
+        text(&syntax::FULL),
+        "A text that the body must contain.",
+    ),
+    Key::new(
+        "json",
+        Shape::Map(&syntax::POINTER, &Shape::Json),
+        "JSON pointers (RFC 6901) and the values that must stand there.",
+    ),
+]];

@@ -1,0 +1,108 @@
+//! What stands under `[services.NAME]`, and of it under `[defaults]`.
+
+use super::{
+    DAY, HOUR, SECRET,
+    pool::{ENDPOINTS, PER_POOL, POOL},
+    text,
+};
+use crate::config::file::{Fallback, Key, Section, Shape, syntax};
+
+pub const SERVICE: Section = &[SERVICE_OWN, PER_SERVICE, PER_POOL];
+
+const SERVICE_OWN: &[Key] = &[
+    Key::new(
+        "hosts",
+        Shape::Array(&Shape::Text(&syntax::HOST)),
+        "Short form of a route that gives whole hosts to this service.",
+    ),
+    Key::new(
+        "routed",
+        Shape::Bool,
+        "`false`: no route needs to reach it.",
+    )
+    .or(Fallback::Bool(true)),
+    Key::new(
+        "weights",
+        Shape::Map(
+            &syntax::NAME,
+            &Shape::Integer {
+                min: 0,
+                max: 4_294_967_295,
+            },
+        ),
+        "Integers per pool, their sum above zero. Default with a single pool: all to it.",
+    ),
+    Key::new(
+        "pools",
+        Shape::Map(&syntax::NAME, &Shape::Table(POOL)),
+        "The versions of the app that run side by side, by name.",
+    ),
+    Key::new(
+        "endpoints",
+        ENDPOINTS,
+        "Short form for an app without versions: one pool `main`.",
+    ),
+];
+
+/// Keys of a service that stand in `[defaults]` for all.
+pub const PER_SERVICE: &[Key] = &[
+    Key::new("weights_mode", Shape::Word(&["declared", "initial"]), "declared: a change of the file's weights wins over run-time shifts; initial: the file seeds an empty state, then the admin API owns them.").or_text("declared"),
+    Key::new("min_ready", text(&syntax::PERCENT), "The part of a pool's endpoints that must be ready before traffic is moved to it; above 0%.").or_text("100%"),
+    Key::new("sticky", Shape::Table(STICKY), "Keeps a client on one pool while the weights allow it."),
+    Key::new("preview", Shape::Either(&[Shape::Table(PREVIEW), Shape::Off]), "A header that, with a secret, reaches a ready pool whatever its weight."),
+    Key::new("fail_open", Shape::Bool, "When every weighted pool is unready, try endpoints that were once proven rather than refuse.").or(Fallback::Bool(true)),
+    Key::new("timeouts", Shape::Table(TIMEOUTS), "How long each part of a request may take."),
+    Key::new("limits", Shape::Table(LIMITS), "How much a request may carry."),
+    Key::new("drain", Shape::Table(DRAIN), "How work ends on what is taken away."),
+    Key::new("retry", Shape::Later, "a request of which nothing was written already goes once to another endpoint; more retries come with a later version"),
+    Key::new("hold", Shape::Later, "holding requests comes with a later version"),
+    Key::new("outlier", Shape::Later, "taking endpoints out by their answers comes with a later version; probes take them out in this one"),
+    Key::new("rollout", Shape::Later, "rollouts come with a later version; `cutover shift` moves traffic by steps"),
+    Key::new("upgrades", Shape::Array(&Shape::Text(&syntax::UPGRADE)), "Protocols that clients may upgrade a connection to; anything else is answered as if it had not been asked for.").or(Fallback::Texts(&["websocket"])),
+];
+
+pub const STICKY: Section = &[&[
+    Key::new("by", text(&syntax::STICKY), "cookie: our own cookie `cutover_SERVICE`; header:NAME: a header's value; ip: the client's address; none.").or_text("none"),
+    Key::new("max_age", Shape::Span { min: 1000, max: 366 * DAY }, "How long the cookie is kept.").or_text("1d"),
+    Key::new("secret", Shape::Table(SECRET), "Keys the cookie and the hash, the same on every instance. Default: a key made once and kept in `state_dir`."),
+]];
+
+pub const PREVIEW: Section = &[&[
+    Key::new(
+        "header",
+        text(&syntax::HEADER),
+        "The header, as in `x-cutover-pool: green;SECRET`.",
+    )
+    .or_text("x-cutover-pool"),
+    Key::new(
+        "secret",
+        Shape::Table(SECRET),
+        "What must follow the pool's name.",
+    ),
+]];
+
+pub const TIMEOUTS: Section = &[&[
+    Key::new("connect", Shape::Span { min: 1, max: HOUR }, "To open a connection to an endpoint.").or_text("2s"),
+    Key::new("response", Shape::Span { min: 1, max: DAY }, "From a request's last byte to the head of the answer.").or_text("60s"),
+    Key::new("idle", Shape::Span { min: 1, max: DAY }, "Without a byte either way while a body is on its way.").or_text("60s"),
+    Key::new("request", text(&syntax::SPAN_OR_NONE), "From a request's head to the answer's last byte.").or_text("none"),
+    Key::new("keep_alive", Shape::Span { min: 1, max: DAY }, "How long an idle connection to an endpoint is kept. Keep it below the app's own limit, or the app closes first.").or_text("4s"),
+    Key::new("tunnel", Shape::Span { min: 1, max: 366 * DAY }, "Without a byte either way in a WebSocket or another tunnel.").or_text("1h"),
+]];
+
+pub const LIMITS: Section = &[&[Key::new(
+    "body",
+    text(&syntax::SIZE_OR_NONE),
+    "The largest request body.",
+)
+.or_text("none")]];
+
+pub const DRAIN: Section = &[&[
+    Key::new(
+        "deadline",
+        Shape::Span { min: 0, max: DAY },
+        "How long a drain waits for work under way unless the call says otherwise.",
+    )
+    .or_text("30s"),
+    Key::new("websockets", Shape::Word(&["close-at-deadline", "keep", "close-now"]), "How WebSockets end that a drain finds open: with a close frame (1001) at its deadline, not at all, or at once.").or_text("close-at-deadline"),
+]];

@@ -1,0 +1,47 @@
+use std::{collections::BTreeMap, time::Duration};
+
+use super::Pool;
+use crate::units::{Name, Percent, Secret, StickyBy, Timeouts, WebsocketDrain, Weights};
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Service {
+    pub name: Name,
+    pub weights: Weights,
+    pub weights_mode: WeightsMode,
+    /// Of a pool's endpoints that must be ready before traffic is moved to it.
+    pub min_ready: Percent,
+    pub sticky: Option<Sticky>,
+    pub preview: Option<Preview>,
+    /// When every weighted pool is unready, try the once-proven endpoints anyway.
+    pub fail_open: bool,
+    pub timeouts: Timeouts,
+    /// Largest request body in bytes.
+    pub max_body: Option<u64>,
+    /// How long a drain waits unless the call says otherwise.
+    pub drain_deadline: Duration,
+    pub drain_websockets: WebsocketDrain,
+    /// The protocols that a client may upgrade to, in lower case.
+    pub upgrades: Vec<String>,
+    pub pools: BTreeMap<Name, Pool>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WeightsMode {
+    /// File and API compete: a change of the file's value wins.
+    Declared,
+    /// The file seeds an empty state, then the API owns them.
+    Initial,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sticky {
+    pub by: StickyBy,
+    /// Keys cookies and hashes; `None`: the key kept in `state_dir`.
+    pub secret: Option<Secret>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Preview {
+    pub header: http::HeaderName,
+    pub secret: Secret,
+}
