@@ -10,7 +10,7 @@ use std::{
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    file::{Parsed, Place, parse},
+    file::{Node, Parsed, Place, parse},
     problem::{Code, Problem},
     source::Source,
 };
@@ -55,6 +55,23 @@ pub struct Gathered {
 /// Reads `path` and what it includes.
 pub fn gather(path: &Path) -> Gathered {
     gather_from(path, bounded(path, LARGEST))
+}
+
+/// Whether [`gather`] would give the same again, without parsing anything. `false` where that can't be known so cheaply.
+pub fn is_as_before(path: &Path, before: &Gathered) -> bool {
+    let Some((main, included)) = before.sources.split_first() else {
+        return false;
+    };
+    if !before.problems.is_empty() || !main.is_still(path) {
+        return false;
+    }
+    // The same text names the same patterns; what they match may differ.
+    let (files, _) = named(path, &before.trees[0]);
+    files.len() == included.len()
+        && files
+            .iter()
+            .zip(included)
+            .all(|((file, _), source)| source.path == *file && source.is_still(file))
 }
 
 /// Reads `text` as if it stood at `path`, and what it includes.
@@ -127,32 +144,10 @@ impl Gathering {
         self.sources.push(Source::new(path, &text));
     }
 
-    /// The files that the first one includes, in the order of their names, and where each is asked for.
+    /// The files that the first one includes, and where each is asked for.
     fn included(&mut self, main: &Path) -> Vec<(PathBuf, Place)> {
-        let base = main.parent().unwrap_or(Path::new(""));
-        let own = fs::canonicalize(main).ok();
-        let mut found: Vec<(PathBuf, Place)> = Vec::new();
-        let mut seen = BTreeSet::new();
-        let Some(patterns) = self.trees[0].table.get("include") else {
-            return found;
-        };
-        for item in patterns.items() {
-            let Some(pattern) = item.text().filter(|text| !text.contains('\0')) else {
-                continue;
-            };
-            self.folders.insert(folder(base, pattern));
-            let mut files = matches(base, pattern);
-            if files.is_empty() && !pattern.contains(['*', '?', '[']) {
-                files.push(base.join(pattern));
-            }
-            files.sort();
-            for file in files {
-                let known = fs::canonicalize(&file).unwrap_or_else(|_| file.clone());
-                if own.as_ref() != Some(&known) && seen.insert(known) {
-                    found.push((file, item.place));
-                }
-            }
-        }
+        let (mut found, folders) = named(main, &self.trees[0]);
+        self.folders = folders;
         if let Some((_, place)) = found.get(MOST_FILES) {
             let message = format!("{} files are included", found.len());
             let problem = Problem::new(Code::InvalidValue, *place, message);
@@ -165,6 +160,34 @@ impl Gathering {
         }
         found
     }
+}
+
+/// The files that the tree of `main` includes, in the order of their names, and the folders in which more may appear.
+fn named(main: &Path, tree: &Parsed) -> (Vec<(PathBuf, Place)>, BTreeSet<PathBuf>) {
+    let base = main.parent().unwrap_or(Path::new(""));
+    let own = fs::canonicalize(main).ok();
+    let mut found: Vec<(PathBuf, Place)> = Vec::new();
+    let mut folders = BTreeSet::new();
+    let mut seen = BTreeSet::new();
+    let patterns = tree.table.get("include");
+    for item in patterns.into_iter().flat_map(Node::items) {
+        let Some(pattern) = item.text().filter(|text| !text.contains('\0')) else {
+            continue;
+        };
+        folders.insert(folder(base, pattern));
+        let mut files = matches(base, pattern);
+        if files.is_empty() && !pattern.contains(['*', '?', '[']) {
+            files.push(base.join(pattern));
+        }
+        files.sort();
+        for file in files {
+            let known = fs::canonicalize(&file).unwrap_or_else(|_| file.clone());
+            if own.as_ref() != Some(&known) && seen.insert(known) {
+                found.push((file, item.place));
+            }
+        }
+    }
+    (found, folders)
 }
 
 /// The files that a pattern below `base` names. What is wrong with the pattern itself, the walk tells.
@@ -237,4 +260,40 @@ fn decoded(bytes: Vec<u8>) -> Result<String, String> {
         let line = good.split(|byte| *byte == b'\n').count();
         format!("it is not UTF-8 (line {line})")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_as_before_until_one_changes_comes_or_goes() {
+        let folder = tempfile::tempdir().unwrap();
+        let main = folder.path().join("cutover.toml");
+        let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+        write("cutover.toml", "include = [\"more/*.toml\"]\n");
+        fs::create_dir(folder.path().join("more")).unwrap();
+        write("more/a.toml", "a = 1\n");
+        let before = gather(&main);
+        write("other.log", "a line\n");
+        assert!(is_as_before(&main, &before));
+        for (name, text) in [
+            ("more/a.toml", "a = 2\n"),
+            ("more/a.toml", "a = 1\n# longer\n"),
+            ("more/b.toml", ""),
+            ("cutover.toml", "include = []\n"),
+        ] {
+            let path = folder.path().join(name);
+            let was = fs::read(&path).ok();
+            write(name, text);
+            assert!(!is_as_before(&main, &before), "{name}: {text}");
+            match was {
+                Some(bytes) => fs::write(&path, bytes).unwrap(),
+                None => fs::remove_file(&path).unwrap(),
+            }
+            assert!(is_as_before(&main, &before), "{name} restored");
+        }
+        fs::remove_file(folder.path().join("more/a.toml")).unwrap();
+        assert!(!is_as_before(&main, &before));
+    }
 }

@@ -1,8 +1,12 @@
 //! One file's text and how places in it are shown.
 
-use std::{ops::Range, path::PathBuf, sync::Arc};
+use std::{
+    ops::Range,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
-use super::file::Place;
+use super::{file::Place, gather::bounded};
 
 /// One file that was read.
 #[derive(Debug, Clone)]
@@ -37,6 +41,12 @@ impl Source {
             text: text.into(),
             lines,
         }
+    }
+
+    /// Whether the file at `path` has this very text.
+    pub(super) fn is_still(&self, path: &Path) -> bool {
+        let most = self.text.len() as u64;
+        bounded(path, most).is_ok_and(|bytes| bytes == self.text.as_bytes())
     }
 
     pub fn name(&self) -> String {

@@ -22,7 +22,7 @@ use notify::{
 use tokio::sync::mpsc;
 
 use super::{
-    gather::{Gathered, Hash, gather},
+    gather::{Gathered, Hash, gather, is_as_before},
     settle::{Edit, Settle},
 };
 
@@ -107,15 +107,21 @@ impl Looker {
 
     fn run(mut self, woken: &Receiver<Wake>, loaded: Hash) {
         let mut settle = Settle::new(loaded);
-        let mut last = None;
+        let mut last: Option<Gathered> = None;
         loop {
             self.asked.store(false, Ordering::Release);
-            let gathered = gather(&self.path);
+            let before = last.take();
+            let known = before.as_ref().map(|gathered| gathered.hash);
+            // Most events are of other files in the folder: logs, the state.
+            let gathered = before
+                .filter(|before| is_as_before(&self.path, before))
+                .unwrap_or_else(|| gather(&self.path));
             let hash = gathered.hash;
             // A file replaced by another keeps its name and loses its watch. What happened before a watch stood is seen
             // by another look.
-            let moved = last.replace(hash) != Some(hash);
-            if self.follow(&gathered, moved) {
+            let again = self.follow(&gathered, known != Some(hash));
+            last = Some(gathered);
+            if again {
                 continue;
             }
             settle.saw(hash, Instant::now());
