@@ -8,16 +8,21 @@ use super::Body;
 /// Seconds after which a client may ask again when nothing could take its request.
 const RETRY_AFTER: &str = "1";
 
-/// What a request's `Accept` asks for, of what we can give.
+/// The words in which a client wants to be told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
     Text,
     Json,
+    /// A call of gRPC: its client looks at `grpc-status`, and at nothing else where that is there.
+    Grpc,
 }
 
 impl Form {
-    /// JSON where it is named before any text.
+    /// gRPC where that is spoken; else what `Accept` asks for, of what we can give: JSON where it is named before any text.
     pub(super) fn preferred(headers: &HeaderMap) -> Self {
+        if headers.get(header::CONTENT_TYPE).is_some_and(is_grpc) {
+            return Self::Grpc;
+        }
         let Some(accept) = headers
             .get(header::ACCEPT)
             .and_then(|value| value.to_str().ok())
@@ -36,11 +41,47 @@ impl Form {
     }
 }
 
+/// `application/grpc`, alone or with the encoding of its messages; not gRPC-Web, which has statuses in its body.
+fn is_grpc(kind: &HeaderValue) -> bool {
+    let kind = kind.as_bytes();
+    let rest = kind.strip_prefix(b"application/grpc");
+    rest.is_some_and(|rest| rest.is_empty() || matches!(rest[0], b'+' | b';'))
+}
+
+/// The status of gRPC that says the same (`doc/http-grpc-status-mapping.md` of gRPC), except where we know better what
+/// happened: an answer that came too late is a deadline, and a limit is an exhausted resource.
+fn grpc_status(status: StatusCode) -> HeaderValue {
+    HeaderValue::from_static(match status.as_u16() {
+        400 | 431 => "13",
+        401 => "16",
+        403 => "7",
+        404 | 405 | 501 => "12",
+        408 | 504 => "4",
+        413 | 429 => "8",
+        502 | 503 => "14",
+        _ => "2",
+    })
+}
+
+/// Headers and nothing after them ("Trailers-Only" in gRPC's protocol).
+fn trailers_only(status: StatusCode) -> Response<Body> {
+    let mut response = Response::new(Body::none());
+    let headers = response.headers_mut();
+    let kind = HeaderValue::from_static("application/grpc");
+    headers.insert(header::CONTENT_TYPE, kind);
+    headers.insert("grpc-status", grpc_status(status));
+    if let Some(reason) = status.canonical_reason() {
+        headers.insert("grpc-message", HeaderValue::from_static(reason));
+    }
+    response
+}
+
 /// The answer that says `status`.
 pub(super) fn reply(status: StatusCode, form: Form) -> Response<Body> {
     let reason = status.canonical_reason().unwrap_or("Error");
     let code = status.as_u16();
     let (kind, text) = match form {
+        Form::Grpc => return trailers_only(status),
         Form::Json => (
             "application/json",
             format!("{{\"status\":{code},\"error\":\"{reason}\"}}\n"),
@@ -112,6 +153,37 @@ mod tests {
             "image/png, application/*;q=0.1",
         ] {
             assert_eq!(kind_for(accept), "application/json", "{accept}");
+        }
+    }
+
+    #[test]
+    fn a_call_of_grpc_is_told_in_its_own_words() {
+        let said = |kind: &'static str, status| {
+            let kind = HeaderValue::from_static(kind);
+            let headers = [(header::CONTENT_TYPE, kind)].into_iter().collect();
+            let response = reply(status, Form::preferred(&headers));
+            let grpc = response.headers().get("grpc-status").cloned();
+            (response.status().as_u16(), grpc)
+        };
+        for (status, code) in [
+            (StatusCode::BAD_GATEWAY, "14"),
+            (StatusCode::SERVICE_UNAVAILABLE, "14"),
+            (StatusCode::GATEWAY_TIMEOUT, "4"),
+            (StatusCode::PAYLOAD_TOO_LARGE, "8"),
+            (StatusCode::TOO_MANY_REQUESTS, "8"),
+            (StatusCode::NOT_FOUND, "12"),
+        ] {
+            for kind in [
+                "application/grpc",
+                "application/grpc+proto",
+                "application/grpc;v=1",
+            ] {
+                let code = Some(HeaderValue::from_static(code));
+                assert_eq!(said(kind, status), (200, code), "{kind} {status}");
+            }
+            for kind in ["application/grpc-web", "application/json", ""] {
+                assert_eq!(said(kind, status), (status.as_u16(), None), "{kind}");
+            }
         }
     }
 
