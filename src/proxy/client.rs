@@ -7,6 +7,8 @@ use std::{
 
 use http::HeaderValue;
 
+use super::head;
+
 /// The one on the other end of a connection.
 pub struct Client {
     pub address: SocketAddr,
@@ -45,6 +47,15 @@ impl Client {
 }
 
 impl Door {
+    /// What a request's head is measured by.
+    pub(super) fn rules(&self) -> head::Door {
+        head::Door {
+            fields: self.max_headers,
+            address: self.address,
+            secure: false,
+        }
+    }
+
     pub fn trusts(&self, address: IpAddr) -> bool {
         self.trusted_proxies
             .iter()

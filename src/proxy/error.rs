@@ -15,8 +15,10 @@ pub struct ProxyError {
 /// What went wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// The request is no valid HTTP, or its `Host` is missing, double or malformed.
+    /// The request is no valid HTTP, or two readers could understand it differently.
     Malformed,
+    /// The request's body is coded in a way that we don't take apart.
+    UnsupportedCoding,
     NoRoute,
     /// `TRACE`, which would show the app's view of a request to a script, and `CONNECT`, which asks for a tunnel.
     MethodNotAllowed,
@@ -58,6 +60,7 @@ impl Kind {
     pub fn status(self) -> StatusCode {
         match self {
             Self::Malformed => StatusCode::BAD_REQUEST,
+            Self::UnsupportedCoding => StatusCode::NOT_IMPLEMENTED,
             Self::NoRoute => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::ClientSlow | Self::ClientGone => StatusCode::REQUEST_TIMEOUT,
@@ -77,6 +80,7 @@ impl Kind {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Malformed => "malformed",
+            Self::UnsupportedCoding => "unsupported-coding",
             Self::NoRoute => "no-route",
             Self::MethodNotAllowed => "method-not-allowed",
             Self::ClientSlow => "client-slow",
@@ -96,6 +100,7 @@ impl Kind {
     pub fn fault(self) -> Fault {
         match self {
             Self::Malformed
+            | Self::UnsupportedCoding
             | Self::NoRoute
             | Self::MethodNotAllowed
             | Self::ClientSlow

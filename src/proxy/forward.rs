@@ -9,6 +9,7 @@ use super::{
     decide::Decision,
     error::{ProxyError, Resend},
     exchange::Exchange,
+    head::{self, Fields},
     headers,
     note::Note,
     progress::{Progress, UploadState},
@@ -20,6 +21,13 @@ use crate::{
     upstream::{Connection, DialError},
 };
 
+/// An answer, as far as its head.
+pub(super) struct Answered {
+    pub answer: Response<Incoming>,
+    pub fields: Fields,
+    pub connection: Connection<Upload>,
+}
+
 /// Sends the request to the endpoint that was decided on, on a parked connection or on a new one. A parked connection that
 /// the endpoint has closed before anything was written to it is nobody's error: the next one is tried. `ours` keeps the
 /// request where nothing of it was written.
@@ -28,7 +36,7 @@ pub(super) async fn send(
     ours: &mut Option<Request<Upload>>,
     progress: &Progress,
     began: Instant,
-) -> Result<(Response<Incoming>, Connection<Upload>), ProxyError> {
+) -> Result<Answered, ProxyError> {
     prepare(decision, ours)?;
     let timeouts = &decision.timeouts;
     loop {
@@ -59,7 +67,15 @@ pub(super) async fn send(
             {
                 return Err(failed(decision, Kind::EndpointMalformed.into()));
             }
-            Some(Ok(answer)) => return Ok((answer, connection)),
+            Some(Ok(mut answer)) => {
+                let fields = head::check_answer(&mut answer)
+                    .map_err(|kind| failed(decision, kind.into()))?;
+                return Ok(Answered {
+                    answer,
+                    fields,
+                    connection,
+                });
+            }
             Some(Err(mut error)) => {
                 *ours = error.take_message();
                 if ours.is_none() || !connection.reused {
@@ -103,16 +119,20 @@ fn prepare(decision: &Decision, ours: &mut Option<Request<Upload>>) -> Result<()
 
 /// Hands the answer to the client as it comes.
 pub(super) fn pass_on(
-    mut answer: Response<Incoming>,
-    connection: Connection<Upload>,
+    answered: Answered,
     decision: Decision,
     progress: &Rc<Progress>,
     began: Instant,
 ) -> Response<Body> {
+    let Answered {
+        mut answer,
+        fields,
+        connection,
+    } = answered;
     *answer.version_mut() = Version::HTTP_11;
     match &decision.terms {
-        None => headers::remove_hop_by_hop(answer.headers_mut()),
-        Some(terms) => terms.pass_refusal(&mut answer),
+        None => headers::remove_hop_by_hop(answer.headers_mut(), fields),
+        Some(terms) => terms.pass_refusal(&mut answer, fields),
     }
     if let Some(cookie) = decision.set_cookie
         && may_set_cookie(answer.headers())

@@ -6,10 +6,9 @@ use tokio::time::Instant;
 
 use super::{
     Body, Kind, Proxy, Upload,
-    admit::admit,
     error::{ProxyError, Resend},
     forward::{pass_on, send},
-    forwarded, headers,
+    forwarded, head, headers,
     note::{Note, Outcome},
     progress::{Progress, UploadState},
     reply::{Form, reply},
@@ -58,10 +57,10 @@ impl Proxy {
     ) -> Result<Response<Body>, Refused> {
         let client = &*progress.client;
         let request = ours.as_mut().ok_or(Kind::Malformed)?;
-        admit(request, client)?;
+        let fields = head::check(request, &client.door.rules())?;
         let address = forwarded::client_address(request.headers(), client);
         tunnel::note_asked(request);
-        headers::remove_hop_by_hop(request.headers_mut());
+        headers::remove_hop_by_hop(request.headers_mut(), fields);
         forwarded::write(request.headers_mut(), client);
         let notebook = &progress.notebook;
         notebook.add(|note| note.admitted(request.headers(), address));
@@ -83,10 +82,10 @@ impl Proxy {
         }
         match sent {
             // Apart, so that what a request is handled in does not grow by it.
-            Ok((answer, connection)) if answer.status() == StatusCode::SWITCHING_PROTOCOLS => {
-                Box::pin(self.switch(answer, connection, decision, progress, began)).await
+            Ok(sent) if sent.answer.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                Box::pin(self.switch(sent, decision, progress, began)).await
             }
-            Ok((answer, connection)) => Ok(pass_on(answer, connection, decision, progress, began)),
+            Ok(sent) => Ok(pass_on(sent, decision, progress, began)),
             Err(error) => Err(Refused {
                 error,
                 seat: Some(decision.lease.seat().clone()),
@@ -191,7 +190,11 @@ fn announce_close(answer: &mut Response<Body>) {
 fn ends_connection(kind: Kind) -> bool {
     matches!(
         kind,
-        Kind::Malformed | Kind::TooManyHeaders | Kind::BodyTooLarge | Kind::ClientSlow
+        Kind::Malformed
+            | Kind::UnsupportedCoding
+            | Kind::TooManyHeaders
+            | Kind::BodyTooLarge
+            | Kind::ClientSlow
     )
 }
 
@@ -199,6 +202,7 @@ fn ends_connection(kind: Kind) -> bool {
 fn rejection(kind: Kind) -> Option<Rejection> {
     match kind {
         Kind::Malformed => Some(Rejection::Malformed),
+        Kind::UnsupportedCoding => Some(Rejection::UnsupportedCoding),
         Kind::NoRoute => Some(Rejection::NoRoute),
         Kind::MethodNotAllowed => Some(Rejection::MethodNotAllowed),
         Kind::TooManyHeaders => Some(Rejection::HeadTooLarge),

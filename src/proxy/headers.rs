@@ -2,6 +2,8 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
+use super::head::{Field, Fields};
+
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
@@ -10,15 +12,15 @@ const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 /// switched through this proxy yet, and to pass it on would let a client and an app believe one was (h2c smuggling).
 /// `Transfer-Encoding` is not removed here but renewed: the HTTP library frames each message itself. `Trailer` stays:
 /// it names fields that are passed on.
-const HOP_BY_HOP: [HeaderName; 8] = [
-    header::CONNECTION,
-    KEEP_ALIVE,
-    PROXY_CONNECTION,
-    header::TE,
-    header::UPGRADE,
-    header::PROXY_AUTHENTICATE,
-    header::PROXY_AUTHORIZATION,
-    HTTP2_SETTINGS,
+const HOP_BY_HOP: [(Field, HeaderName); 8] = [
+    (Field::Connection, header::CONNECTION),
+    (Field::KeepAlive, KEEP_ALIVE),
+    (Field::ProxyConnection, PROXY_CONNECTION),
+    (Field::Te, header::TE),
+    (Field::Upgrade, header::UPGRADE),
+    (Field::ProxyAuthenticate, header::PROXY_AUTHENTICATE),
+    (Field::ProxyAuthorization, header::PROXY_AUTHORIZATION),
+    (Field::Http2Settings, HTTP2_SETTINGS),
 ];
 
 /// Fields that a `Connection` field can't remove, whatever it lists: without them the message would mean another one.
@@ -32,32 +34,18 @@ const PROTECTED: [HeaderName; 7] = [
     header::AUTHORIZATION,
 ];
 
-/// Removes what is meant for this connection only, the fields that `Connection` lists included.
-pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap) {
-    // Most requests have none of them: one look at each name is all they pay.
-    let mut found = 0_u8;
-    for name in headers.keys() {
-        found |= match name.as_str() {
-            "connection" => 1,
-            "keep-alive" => 1 << 1,
-            "proxy-connection" => 1 << 2,
-            "te" => 1 << 3,
-            "upgrade" => 1 << 4,
-            "proxy-authenticate" => 1 << 5,
-            "proxy-authorization" => 1 << 6,
-            "http2-settings" => 1 << 7,
-            _ => 0,
-        };
-    }
-    if found == 0 {
+/// Removes what is meant for this connection only, the fields that `Connection` lists included. Most messages have none of
+/// them.
+pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap, found: Fields) {
+    if !found.has_hop_by_hop() {
         return;
     }
-    let trailers = found & (1 << 3) != 0 && accepts_trailers(headers);
-    if found & 1 != 0 {
+    let trailers = found.has(Field::Te) && accepts_trailers(headers);
+    if found.has(Field::Connection) {
         remove_listed(headers);
     }
-    for (bit, name) in HOP_BY_HOP.iter().enumerate() {
-        if found & (1 << bit) != 0 {
+    for (field, name) in HOP_BY_HOP {
+        if found.has(field) {
             headers.remove(name);
         }
     }
@@ -104,7 +92,8 @@ mod tests {
         for (name, value) in pairs {
             headers.append(*name, HeaderValue::from_static(value));
         }
-        remove_hop_by_hop(&mut headers);
+        let found = Fields::of(&headers);
+        remove_hop_by_hop(&mut headers, found);
         let mut left: Vec<_> = headers
             .iter()
             .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))

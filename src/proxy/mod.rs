@@ -4,7 +4,6 @@
 //! snapshot, who gets the request; forwards it; and passes on the answer, or says in one table what went wrong. Knows
 //! neither how connections are accepted nor why an endpoint may be chosen.
 
-mod admit;
 pub mod alarm;
 mod body;
 mod client;
@@ -14,6 +13,7 @@ mod exchange;
 mod forward;
 mod forwarded;
 mod handle;
+pub mod head;
 mod headers;
 mod note;
 mod progress;

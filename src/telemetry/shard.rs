@@ -254,6 +254,8 @@ pub enum Rejection {
     HeadTooLarge,
     /// What came is no valid HTTP request.
     Malformed,
+    /// The body is coded in a way that is not taken apart.
+    UnsupportedCoding,
     MethodNotAllowed,
     NoRoute,
     /// The service has no endpoint that may be given a request.
@@ -264,11 +266,12 @@ pub enum Rejection {
 
 impl Rejection {
     /// Before any service was chosen.
-    pub const AT_THE_DOOR: [Self; 6] = [
+    pub const AT_THE_DOOR: [Self; 7] = [
         Self::Connections,
         Self::HeadTimeout,
         Self::HeadTooLarge,
         Self::Malformed,
+        Self::UnsupportedCoding,
         Self::MethodNotAllowed,
         Self::NoRoute,
     ];
@@ -281,6 +284,7 @@ impl Rejection {
             Self::HeadTimeout => "head_timeout",
             Self::HeadTooLarge => "head_too_large",
             Self::Malformed => "malformed",
+            Self::UnsupportedCoding => "unsupported_coding",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::NoRoute => "no_route",
             Self::NoEndpoint => "no_endpoint",

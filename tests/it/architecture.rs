@@ -138,6 +138,7 @@ const PURE: &[&str] = &[
     "control/history.rs",
     "control/precedence.rs",
     "probe/streak.rs",
+    "proxy/head",
     "proxy/tunnel/frames.rs",
     "proxy/tunnel/handshake.rs",
     "telemetry/window.rs",

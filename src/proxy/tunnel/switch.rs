@@ -1,7 +1,6 @@
 use std::rc::Rc;
 
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version, header};
-use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use super::{
@@ -12,13 +11,14 @@ use super::{
 use crate::{
     pool::Seat,
     proxy::{
-        Body, Kind, Proxy, Upload, decide::Decision, handle::Refused, headers, progress::Progress,
+        Body, Kind, Proxy, decide::Decision, forward::Answered, handle::Refused, head::Fields,
+        headers, progress::Progress,
     },
     routing::may_set_cookie,
     snapshot::Service,
     telemetry::shard::Source,
     units::WebsocketDrain,
-    upstream::{Connection, Use},
+    upstream::Use,
 };
 
 /// Takes note of a client's wish to speak another protocol, before the fields that say so are removed.
@@ -62,10 +62,10 @@ impl Terms {
 
     /// What an answer's hop-by-hop fields become. A refusal that names the protocols of which one must be spoken says so over
     /// each hop (RFC 9110 §15.5.22), as long as it names none but those that were asked for.
-    pub(in crate::proxy) fn pass_refusal<B>(&self, answer: &mut Response<B>) {
+    pub(in crate::proxy) fn pass_refusal<B>(&self, answer: &mut Response<B>, fields: Fields) {
         let offered =
             protocols(answer.headers()).filter(|_| answer.status() == StatusCode::UPGRADE_REQUIRED);
-        headers::remove_hop_by_hop(answer.headers_mut());
+        headers::remove_hop_by_hop(answer.headers_mut(), fields);
         if offered.is_some_and(|offered| self.asked.covers(&offered)) {
             self.asked.ask(answer.headers_mut());
         }
@@ -76,12 +76,16 @@ impl Proxy {
     /// The endpoint has agreed: tells the client so, and leaves the tunnel with it, to be run once it has been told.
     pub(in crate::proxy) async fn switch(
         &self,
-        mut answer: Response<Incoming>,
-        connection: Connection<Upload>,
+        answered: Answered,
         decision: Decision,
         progress: &Rc<Progress>,
         began: Instant,
     ) -> Result<Response<Body>, Refused> {
+        let Answered {
+            mut answer,
+            fields,
+            connection,
+        } = answered;
         let seat = decision.lease.seat().clone();
         let protocol = decision.terms.as_ref().and_then(|terms| {
             Some((
@@ -97,7 +101,7 @@ impl Proxy {
             return Err(refused(Kind::EndpointBroke, &seat));
         };
         let said = answer.headers_mut();
-        headers::remove_hop_by_hop(said);
+        headers::remove_hop_by_hop(said, fields);
         for field in [header::CONTENT_LENGTH, header::TRANSFER_ENCODING] {
             said.remove(field);
         }

@@ -1,0 +1,160 @@
+//! Which fields there are.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+use crate::proxy::Kind;
+
+/// Fields that mean something to a proxy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Field {
+    Connection,
+    KeepAlive,
+    ProxyConnection,
+    Te,
+    Upgrade,
+    ProxyAuthenticate,
+    ProxyAuthorization,
+    Http2Settings,
+    TransferEncoding,
+    ContentLength,
+    Host,
+    Cookie,
+}
+
+/// What one pass over a head's fields has found.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Fields {
+    seen: u16,
+    repeated: u16,
+    /// A name has `_` in it.
+    ambiguous: bool,
+}
+
+impl Fields {
+    pub fn of(headers: &HeaderMap) -> Self {
+        let mut found = Self::default();
+        for (name, _) in headers {
+            let name = name.as_str();
+            let bit = match name {
+                "host" => 1 << Field::Host as u8,
+                "cookie" => 1 << Field::Cookie as u8,
+                "connection" => 1 << Field::Connection as u8,
+                "content-length" => 1 << Field::ContentLength as u8,
+                "transfer-encoding" => 1 << Field::TransferEncoding as u8,
+                "te" => 1 << Field::Te as u8,
+                "upgrade" => 1 << Field::Upgrade as u8,
+                "keep-alive" => 1 << Field::KeepAlive as u8,
+                "proxy-connection" => 1 << Field::ProxyConnection as u8,
+                "proxy-authenticate" => 1 << Field::ProxyAuthenticate as u8,
+                "proxy-authorization" => 1 << Field::ProxyAuthorization as u8,
+                "http2-settings" => 1 << Field::Http2Settings as u8,
+                other => {
+                    found.ambiguous |= other.as_bytes().contains(&b'_');
+                    0
+                }
+            };
+            found.repeated |= found.seen & bit;
+            found.seen |= bit;
+        }
+        found
+    }
+
+    pub fn has(self, field: Field) -> bool {
+        self.seen & (1 << field as u8) != 0
+    }
+
+    pub fn repeats(self, field: Field) -> bool {
+        self.repeated & (1 << field as u8) != 0
+    }
+
+    /// Whether there is one that is meant for this connection only.
+    pub fn has_hop_by_hop(self) -> bool {
+        self.seen & ((1 << (Field::Http2Settings as u8 + 1)) - 1) != 0
+    }
+}
+
+/// What HTTP/2 says without a field must not be said with one (RFC 9113 §8.2.2).
+pub(super) fn check_http_2(headers: &HeaderMap, fields: Fields) -> Result<(), Kind> {
+    let of_http_1 = [
+        Field::Connection,
+        Field::ProxyConnection,
+        Field::KeepAlive,
+        Field::TransferEncoding,
+        Field::Upgrade,
+    ];
+    let speaks_http_1 = of_http_1.into_iter().any(|field| fields.has(field));
+    let mut codings = headers.get_all(header::TE).into_iter();
+    if speaks_http_1 || (fields.has(Field::Te) && codings.any(|coding| coding != "trailers")) {
+        return Err(Kind::Malformed);
+    }
+    Ok(())
+}
+
+/// Apps that see fields as environment variables can't tell `x_user` from `x-user`, which a client must not write where
+/// we do: names with `_` go no further.
+pub(super) fn drop_ambiguous(headers: &mut HeaderMap, fields: Fields) {
+    if fields.ambiguous {
+        let ambiguous: Vec<HeaderName> = headers
+            .keys()
+            .filter(|name| is_ambiguous(name))
+            .cloned()
+            .collect();
+        for name in ambiguous {
+            headers.remove(name);
+        }
+    }
+}
+
+/// The crumbs that HTTP/2 may split a cookie into are one again for HTTP/1.1 (RFC 9113 §8.2.3).
+pub(super) fn join_cookies(headers: &mut HeaderMap, fields: Fields) -> Result<(), Kind> {
+    if !fields.repeats(Field::Cookie) {
+        return Ok(());
+    }
+    let crumbs: Vec<_> = headers
+        .get_all(header::COOKIE)
+        .iter()
+        .map(HeaderValue::as_bytes)
+        .collect();
+    let whole = Bytes::from(crumbs.join(&b"; "[..]));
+    let whole = HeaderValue::from_maybe_shared(whole).map_err(|_| Kind::Malformed)?;
+    headers.insert(header::COOKIE, whole);
+    Ok(())
+}
+
+/// Whether an app may confuse the field with one of another name.
+pub(in crate::proxy) fn is_ambiguous(name: &HeaderName) -> bool {
+    name.as_str().as_bytes().contains(&b'_')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_pass_finds_what_is_there_and_what_is_there_twice() {
+        let mut headers = HeaderMap::new();
+        assert!(!Fields::of(&headers).has_hop_by_hop());
+        for name in ["host", "x-a", "x-a", "cookie", "cookie"] {
+            headers.append(name, HeaderValue::from_static("1"));
+        }
+        let found = Fields::of(&headers);
+        assert!(found.has(Field::Host) && !found.repeats(Field::Host));
+        assert!(found.has(Field::Cookie) && found.repeats(Field::Cookie));
+        assert!(!found.has(Field::Te) && !found.has_hop_by_hop() && !found.ambiguous);
+        headers.append("http2-settings", HeaderValue::from_static("1"));
+        assert!(Fields::of(&headers).has_hop_by_hop());
+    }
+
+    #[test]
+    fn names_that_an_app_may_confuse_go_no_further() {
+        let mut headers = HeaderMap::new();
+        for name in ["x_forwarded_for", "content_length", "_", "x-a"] {
+            headers.append(name, HeaderValue::from_static("1"));
+        }
+        let fields = Fields::of(&headers);
+        drop_ambiguous(&mut headers, fields);
+        assert_eq!(headers.keys().collect::<Vec<_>>(), ["x-a"]);
+    }
+}
