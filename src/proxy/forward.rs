@@ -185,6 +185,7 @@ fn send_error(
     let kind = match progress.upload() {
         UploadState::TooLarge => Kind::BodyTooLarge,
         UploadState::Broken => Kind::ClientGone,
+        UploadState::Malformed => Kind::Malformed,
         _ if error.is_parse() || error.is_parse_too_large() => Kind::EndpointMalformed,
         _ => Kind::EndpointBroke,
     };

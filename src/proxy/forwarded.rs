@@ -11,7 +11,10 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use super::client::{Client, Door};
+use super::{
+    client::{Client, Door},
+    head,
+};
 
 const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -44,6 +47,15 @@ pub(super) fn write(headers: &mut HeaderMap, client: &Client) {
     if !kept {
         headers.insert(REQUEST_ID, request_id(fastrand::u128(..)));
     }
+}
+
+/// What we say ourselves is not said again after the body, where an app may merge it into the head; nor under a name that
+/// it may take for one of these. The HTTP library drops what frames, routes or authorizes (RFC 9110 §6.5.1).
+pub(super) fn clean_trailers(trailers: &mut HeaderMap) {
+    for name in [FOR, PROTO, HOST, REAL_IP, REQUEST_ID, header::FORWARDED] {
+        trailers.remove(name);
+    }
+    head::drop_ambiguous(trailers);
 }
 
 fn append(headers: &mut HeaderMap, client: &Client) {

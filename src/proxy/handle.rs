@@ -128,8 +128,10 @@ impl Proxy {
         let pool = refused.seat.as_ref().map(|seat| seat.pool_shard());
         pool.unwrap_or(shard.unrouted())
             .answered(status, Source::Proxy, now - began);
-        if let Some(rejection) = rejection {
-            shard.rejected(rejection);
+        match rejection {
+            Some(ours) if Rejection::AT_THE_DOOR.contains(&ours) => self.shard.rejected(ours),
+            Some(its) => shard.rejected(its),
+            None => {}
         }
         tracing::debug!(error = ?refused.error, client = %progress.client.address, "request refused");
         if let Some(note) = progress.notebook.take() {

@@ -66,6 +66,8 @@ pub(super) enum UploadState {
     AwaitsEndpoint,
     /// The client's connection broke.
     Broken,
+    /// What came was no valid body.
+    Malformed,
     /// It was larger than allowed.
     TooLarge,
 }

@@ -1,4 +1,6 @@
 use std::{
+    error::Error,
+    io,
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, ready},
@@ -8,7 +10,10 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::progress::{Progress, UploadState};
+use super::{
+    forwarded,
+    progress::{Progress, UploadState},
+};
 
 /// A request's body on its way to the endpoint. Nothing is buffered: the client is read when the endpoint takes.
 pub struct Upload {
@@ -68,6 +73,15 @@ impl Upload {
     }
 }
 
+/// Whether the client broke off, or sent chunks that are none.
+fn state_after(error: &hyper::Error) -> UploadState {
+    let source = error.source().and_then(<dyn Error>::downcast_ref);
+    match source.map(io::Error::kind) {
+        Some(io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData) => UploadState::Malformed,
+        _ => UploadState::Broken,
+    }
+}
+
 impl Body for Upload {
     type Data = Bytes;
     type Error = UploadError;
@@ -79,7 +93,10 @@ impl Body for Upload {
         self.say(UploadState::AwaitsClient);
         let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
         Poll::Ready(match frame {
-            Some(Ok(frame)) => {
+            Some(Ok(mut frame)) => {
+                if let Some(trailers) = frame.trailers_mut() {
+                    forwarded::clean_trailers(trailers);
+                }
                 let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
                 let counted = self.count(bytes);
                 let state = match counted {
@@ -91,7 +108,7 @@ impl Body for Upload {
                 Some(counted.map(|()| frame))
             }
             Some(Err(error)) => {
-                self.say(UploadState::Broken);
+                self.say(state_after(&error));
                 Some(Err(error.into()))
             }
             None => {

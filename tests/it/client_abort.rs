@@ -3,7 +3,7 @@
 use crate::support::{answer, endpoint, proxy};
 
 #[tokio::test]
-async fn a_client_that_leaves_while_it_waits_cancels_its_request() {
+async fn h1_51_a_client_that_leaves_while_it_waits_cancels_its_request() {
     let app = endpoint("slow")
         .serve(|mut peer| async move {
             if peer.request().await.is_ok() {
@@ -30,7 +30,7 @@ async fn a_client_that_leaves_while_it_waits_cancels_its_request() {
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_in_the_middle_of_an_answer_cancels_it() {
+async fn h1_51_a_client_that_leaves_in_the_middle_of_an_answer_cancels_it() {
     let app = endpoint("large")
         .bytes(answer(200, &[], &vec![b'x'; 64 << 20]))
         .start()
@@ -49,7 +49,7 @@ async fn a_client_that_leaves_in_the_middle_of_an_answer_cancels_it() {
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_in_the_middle_of_its_body_leaves_a_broken_request() {
+async fn h1_42_a_client_that_leaves_in_the_middle_of_its_body_leaves_a_broken_request() {
     for framing in ["content-length: 10", "transfer-encoding: chunked"] {
         let app = endpoint("blue").start().await;
         let proxy = proxy().pool("blue", 100, &[&app]).start();

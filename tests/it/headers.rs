@@ -24,7 +24,7 @@ fn values<'a>(request: &'a str, name: &str) -> Vec<&'a str> {
 }
 
 #[tokio::test]
-async fn what_an_untrusted_client_says_of_others_is_dropped() {
+async fn p_03_what_an_untrusted_client_says_of_others_is_dropped() {
     let app = endpoint("blue").start().await;
     let proxy = proxy().pool("blue", 100, &[&app]).start();
     let lies = "X-Forwarded-For: 1.2.3.4\r\nX-Forwarded-For: 5.6.7.8\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: bank\r\n\
@@ -51,7 +51,7 @@ async fn what_an_untrusted_client_says_of_others_is_dropped() {
 }
 
 #[tokio::test]
-async fn a_trusted_proxy_is_believed_and_added_to() {
+async fn p_03_a_trusted_proxy_is_believed_and_added_to() {
     let app = endpoint("blue").start().await;
     let proxy = proxy()
         .listener("trusted_proxies = [\"127.0.0.0/8\"]")
@@ -92,7 +92,7 @@ async fn a_request_id_that_is_no_id_is_replaced() {
 }
 
 #[tokio::test]
-async fn fields_for_one_connection_go_no_further_either_way() {
+async fn p_01_fields_for_one_connection_go_no_further_either_way() {
     let fields = [
         ("connection", "close, x-private"),
         ("x-private", "1"),
@@ -148,7 +148,7 @@ async fn fields_for_one_connection_go_no_further_either_way() {
 }
 
 #[tokio::test]
-async fn an_answer_keeps_its_own_fields_in_order() {
+async fn p_07_and_p_14_an_answer_keeps_its_own_fields_in_order() {
     let fields = [
         ("set-cookie", "a=1"),
         ("set-cookie", "b=2"),

@@ -51,7 +51,7 @@ async fn a_body_that_turns_out_too_large_is_a_413_and_the_endpoint_sees_it_broke
 }
 
 #[tokio::test]
-async fn a_head_that_is_too_large_is_a_431() {
+async fn h1_30_a_head_that_is_too_large_is_a_431() {
     let app = endpoint("blue").start().await;
     let proxy = proxy()
         .listener("limits = { header_bytes = \"8KiB\", headers = 20 }")
@@ -92,7 +92,7 @@ async fn a_listener_may_allow_more_fields_than_the_usual_hundred() {
 }
 
 #[tokio::test]
-async fn a_target_that_is_too_long_is_a_414() {
+async fn h1_29_a_target_that_is_too_long_is_a_414() {
     let app = endpoint("blue").start().await;
     let proxy = proxy()
         .listener("limits = { header_bytes = \"16KiB\" }")

@@ -27,6 +27,8 @@ mod limits;
 mod probes;
 mod process;
 mod resend;
+mod strict_bodies;
+mod strict_requests;
 mod support;
 mod timeouts;
 mod tls_certificates;

@@ -75,7 +75,7 @@ async fn two_refusals_are_an_answer() {
 }
 
 #[tokio::test]
-async fn a_request_that_was_written_is_not_sent_twice() {
+async fn p_10_a_request_that_was_written_is_not_sent_twice() {
     let app = endpoint("blue")
         .serve(|mut peer| async move {
             let _ = peer.request().await;

@@ -16,7 +16,7 @@ fn about(millis: u64, elapsed: Duration) {
 }
 
 #[tokio::test]
-async fn a_head_that_is_not_finished_in_time_is_a_408_however_it_trickles() {
+async fn h1_36_a_head_that_is_not_finished_in_time_is_a_408_however_it_trickles() {
     let app = endpoint("blue").start().await;
     let proxy = proxy()
         .listener("timeouts = { header = \"200ms\" }")
@@ -41,7 +41,7 @@ async fn a_head_that_is_not_finished_in_time_is_a_408_however_it_trickles() {
 }
 
 #[tokio::test]
-async fn a_connection_that_never_sends_is_closed_without_a_word() {
+async fn h1_35_a_connection_that_never_sends_is_closed_without_a_word() {
     let app = endpoint("blue").start().await;
     let proxy = proxy()
         .listener("timeouts = { header = \"100ms\" }")
@@ -114,7 +114,7 @@ async fn the_endpoints_time_to_answer_runs_from_the_requests_last_byte() {
 }
 
 #[tokio::test]
-async fn a_client_that_stops_sending_its_body_is_told_408_and_is_no_error_of_the_endpoint() {
+async fn h1_37_a_client_that_stops_sending_its_body_is_told_408_and_is_no_error_of_the_endpoint() {
     let app = endpoint("blue").start().await;
     let proxy = proxy()
         .service("timeouts = { idle = \"200ms\" }")
@@ -167,7 +167,7 @@ async fn an_answer_that_stands_still_is_cut_off_and_is_the_endpoints_error() {
 }
 
 #[tokio::test]
-async fn a_client_that_stops_reading_is_cut_off_and_is_no_error_of_the_endpoint() {
+async fn h1_38_a_client_that_stops_reading_is_cut_off_and_is_no_error_of_the_endpoint() {
     let app = endpoint("large")
         .bytes(crate::support::answer(200, &[], &vec![b'x'; 64 << 20]))
         .start()

@@ -69,6 +69,11 @@ impl Fields {
         self.repeated & (1 << field as u8) != 0
     }
 
+    /// Whether an app may confuse one with another.
+    pub fn are_ambiguous(self) -> bool {
+        self.ambiguous
+    }
+
     /// Whether there is one that is meant for this connection only.
     pub fn has_hop_by_hop(self) -> bool {
         self.seen & ((1 << (Field::Http2Settings as u8 + 1)) - 1) != 0
@@ -94,16 +99,11 @@ pub(super) fn check_http_2(headers: &HeaderMap, fields: Fields) -> Result<(), Ki
 
 /// Apps that see fields as environment variables can't tell `x_user` from `x-user`, which a client must not write where
 /// we do: names with `_` go no further.
-pub(super) fn drop_ambiguous(headers: &mut HeaderMap, fields: Fields) {
-    if fields.ambiguous {
-        let ambiguous: Vec<HeaderName> = headers
-            .keys()
-            .filter(|name| is_ambiguous(name))
-            .cloned()
-            .collect();
-        for name in ambiguous {
-            headers.remove(name);
-        }
+pub(in crate::proxy) fn drop_ambiguous(headers: &mut HeaderMap) {
+    let is_ambiguous = |name: &&HeaderName| name.as_str().as_bytes().contains(&b'_');
+    let ambiguous: Vec<HeaderName> = headers.keys().filter(is_ambiguous).cloned().collect();
+    for name in ambiguous {
+        headers.remove(name);
     }
 }
 
@@ -121,11 +121,6 @@ pub(super) fn join_cookies(headers: &mut HeaderMap, fields: Fields) -> Result<()
     let whole = HeaderValue::from_maybe_shared(whole).map_err(|_| Kind::Malformed)?;
     headers.insert(header::COOKIE, whole);
     Ok(())
-}
-
-/// Whether an app may confuse the field with one of another name.
-pub(in crate::proxy) fn is_ambiguous(name: &HeaderName) -> bool {
-    name.as_str().as_bytes().contains(&b'_')
 }
 
 #[cfg(test)]
@@ -153,8 +148,8 @@ mod tests {
         for name in ["x_forwarded_for", "content_length", "_", "x-a"] {
             headers.append(name, HeaderValue::from_static("1"));
         }
-        let fields = Fields::of(&headers);
-        drop_ambiguous(&mut headers, fields);
+        assert!(Fields::of(&headers).are_ambiguous());
+        drop_ambiguous(&mut headers);
         assert_eq!(headers.keys().collect::<Vec<_>>(), ["x-a"]);
     }
 }

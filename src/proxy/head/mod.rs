@@ -17,6 +17,7 @@ use http::{Method, Request, Response, Version};
 
 use super::Kind;
 
+pub(super) use fields::drop_ambiguous;
 pub use fields::{Field, Fields};
 pub use path::normal;
 
@@ -49,7 +50,9 @@ pub fn check<B>(request: &mut Request<B>, door: &Door) -> Result<Fields, Kind> {
     framing::settle(request.headers_mut(), version, fields)?;
     host::settle(request, fields, door)?;
     target::settle(request, door)?;
-    fields::drop_ambiguous(request.headers_mut(), fields);
+    if fields.are_ambiguous() {
+        drop_ambiguous(request.headers_mut());
+    }
     *request.version_mut() = Version::HTTP_11;
     Ok(fields)
 }
