@@ -54,14 +54,11 @@ fn is_authority(text: &[u8]) -> bool {
         Some(colon) if !text[colon..].contains(&b']') => (&text[..colon], &text[colon + 1..]),
         _ => (text, &b""[..]),
     };
-    let host_fits = match host {
-        [b'[', address @ .., b']'] => {
-            std::str::from_utf8(address).is_ok_and(|address| address.parse::<Ipv6Addr>().is_ok())
-        }
-        _ => {
-            let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~".contains(byte);
-            !host.is_empty() && host.iter().all(is_plain)
-        }
+    let host_fits = if let [b'[', address @ .., b']'] = host {
+        std::str::from_utf8(address).is_ok_and(|address| address.parse::<Ipv6Addr>().is_ok())
+    } else {
+        let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~".contains(byte);
+        !host.is_empty() && host.iter().all(is_plain)
     };
     host_fits && is_port(port)
 }
@@ -71,7 +68,7 @@ fn is_port(text: &[u8]) -> bool {
     let number = |port: u32, digit: &u8| port * 10 + u32::from(digit - b'0');
     text.len() <= 5
         && text.iter().all(u8::is_ascii_digit)
-        && text.iter().fold(0, number) <= u32::from(u16::MAX)
+        && u16::try_from(text.iter().fold(0, number)).is_ok()
 }
 
 #[cfg(test)]
