@@ -101,7 +101,8 @@ impl Body for Upload {
                 let counted = self.count(bytes);
                 let state = match counted {
                     Err(_) => UploadState::TooLarge,
-                    Ok(()) if self.body.is_end_stream() => UploadState::Done,
+                    // Nothing is asked for after trailers.
+                    Ok(()) if frame.is_trailers() || self.body.is_end_stream() => UploadState::Done,
                     Ok(()) => UploadState::AwaitsEndpoint,
                 };
                 self.uploaded(bytes, state);

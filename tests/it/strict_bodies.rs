@@ -121,7 +121,8 @@ async fn h1_43_trailers_carry_nothing_that_belongs_into_a_head() {
         .send(format!("{POST}trailer: {names}\r\ntransfer-encoding: chunked\r\n\r\n1\r\na\r\n0\r\n{trailers}\r\n"))
         .await;
     assert_eq!(client.answer().await.status, 200);
-    let request = app.request();
+    assert_eq!(client.get("/").await.status, 200);
+    let request = &app.requests()[0];
     assert!(
         request.ends_with("\r\n\r\n1\r\na\r\n0\r\nx-sum: 7\r\n\r\n"),
         "{request}"

@@ -124,21 +124,26 @@ impl Client {
             let size = text(self.buffer.drain(..end));
             let size = usize::from_str_radix(size.trim_end(), 16).unwrap();
             if size == 0 {
-                let end = if self.buffer.starts_with(b"\r\n") {
-                    2
-                } else {
-                    self.until(b"\r\n\r\n").await?
-                };
-                text(self.buffer.drain(..end))
-                    .trim_end()
-                    .clone_into(&mut answer.trailers);
-                return Ok(());
+                return self.read_trailers(answer).await;
             }
             while self.buffer.len() < size + 2 {
                 self.fill().await?;
             }
             answer.body += &text(self.buffer.drain(..size));
             self.buffer.drain(..2);
+        }
+    }
+
+    async fn read_trailers(&mut self, answer: &mut Answer) -> io::Result<()> {
+        loop {
+            let end = self.until(b"\r\n").await?;
+            let line = text(self.buffer.drain(..end));
+            if line == "\r\n" {
+                let length = answer.trailers.trim_end().len();
+                answer.trailers.truncate(length);
+                return Ok(());
+            }
+            answer.trailers += &line;
         }
     }
 
