@@ -65,7 +65,8 @@ pub struct Figures<'a> {
     /// Open connections of each listener.
     pub connections: &'a [(SocketAddr, u32)],
     pub probes: &'a Failures,
-    pub windows: &'a Windows,
+    /// Locked for one look at a time: who samples them must not wait for a whole scrape.
+    pub windows: &'a Mutex<Windows>,
     pub access_log: &'a AccessLog,
 }
 
@@ -84,6 +85,11 @@ impl Figures<'_> {
         self.control(&mut out);
         self.process(&mut out);
         out.render()
+    }
+
+    fn requests_of(&self, pool: &PoolKey) -> u64 {
+        let windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
+        windows.requests(pool)
     }
 
     /// What was answered before a service or pool was known.
@@ -127,7 +133,7 @@ impl Figures<'_> {
         let got: Vec<_> = service
             .pools
             .iter()
-            .map(|pool| (pool, self.windows.requests(&pool.stats.key)))
+            .map(|pool| (pool, self.requests_of(&pool.stats.key)))
             .collect();
         let all: u64 = got.iter().map(|(_, requests)| requests).sum();
         for (pool, requests) in got.into_iter().filter(|_| all > 0) {

@@ -124,13 +124,12 @@ fn measured(
     let gauge = server.gauge();
     let sampled = windows.clone();
     let metrics = move |view: &control::View| {
-        let windows = sampled.lock().unwrap_or_else(PoisonError::into_inner);
         let figures = Figures {
             view,
             workers: &workers,
             connections: &gauge.connections(),
             probes: &probes,
-            windows: &windows,
+            windows: &sampled,
             access_log: &access_log,
         };
         figures.render()

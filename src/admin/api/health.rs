@@ -5,11 +5,12 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{HeaderName, StatusCode, header};
+use tokio::task::spawn_blocking;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     admin::{
-        problem::{Document, Problem},
+        problem::{Code, Document, Problem},
         state::State,
         wire::Health,
     },
@@ -66,5 +67,9 @@ const EXPOSITION: [(HeaderName, &str); 1] = [(
 )]
 async fn metrics(Given(state): Given<State>) -> Result<Response, Problem> {
     let view = state.control.view().await?;
-    Ok((EXPOSITION, (state.measured.metrics)(&view)).into_response())
+    // Thousands of series take some milliseconds to write, in which this thread would decide nothing.
+    let written = spawn_blocking(move || (state.measured.metrics)(&view)).await;
+    let written =
+        written.map_err(|_| Problem::new(Code::Internal, "the metrics cannot be written"))?;
+    Ok((EXPOSITION, written).into_response())
 }
