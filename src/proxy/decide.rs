@@ -2,7 +2,12 @@ use std::{cell::RefCell, net::IpAddr, rc::Rc, sync::Arc};
 
 use http::{HeaderName, HeaderValue, Request};
 
-use super::{Kind, Proxy, Upload, handle::Refused, tunnel::Terms};
+use super::{
+    Kind, Proxy, Upload,
+    handle::Refused,
+    rules::{self, Applied},
+    tunnel::Terms,
+};
 use crate::{
     pool::{Candidates, Draw, Endpoint, Lease},
     routing::{Head, hash_key as hashed, host_of},
@@ -23,6 +28,17 @@ pub(super) struct Decision {
     pub strip: Option<HeaderName>,
     /// The client wishes to speak another protocol, and may.
     pub terms: Option<Box<Terms>>,
+    /// What its route does to the request and the answer.
+    pub rules: Option<Box<Applied>>,
+}
+
+impl Decision {
+    /// Makes a request of which nothing was written what it was when it was decided on.
+    pub(super) fn restore(&self, request: &mut Request<Upload>) {
+        if let Some(rules) = &self.rules {
+            rules.undo(request);
+        }
+    }
 }
 
 impl Proxy {
@@ -65,11 +81,15 @@ impl Proxy {
         avoid: Option<&Arc<Endpoint>>,
     ) -> Result<Decision, Refused> {
         let found = snapshot.router.find(head).ok_or(Kind::NoRoute)?;
+        let rules = snapshot.routes[found.route].rules.as_ref();
+        if let Some(rules) = rules {
+            rules::judge(rules, head)?;
+        }
         let service = &snapshot.services[found.service];
         let (chosen, set_cookie) = choose_pool(service, head, client);
         let (pool, endpoint) = chosen
             .and_then(|pool| self.choose_endpoint(service, pool, head, client, avoid))
-            .ok_or_else(|| Refused::by(&service.stats))?;
+            .ok_or_else(|| Refused::by(&service.stats, rules))?;
         let keep = service.weights.get(pool.name().as_str()) > 0;
         let line = self.lines.to(endpoint, &pool.stats, keep);
         Ok(Decision {
@@ -79,6 +99,7 @@ impl Proxy {
             max_body: service.plan.max_body,
             set_cookie,
             terms: Terms::of(request, service, keep),
+            rules: rules.map(|rules| Box::new(Applied::new(rules))),
             strip: service
                 .preview
                 .as_ref()

@@ -114,6 +114,9 @@ fn prepare(decision: &Decision, ours: &mut Option<Request<Upload>>) -> Result<()
     if let Some(terms) = &decision.terms {
         terms.ask(request.headers_mut());
     }
+    if let Some(rules) = &decision.rules {
+        rules.to_request(request)?;
+    }
     Ok(())
 }
 
@@ -133,6 +136,9 @@ pub(super) fn pass_on(
     match &decision.terms {
         None => headers::remove_hop_by_hop(answer.headers_mut(), fields),
         Some(terms) => terms.pass_refusal(&mut answer, fields),
+    }
+    if let Some(rules) = &decision.rules {
+        rules.to_answer(answer.headers_mut());
     }
     if let Some(cookie) = decision.set_cookie
         && may_set_cookie(answer.headers())

@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header, uri::Scheme};
 
 use super::{
     client::{Client, Door},
@@ -117,6 +117,16 @@ fn element(client: SocketAddr, host: &HeaderValue) -> HeaderValue {
     text.push_str(";proto=http");
     HeaderValue::from_maybe_shared(Bytes::from(text))
         .unwrap_or_else(|_| HeaderValue::from_static("for=unknown"))
+}
+
+/// How the client reached us, or the first of the proxies we trust, once [`write`] has been there.
+pub(super) fn scheme(headers: &HeaderMap) -> Scheme {
+    let proto = headers.get(PROTO).map(HeaderValue::as_bytes);
+    if proto.is_some_and(|proto| proto.eq_ignore_ascii_case(b"https")) {
+        Scheme::HTTPS
+    } else {
+        Scheme::HTTP
+    }
 }
 
 /// The client's own address: the peer's, or what trusted proxies say, read from the last hop to the first until an

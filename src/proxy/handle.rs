@@ -12,11 +12,12 @@ use super::{
     note::{Note, Outcome},
     progress::{Progress, UploadState},
     reply::{Form, reply},
+    rules::Applied,
     tunnel,
 };
 use crate::{
     pool::{Seat, ServiceStats},
-    snapshot::Snapshot,
+    snapshot::{Rules, Snapshot},
     telemetry::{Rejection, Retry, shard::Source},
 };
 
@@ -34,7 +35,7 @@ impl Proxy {
         let mut request = Some(request.map(|body| Upload::new(body, &progress)));
         let mut answer = match self.answer(&mut request, &progress, began).await {
             Ok(answer) => answer,
-            Err(refused) => self.refuse(&refused, form, &progress, began),
+            Err(refused) => self.refuse(refused, form, &progress, began),
         };
         // After this one the connection speaks another protocol, and ends as that one does.
         if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
@@ -66,9 +67,10 @@ impl Proxy {
         notebook.add(|note| note.admitted(request.headers(), address));
         let mut decision = self.decide(request, address, None)?;
         let mut sent = send(&decision, ours, progress, began).await;
-        if let (Err(error), Some(request)) = (&sent, &*ours)
+        if let (Err(error), Some(request)) = (&sent, ours.as_mut())
             && error.resend == Resend::Safe
         {
+            decision.restore(request);
             // Once more, elsewhere and decided afresh: nothing of the request was written.
             let failed = decision.lease.seat().clone();
             self.nudge.send(&failed.endpoint);
@@ -87,9 +89,9 @@ impl Proxy {
             }
             Ok(sent) => Ok(pass_on(sent, decision, progress, began)),
             Err(error) => Err(Refused {
-                error,
                 seat: Some(decision.lease.seat().clone()),
-                service: None,
+                rules: decision.rules,
+                ..error.into()
             }),
         }
     }
@@ -112,15 +114,27 @@ impl Proxy {
     /// Our own answer to a request that no endpoint answered, counted for the pool it was meant for.
     fn refuse(
         &self,
-        refused: &Refused,
+        refused: Refused,
         form: Form,
         progress: &Progress,
         began: Instant,
     ) -> Response<Body> {
         let now = Instant::now();
-        let status = refused.error.kind.status();
-        let rejection = rejection(refused.error.kind);
-        let service = refused.service.clone().or_else(|| self.service_of(refused));
+        let service = refused
+            .service
+            .clone()
+            .or_else(|| self.service_of(&refused));
+        let (mut answer, kind) = match refused.why {
+            Why::Own(answer) => (*answer, None),
+            Why::Error(error) => {
+                tracing::debug!(?error, client = %progress.client.address, "request refused");
+                (reply(error.kind.status(), form), Some(error.kind))
+            }
+        };
+        if let Some(rules) = &refused.rules {
+            rules.to_answer(answer.headers_mut());
+        }
+        let status = answer.status();
         let shard = match &service {
             Some(service) => service.shard(self.worker),
             None => &self.shard,
@@ -128,12 +142,11 @@ impl Proxy {
         let pool = refused.seat.as_ref().map(|seat| seat.pool_shard());
         pool.unwrap_or(shard.unrouted())
             .answered(status, Source::Proxy, now - began);
-        match rejection {
+        match kind.and_then(rejection) {
             Some(ours) if Rejection::AT_THE_DOOR.contains(&ours) => self.shard.rejected(ours),
             Some(its) => shard.rejected(its),
             None => {}
         }
-        tracing::debug!(error = ?refused.error, client = %progress.client.address, "request refused");
         if let Some(note) = progress.notebook.take() {
             note.write(&Outcome {
                 status,
@@ -142,12 +155,11 @@ impl Proxy {
                 service: service.as_ref().map(|service| &service.key),
                 bytes_in: progress.bytes_in(),
                 bytes_out: 0,
-                error: Some(refused.error.kind.as_str()),
+                error: kind.map(Kind::as_str),
             });
         }
         progress.idle(now);
-        let mut answer = reply(status, form);
-        if ends_connection(refused.error.kind) {
+        if kind.is_some_and(ends_connection) {
             announce_close(&mut answer);
         }
         answer
@@ -156,29 +168,63 @@ impl Proxy {
 
 /// A request that no endpoint answered.
 pub(super) struct Refused {
-    pub error: ProxyError,
+    pub why: Why,
     /// The endpoint it was meant for, where one had been chosen.
     pub seat: Option<Rc<Seat>>,
     /// The service that refused it.
     pub service: Option<Arc<ServiceStats>>,
+    /// Of its route: they hold for our answer too.
+    pub rules: Option<Box<Applied>>,
+}
+
+pub(super) enum Why {
+    Error(ProxyError),
+    /// Its route asks no endpoint.
+    Own(Box<Response<Body>>),
+}
+
+impl From<ProxyError> for Refused {
+    fn from(error: ProxyError) -> Self {
+        Self {
+            why: Why::Error(error),
+            seat: None,
+            service: None,
+            rules: None,
+        }
+    }
 }
 
 impl From<Kind> for Refused {
     fn from(kind: Kind) -> Self {
-        Self {
-            error: kind.into(),
-            seat: None,
-            service: None,
-        }
+        ProxyError::from(kind).into()
     }
 }
 
 impl Refused {
     /// The service has nobody to send it to.
-    pub(super) fn by(service: &Arc<ServiceStats>) -> Self {
+    pub(super) fn by(service: &Arc<ServiceStats>, rules: Option<&Arc<Rules>>) -> Self {
         Self {
             service: Some(service.clone()),
+            rules: rules.map(|rules| Box::new(Applied::new(rules))),
             ..Kind::NoEndpoint.into()
+        }
+    }
+
+    /// The route refuses it.
+    pub(super) fn on(kind: Kind, rules: &Arc<Rules>) -> Self {
+        Self {
+            rules: Some(Box::new(Applied::new(rules))),
+            ..kind.into()
+        }
+    }
+
+    /// The route answers it.
+    pub(super) fn answered(answer: Response<Body>, rules: &Arc<Rules>) -> Self {
+        Self {
+            why: Why::Own(Box::new(answer)),
+            seat: None,
+            service: None,
+            rules: Some(Box::new(Applied::new(rules))),
         }
     }
 }

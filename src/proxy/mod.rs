@@ -18,6 +18,7 @@ mod headers;
 mod note;
 mod progress;
 mod reply;
+mod rules;
 pub mod tunnel;
 mod upload;
 mod worker;

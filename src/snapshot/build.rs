@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use super::{Decided, Input, Pool, Service, Snapshot, invariants, pool::pool};
+use super::{Decided, Input, Pool, Route, Rules, Service, Snapshot, invariants, pool::pool};
 use crate::{
     config::plan,
     pool::{Candidates, Directory},
@@ -42,7 +42,10 @@ pub fn build(input: &Input, directory: &mut Directory, previous: Option<&Snapsho
     next
 }
 
-type Routing = (Arc<Router>, Arc<[Arc<plan::Route>]>);
+type Routing = (Arc<Router>, Arc<[Route]>);
+
+/// In a service's place, of a route that the proxy answers itself.
+const NOBODY: usize = usize::MAX;
 
 fn routing(input: &Input, services: &[Arc<Service>], previous: Option<&Snapshot>) -> Routing {
     let same_routes = |before: &Snapshot| {
@@ -51,7 +54,7 @@ fn routing(input: &Input, services: &[Arc<Service>], previous: Option<&Snapshot>
                 .routes
                 .iter()
                 .zip(&input.plan.routes)
-                .all(|(a, b)| Arc::ptr_eq(a, b) || a == b)
+                .all(|(a, b)| Arc::ptr_eq(&a.plan, b) || a.plan == *b)
     };
     let same_places = |before: &Snapshot| same_names(&before.services, services);
     if let Some(before) = previous.filter(|before| same_routes(before) && same_places(before)) {
@@ -62,11 +65,32 @@ fn routing(input: &Input, services: &[Arc<Service>], previous: Option<&Snapshot>
         found.expect("a checked plan has the service of every route")
     };
     let given = input.plan.routes.iter();
-    let given = given.map(|route| (route.matcher.clone(), place(&route.service)));
+    let given = given.map(|route| {
+        let place = route.service().map_or(NOBODY, place);
+        (route.matcher.clone(), place)
+    });
     (
         Arc::new(Router::new(given)),
-        input.plan.routes.iter().cloned().collect(),
+        input.plan.routes.iter().map(route).collect(),
     )
+}
+
+fn route(plan: &Arc<plan::Route>) -> Route {
+    let own = match &plan.target {
+        plan::Target::Service(_) => None,
+        plan::Target::Own(own) => Some(own.clone()),
+    };
+    let idle = own.is_none() && plan.rules.is_empty();
+    let rules = (!idle).then(|| {
+        Arc::new(Rules {
+            own,
+            typed: plan.rules.clone(),
+        })
+    });
+    Route {
+        plan: plan.clone(),
+        rules,
+    }
 }
 
 fn same_names(before: &[Arc<Service>], now: &[Arc<Service>]) -> bool {

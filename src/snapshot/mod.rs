@@ -15,4 +15,4 @@ mod view;
 pub use build::build;
 pub use channel::{Publisher, Reader, Readers, channel};
 pub use input::{Decided, DecidedEndpoint, Input, Standing};
-pub use view::{Member, Pool, Service, Snapshot};
+pub use view::{Member, Pool, Route, Rules, Service, Snapshot};

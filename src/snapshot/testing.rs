@@ -9,8 +9,8 @@ use crate::{
     config::plan::{self, Plan},
     pool::{Directory, State},
     units::{
-        Address, Balance, HostPattern, Matcher, Name, PathPattern, Percent, Secret, StickyBy,
-        Timeouts, WebsocketDrain, Weights,
+        Address, Balance, HostPattern, Matcher, Name, PathPattern, Percent, RouteRules, Secret,
+        StickyBy, Timeouts, WebsocketDrain, Weights,
     },
 };
 
@@ -158,7 +158,8 @@ fn plan_of(services: impl Iterator<Item = Arc<plan::Service>>) -> Plan {
         };
         Arc::new(plan::Route {
             matcher,
-            service: service.clone(),
+            target: plan::Target::Service(service.clone()),
+            rules: RouteRules::default(),
         })
     };
     Plan {

@@ -4,7 +4,7 @@ use crate::{
     config::plan,
     pool::{Candidates, Endpoint, PoolStats, ServiceStats, State},
     routing::{Affinity, Preview, Router, Splitter},
-    units::{Name, Weights},
+    units::{Name, OwnAnswer, RouteRules, Weights},
 };
 
 /// Everything a request is decided on, and everything status shows of decisions. Immutable; unchanged services are
@@ -15,11 +15,24 @@ pub struct Snapshot {
     /// Finds the place in `services`.
     pub router: Arc<Router>,
     /// What `router` was made of, in file order.
-    pub routes: Arc<[Arc<plan::Route>]>,
+    pub routes: Arc<[Route]>,
     /// In the order of the plan, which is that of their names.
     pub services: Vec<Arc<Service>>,
     /// The generation of the first snapshot that had services of just these names.
     pub census: u64,
+}
+
+/// A route in force.
+pub struct Route {
+    pub plan: Arc<plan::Route>,
+    /// `None` for most: their requests pay one look.
+    pub rules: Option<Arc<Rules>>,
+}
+
+/// What a route does besides finding the service.
+pub struct Rules {
+    pub own: Option<OwnAnswer>,
+    pub typed: RouteRules,
 }
 
 /// The app as its users know it, at one moment.

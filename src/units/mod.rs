@@ -10,7 +10,9 @@ mod key;
 mod lot;
 mod matcher;
 mod name;
+mod own_answer;
 mod policy;
+mod rewrite;
 mod secret;
 mod weights;
 
@@ -23,7 +25,9 @@ pub use key::{EndpointKey, PoolKey};
 pub use lot::{Seed, below, mixed, score};
 pub use matcher::{HostPattern, Matcher, PathPattern};
 pub use name::Name;
+pub use own_answer::{Asked, Constant, OwnAnswer, Redirect, Target, Template};
 pub use policy::{Balance, HashKey, StickyBy, Timeouts, WebsocketDrain};
+pub use rewrite::{HeaderEdits, PrefixRewrite, RouteRules};
 pub use secret::{Secret, SecretSource};
 pub use weights::Weights;
 

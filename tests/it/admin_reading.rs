@@ -290,6 +290,33 @@ fn explain_tells_the_way_a_request_would_take() {
 }
 
 #[test]
+fn explain_tells_what_a_route_changes_and_answers() {
+    let file = format!(
+        "{TWO_SERVICES}\n[[routes]]\npath = \"/api\"\nservice = \"shop\"\nstrip_prefix = true\n\
+         request_headers = {{ set = {{ x-a = \"1\" }}, remove = [\"x-b\"] }}\n\
+         [[routes]]\npath = \"/old\"\nredirect = {{ to = \"https://new.test{{path}}\", status = 301 }}\n"
+    );
+    let console = Console::start(&file);
+    let api = console.get("/v1/explain?url=%2Fapi%2Fx").json;
+    let steps = api["steps"].to_string();
+    assert!(steps.contains("/api becomes /"), "{steps}");
+    assert!(
+        steps.contains("the request: sets x-a, removes x-b"),
+        "{steps}"
+    );
+    let old = console.get("/v1/explain?url=%2Fold").json;
+    assert_eq!(
+        (&old["answer"], &old["service"]),
+        (&json!(301), &Value::Null)
+    );
+    let steps = old["steps"].to_string();
+    assert!(
+        steps.contains("redirects to https://new.test{path}"),
+        "{steps}"
+    );
+}
+
+#[test]
 fn events_are_listed_and_filtered() {
     let console = Console::start(TWO_SERVICES);
     console.call(

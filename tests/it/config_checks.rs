@@ -687,7 +687,7 @@ fn included_files_are_read_in_order_and_a_service_stands_in_one() {
         .plan
         .routes
         .iter()
-        .map(|route| route.service.to_string())
+        .map(|route| route.service().unwrap().to_string())
         .collect();
     assert_eq!(routes, ["app", "a", "b"]);
     assert_eq!(

@@ -13,11 +13,10 @@ use crate::{
         state::State,
         wire::{Explained, Reasoned},
     },
-    config::plan,
     pool::State as EndpointState,
     routing::{self, Considered, Head, Verdict, host_of},
-    snapshot::{Service, Snapshot},
-    units::{HostPattern, Matcher, PathPattern},
+    snapshot::{Rules, Service, Snapshot},
+    units::{HeaderEdits, HostPattern, Matcher, OwnAnswer, PathPattern},
 };
 
 pub fn router() -> OpenApiRouter<State> {
@@ -119,7 +118,7 @@ impl Asked {
             headers: &self.headers,
         };
         let mut steps = vec![step("listener", "every listener leads to the same routes")];
-        let matchers = snapshot.routes.iter().map(|route| &route.matcher);
+        let matchers = snapshot.routes.iter().map(|route| &route.plan.matcher);
         let explanation = routing::explain(matchers, &head);
         steps.extend(
             explanation
@@ -141,8 +140,15 @@ impl Asked {
         let route = snapshot
             .routes
             .get(found.route)
-            .map(|route| describe(&route.matcher));
-        let mut explained = self.through(&snapshot.services[found.service], &head, steps);
+            .map(|route| describe(&route.plan.matcher));
+        let rules = snapshot.routes.get(found.route);
+        let rules = rules.and_then(|route| route.rules.as_deref());
+        steps.extend(rules.into_iter().flat_map(rules_of));
+        let own = rules.and_then(|rules| rules.own.as_ref());
+        let mut explained = match own {
+            Some(own) => answered(own.status().as_u16(), steps),
+            None => self.through(&snapshot.services[found.service], &head, steps),
+        };
         explained.route = route.map(|text| format!("#{} {text}", found.route + 1));
         explained
     }
@@ -319,9 +325,7 @@ fn of_pool(service: &Service, index: usize) -> Reasoned {
 
 fn of_route(considered: &Considered, snapshot: &Snapshot) -> Reasoned {
     let route = snapshot.routes.get(considered.route);
-    let text = route.map_or_else(String::new, |route: &std::sync::Arc<plan::Route>| {
-        describe(&route.matcher)
-    });
+    let text = route.map_or_else(String::new, |route| describe(&route.plan.matcher));
     let mark = if considered.verdict == Verdict::Taken {
         "takes it: "
     } else {
@@ -335,6 +339,40 @@ fn of_route(considered: &Considered, snapshot: &Snapshot) -> Reasoned {
             considered.verdict
         ),
     )
+}
+
+/// What the route does to the request and its answer.
+fn rules_of(rules: &Rules) -> Vec<Reasoned> {
+    let typed = &rules.typed;
+    let mut told = Vec::new();
+    if let Some(prefix) = &typed.prefix {
+        told.push(format!("{} becomes {}", prefix.from(), prefix.to()));
+    }
+    if let Some(host) = &typed.host {
+        told.push(format!(
+            "the app is sent Host {}",
+            host.to_str().unwrap_or_default()
+        ));
+    }
+    told.extend(edits("the request", &typed.request));
+    match &rules.own {
+        Some(OwnAnswer::Redirect(redirect)) => told.push(format!("redirects to {}", redirect.to)),
+        Some(OwnAnswer::Constant(_)) => told.push("answers the same to everybody".to_owned()),
+        None => {}
+    }
+    told.extend(edits("the answer", &typed.response));
+    told.into_iter().map(|text| step("rules", text)).collect()
+}
+
+fn edits(of: &str, edits: &HeaderEdits) -> Option<String> {
+    let put = |what, pairs: &[(HeaderName, HeaderValue)]| {
+        let names = pairs.iter().map(move |(name, _)| format!("{what} {name}"));
+        names.collect::<Vec<_>>()
+    };
+    let mut all = put("sets", &edits.set);
+    all.extend(put("adds", &edits.add));
+    all.extend(edits.remove.iter().map(|name| format!("removes {name}")));
+    (!all.is_empty()).then(|| format!("{of}: {}", all.join(", ")))
 }
 
 /// A route as a person would say it.

@@ -6,6 +6,7 @@ mod listeners;
 mod pools;
 mod probe;
 mod routes;
+mod rules;
 mod services;
 
 use std::{

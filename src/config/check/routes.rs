@@ -7,10 +7,10 @@ use super::{Check, listeners::tables};
 use crate::{
     config::{
         file::{Place, View, keys, misread},
-        plan::Route,
+        plan::{Route, Target},
         problem::{Code, Problem},
     },
-    units::{HostPattern, Matcher, Name, PathPattern},
+    units::{HostPattern, Matcher, Name, PathPattern, RouteRules},
 };
 
 /// Expressions are tried one after the other, so many of them make every request slow.
@@ -22,29 +22,80 @@ impl Check<'_> {
         let mut targets: BTreeSet<String> = BTreeSet::new();
         let mut regexes = 0;
         for view in tables(root, "routes", keys::ROUTE) {
-            view.require("service", self.problems);
             let matcher = self.matcher(&view, &mut regexes);
-            let Some(service) = self.target(root, &view, &mut targets) else {
-                continue;
-            };
-            if let Some(matcher) = matcher {
-                routes.push((matcher, service, view.place));
+            let target = self.target(root, &view, &mut targets);
+            let Some(matcher) = matcher else { continue };
+            let rules = self.rules(&view, &matcher.path);
+            if let Some(target) = target {
+                routes.push(Drawn {
+                    rules,
+                    ..Drawn::plain(matcher, target, view.place)
+                });
             }
         }
         routes.extend(self.short_forms(root));
-        if let Some(route) = implied(root) {
-            routes.push(route);
+        if let Some((name, place)) = implied(root) {
+            let target = Target::Service(name);
+            routes.push(Drawn::plain(any(Vec::new()), target, place));
         }
         self.no_route_twice(&routes);
         self.every_service_is_reached(root, &targets);
         routes
             .into_iter()
-            .map(|(matcher, service, _)| Arc::new(Route { matcher, service }))
+            .map(|drawn| {
+                Arc::new(Route {
+                    matcher: drawn.matcher,
+                    target: drawn.target,
+                    rules: drawn.rules,
+                })
+            })
             .collect()
     }
 
-    /// The service that a route names. The one it most likely meant counts as reached, so that one slip is one problem.
+    /// Who answers: one of the three.
     fn target(
+        &mut self,
+        root: &View<'_>,
+        view: &View<'_>,
+        targets: &mut BTreeSet<String>,
+    ) -> Option<Target> {
+        let given: Vec<_> = ["service", "redirect", "respond"]
+            .into_iter()
+            .filter(|key| view.has(key))
+            .collect();
+        if let [first, second, ..] = given[..] {
+            self.tell(
+                Problem::new(
+                    Code::Conflict,
+                    view.place_of(second),
+                    format!("`{second}` and `{first}` can't both answer"),
+                )
+                .key(view.path_of(second))
+                .also(view.place_of(first), "the other")
+                .expected("one of service, redirect and respond"),
+            );
+            return None;
+        }
+        let own = match given.first() {
+            Some(&"redirect") => self.redirect(&view.within("redirect")),
+            Some(&"respond") => self.constant(&view.within("respond")),
+            Some(_) => return self.service_of(root, view, targets).map(Target::Service),
+            None => {
+                let message = format!("`{}` is missing", view.path_of("service"));
+                self.tell(
+                    Problem::new(Code::MissingKey, view.place, message)
+                        .key(view.path_of("service"))
+                        .expected("`service`, `redirect` or `respond`"),
+                );
+                return None;
+            }
+        };
+        self.only_for_apps(view, given[0]);
+        own.map(Target::Own)
+    }
+
+    /// The service that a route names. The one it most likely meant counts as reached, so that one slip is one problem.
+    fn service_of(
         &mut self,
         root: &View<'_>,
         view: &View<'_>,
@@ -159,23 +210,34 @@ impl Check<'_> {
     }
 
     /// `hosts` of the services, as routes.
-    fn short_forms(&mut self, root: &View<'_>) -> Vec<(Matcher, Name, Place)> {
+    fn short_forms(&mut self, root: &View<'_>) -> Vec<Drawn> {
         let mut routes = Vec::new();
         for service in services(root) {
             self.not_empty(&service, "hosts");
             let hosts = hosts(&service, "hosts");
             let name = service.path.rsplit('.').next().and_then(|n| n.parse().ok());
             if let (false, Some(name)) = (hosts.is_empty(), name) {
-                routes.push((any(hosts), name, service.place_of("hosts")));
+                let place = service.place_of("hosts");
+                routes.push(Drawn::plain(any(hosts), Target::Service(name), place));
             }
         }
         routes
     }
 
     /// Of two routes for the very same requests the second is never taken.
-    fn no_route_twice(&mut self, routes: &[(Matcher, Name, Place)]) {
+    fn no_route_twice(&mut self, routes: &[Drawn]) {
         let mut seen: HashMap<String, Place> = HashMap::new();
-        for (matcher, service, place) in routes {
+        for Drawn {
+            matcher,
+            target,
+            place,
+            ..
+        } in routes
+        {
+            let to = match target {
+                Target::Service(service) => format!(" to `{service}`"),
+                Target::Own(_) => String::new(),
+            };
             let rest = fingerprint(matcher);
             let anywhere = [String::new()];
             let hosts: Vec<String> = matcher.hosts.iter().map(ToString::to_string).collect();
@@ -195,7 +257,7 @@ impl Check<'_> {
                         Problem::new(
                             Code::Unreachable,
                             *place,
-                            format!("this route to `{service}` is never taken{of_host}"),
+                            format!("this route{to} is never taken{of_host}"),
                         )
                         .key("routes")
                         .also(first, "the same requests go here"),
@@ -207,7 +269,7 @@ impl Check<'_> {
     }
 
     fn every_service_is_reached(&mut self, root: &View<'_>, targets: &BTreeSet<String>) {
-        let implied = implied(root).map(|(_, name, _)| name);
+        let implied = implied(root).map(|(name, _)| name);
         let reached = |name: &str| {
             targets.contains(name) || implied.as_ref().is_some_and(|implied| implied == name)
         };
@@ -236,15 +298,32 @@ impl Check<'_> {
     }
 }
 
+/// A route, and where the file has it.
+struct Drawn {
+    matcher: Matcher,
+    target: Target,
+    rules: RouteRules,
+    place: Place,
+}
+
+impl Drawn {
+    fn plain(matcher: Matcher, target: Target, place: Place) -> Self {
+        Self {
+            matcher,
+            target,
+            rules: RouteRules::default(),
+            place,
+        }
+    }
+}
+
 /// A single service without routes takes everything.
-fn implied(root: &View<'_>) -> Option<(Matcher, Name, Place)> {
+fn implied(root: &View<'_>) -> Option<(Name, Place)> {
     let mut services = root.entries("services");
     let (name, place, node) = services.next().filter(|_| services.next().is_none())?;
     let service = View::new(node.table()?, keys::SERVICE, node.place, "");
     let alone = !root.has("routes") && !service.has("hosts") && service.flag("routed");
-    alone
-        .then(|| Some((any(Vec::new()), name.parse().ok()?, place)))
-        .flatten()
+    alone.then(|| Some((name.parse().ok()?, place))).flatten()
 }
 
 pub(super) fn services<'a>(root: &View<'a>) -> Vec<View<'a>> {

@@ -1,15 +1,16 @@
 //! A plan in the file's words: what `export` prints and `diff` compares, so that neither can forget a field.
 
+mod route;
 mod service;
 mod value;
 
 use super::{
     file::{Fallback, Section, keys, keys_of},
-    plan::{Admin, Listener, LogFormat, Plan, Role, Route, Telemetry, Token},
+    plan::{Admin, Listener, LogFormat, Plan, Role, Telemetry, Token},
 };
-use crate::units::{ByteSize, Name, PathPattern, Span};
+use crate::units::{ByteSize, Name, Span};
 pub use value::Field;
-use value::{array, map, quoted};
+use value::{array, quoted};
 
 /// One table of the file.
 #[derive(Debug)]
@@ -81,9 +82,12 @@ pub fn describe(plan: &Plan) -> Vec<Block> {
     for listener in &plan.listeners {
         blocks.extend(listener_blocks(listener));
     }
-    blocks.extend(plan.routes.iter().map(|r| route(r)));
+    blocks.extend(plan.routes.iter().map(|r| route::describe(r)));
     for service in plan.services.values() {
-        let routed = plan.routes.iter().any(|r| r.service == service.name);
+        let routed = plan
+            .routes
+            .iter()
+            .any(|r| r.service() == Some(&service.name));
         service::describe(service, routed, &mut blocks);
     }
     blocks
@@ -174,56 +178,6 @@ fn listener_blocks(listener: &Listener) -> [Block; 3] {
     limits.text("header_bytes", header_bytes);
     limits.put("headers", listener.limits.headers.to_string());
     [block, timeouts, limits]
-}
-
-fn route(route: &Route) -> Block {
-    let matcher = &route.matcher;
-    let mut block = Block::item("routes", "", keys::ROUTE);
-    if !matcher.hosts.is_empty() {
-        block.put("host", array(&matcher.hosts));
-    }
-    match &matcher.path {
-        PathPattern::Any => {}
-        path @ PathPattern::Exact(_) => block.text("path_exact", path),
-        path @ PathPattern::Prefix(_) => block.text("path", path),
-        path @ PathPattern::Regex(_) => block.text("path_regex", path),
-    }
-    if !matcher.methods.is_empty() {
-        block.put("methods", array(&matcher.methods));
-    }
-    let headers = matcher
-        .headers
-        .iter()
-        .map(|(k, v)| (k.as_str(), v.as_str()));
-    let cookies = matcher
-        .cookies
-        .iter()
-        .map(|(k, v)| (k.as_str(), v.as_str()));
-    let query = matcher.query.iter().map(|(k, v)| (k.as_str(), v.as_str()));
-    for (key, pairs) in [
-        ("headers", map(headers)),
-        ("cookies", map(cookies)),
-        ("query", map(query)),
-    ] {
-        block.entries.extend(pairs.map(|pairs| Entry {
-            key,
-            field: Field::Text(pairs),
-            usual: false,
-        }));
-    }
-    // Routes have no names: what they match is what they are.
-    let conditions: Vec<_> = block
-        .entries
-        .iter()
-        .map(|entry| format!("{} = {}", entry.key, entry.field))
-        .collect();
-    block.name = if conditions.is_empty() {
-        "routes { }".into()
-    } else {
-        format!("routes {{ {} }}", conditions.join(", "))
-    };
-    block.text("service", &route.service);
-    block
 }
 
 impl Field {

@@ -68,6 +68,8 @@ pub enum Shape {
         min: i64,
         max: i64,
     },
+    /// One of these.
+    Number(&'static [i64]),
     Text(&'static Syntax),
     /// A duration in milliseconds, bounds included.
     Span {

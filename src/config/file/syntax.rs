@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::Path, str::FromStr};
 use ipnet::IpNet;
 
 use super::Syntax;
-use crate::units::{Address, Balance, ByteSize, HostPattern, Malformed, Name, Percent};
+use crate::units::{Address, Balance, ByteSize, HostPattern, Malformed, Name, Percent, Template};
 
 fn reads<T: FromStr<Err = Malformed>>(text: &str) -> Result<(), Malformed> {
     text.parse::<T>().map(drop)
@@ -199,6 +199,40 @@ pub const HEADER_VALUE: Syntax = Syntax {
             Ok(())
         } else {
             Err(malformed(HEADER_VALUE.what))
+        }
+    },
+};
+
+pub const AUTHORITY: Syntax = Syntax {
+    what: "a host, with a port if it needs one, such as app.internal or app.internal:8080",
+    pattern: Some(r"^([0-9A-Za-z._-]+|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?$"),
+    check: |text| {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-:[]".contains(&byte);
+        let authority = text.parse::<http::uri::Authority>().ok().filter(|parsed| {
+            let port = parsed.port().is_some() == text[parsed.host().len()..].starts_with(':');
+            let fits = parsed
+                .port()
+                .is_none_or(|port| port.as_str().parse::<u16>().is_ok());
+            !parsed.host().is_empty() && port && fits && text.bytes().all(plain)
+        });
+        authority.map(drop).ok_or_else(|| malformed(AUTHORITY.what))
+    },
+};
+
+pub const LOCATION: Syntax = Syntax {
+    what: "an absolute URL, in which {scheme}, {host}, {path} and {query} stand for the request's",
+    pattern: Some(r"^(https?|\{scheme\})://[!-~]+$"),
+    check: reads::<Template>,
+};
+
+pub const BODY: Syntax = Syntax {
+    what: "a text of at most 64KiB",
+    pattern: None,
+    check: |text| {
+        if text.len() > 64 * 1024 {
+            Err(malformed(BODY.what))
+        } else {
+            Ok(())
         }
     },
 };

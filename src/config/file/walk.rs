@@ -143,7 +143,7 @@ fn fitting<'a>(node: &Node, shape: &'a Shape) -> Option<&'a Shape> {
         (shape, &node.value),
         (Shape::Bool, Value::Bool(_))
             | (Shape::Off, Value::Bool(false))
-            | (Shape::Integer { .. }, Value::Integer(_))
+            | (Shape::Integer { .. } | Shape::Number(_), Value::Integer(_))
             | (
                 Shape::Text(_) | Shape::Span { .. } | Shape::Word(_),
                 Value::Text(_)
@@ -164,6 +164,8 @@ fn wrong_leaf(node: &Node, shape: &Shape, path: &str) -> Option<Problem> {
         (Shape::Text(syntax), Value::Text(text)) => misspelt(text, syntax, node.place, path),
         (Shape::Integer { min, max }, Value::Integer(number)) => (!(*min..=*max).contains(number))
             .then(|| wrong(Code::InvalidValue, format!("{number} is out of bounds"))),
+        (Shape::Number(numbers), Value::Integer(number)) => (!numbers.contains(number))
+            .then(|| wrong(Code::InvalidValue, format!("{number} is not valid"))),
         (Shape::Word(words), Value::Text(text)) => (!words.contains(&text.as_str())).then(|| {
             wrong(
                 Code::InvalidValue,
@@ -211,6 +213,10 @@ pub fn described(shape: &Shape) -> String {
         Shape::Bool => "true or false".into(),
         Shape::Off => "false".into(),
         Shape::Integer { min, max } => format!("an integer from {min} to {max}"),
+        Shape::Number(numbers) => {
+            let numbers: Vec<_> = numbers.iter().map(i64::to_string).collect();
+            numbers.join(" or ")
+        }
         Shape::Text(syntax) => syntax.what.into(),
         Shape::Span { min, max } => format!(
             "a duration from {} to {}, such as 250ms, 5s, 2m or 1h",

@@ -12,7 +12,7 @@ use crate::units::Name;
 pub use admin::{AccessLog, Admin, LogFormat, Role, Telemetry, Token};
 pub use listener::{Listener, ListenerLimits, ListenerTimeouts};
 pub use pool::{Endpoint, HttpProbe, Pool, Probe, ProbeKind};
-pub use route::Route;
+pub use route::{Route, Target};
 pub use service::{Preview, Service, Sticky, WeightsMode};
 
 /// A whole configuration, checked. What has not changed between two plans compares equal, so that a reload is a diff.

@@ -12,7 +12,7 @@ use crate::{
     pool::Seat,
     proxy::{
         Body, Kind, Proxy, decide::Decision, forward::Answered, handle::Refused, head::Fields,
-        headers, progress::Progress,
+        headers, progress::Progress, rules::Applied,
     },
     routing::may_set_cookie,
     snapshot::Service,
@@ -95,10 +95,10 @@ impl Proxy {
             ))
         });
         let Some((protocol, policy, role)) = protocol else {
-            return Err(refused(Kind::EndpointMalformed, &seat));
+            return Err(refused(Kind::EndpointMalformed, &seat, decision.rules));
         };
         let Some(endpoint) = connection.switched().await else {
-            return Err(refused(Kind::EndpointBroke, &seat));
+            return Err(refused(Kind::EndpointBroke, &seat, decision.rules));
         };
         let said = answer.headers_mut();
         headers::remove_hop_by_hop(said, fields);
@@ -108,6 +108,9 @@ impl Proxy {
         said.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         if let Ok(protocol) = HeaderValue::from_str(&protocol) {
             said.insert(header::UPGRADE, protocol);
+        }
+        if let Some(rules) = &decision.rules {
+            rules.to_answer(said);
         }
         if let Some(cookie) = decision.set_cookie
             && may_set_cookie(said)
@@ -138,10 +141,10 @@ impl Proxy {
     }
 }
 
-fn refused(kind: Kind, seat: &Rc<Seat>) -> Refused {
+fn refused(kind: Kind, seat: &Rc<Seat>, rules: Option<Box<Applied>>) -> Refused {
     Refused {
-        error: kind.into(),
         seat: Some(seat.clone()),
-        service: None,
+        rules,
+        ..kind.into()
     }
 }

@@ -1,0 +1,229 @@
+//! Each thing that can be wrong with what a route does, one row each.
+
+use std::path::Path;
+
+use cutover::config::{Outside, Plan, Problems, load_text, problem::Code};
+
+use crate::config_files::SMALL;
+
+fn check(text: &str) -> Result<Plan, Problems> {
+    let outside = Outside {
+        env: &|_| None,
+        secrets: true,
+    };
+    load_text(Path::new("/srv/cutover.toml"), text, &outside).map(|loaded| loaded.plan)
+}
+
+fn told(text: &str) -> Vec<(Code, String, String)> {
+    match check(text) {
+        Ok(plan) => panic!("no problem in\n{text}\n{plan:?}"),
+        Err(problems) => problems
+            .iter()
+            .map(|p| (p.code, p.key.clone(), p.message.clone()))
+            .collect(),
+    }
+}
+
+fn are_told(before: &str, rows: &[(&str, Code, &str, &str)]) {
+    for &(lines, code, key, message) in rows {
+        let text = format!("{SMALL}{before}{lines}\n");
+        let told = told(&text);
+        assert_eq!(told, [(code, key.to_owned(), message.to_owned())], "{text}");
+    }
+}
+
+const TO_APP: &str = "[[routes]]\nservice = \"app\"\n";
+const BESIDE: &str = "[[routes]]\nservice = \"app\"\n[[routes]]\npath = \"/x\"\n";
+
+#[test]
+fn changes_of_headers_that_cannot_be() {
+    are_told(
+        TO_APP,
+        &[
+            (
+                "request_headers.set.Host = \"a\"",
+                Code::InvalidValue,
+                "routes[0].request_headers.set",
+                "the header `host` can't be changed",
+            ),
+            (
+                "response_headers.add.Content-Length = \"1\"",
+                Code::InvalidValue,
+                "routes[0].response_headers.add",
+                "the header `content-length` can't be changed",
+            ),
+            (
+                "response_headers.remove = [\"x\", \"transfer-encoding\"]",
+                Code::InvalidValue,
+                "routes[0].response_headers.remove",
+                "the header `transfer-encoding` can't be changed",
+            ),
+            (
+                "request_headers = { set = { X-A = \"1\" }, remove = [\"x-a\"] }",
+                Code::Duplicate,
+                "routes[0].request_headers.remove",
+                "the header `x-a` stands twice",
+            ),
+            (
+                "request_headers.set = { X-A = \"1\", x-a = \"2\" }",
+                Code::Duplicate,
+                "routes[0].request_headers.set",
+                "the header `x-a` stands twice",
+            ),
+            (
+                "request_headers.sets = {}",
+                Code::UnknownKey,
+                "routes[0].request_headers.sets",
+                "unknown key `sets`",
+            ),
+            (
+                "request_headers.set.x = \"a\\nb\"",
+                Code::InvalidValue,
+                "routes[0].request_headers.set.x",
+                "`a\\nb` is not valid",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn changes_of_the_path_and_the_host_that_cannot_be() {
+    are_told(
+        TO_APP,
+        &[
+            (
+                "strip_prefix = true",
+                Code::Conflict,
+                "routes[0].strip_prefix",
+                "this route has no `path` to take off",
+            ),
+            (
+                "path_regex = \"/x.*\"\nreplace_prefix = \"/y\"",
+                Code::Conflict,
+                "routes[0].replace_prefix",
+                "this route has no `path` to take off",
+            ),
+            (
+                "path = \"/x\"\nstrip_prefix = \"/y\"",
+                Code::InvalidValue,
+                "routes[0].strip_prefix",
+                "no path of this route begins with `/y`",
+            ),
+            (
+                "path_exact = \"/xy\"\nstrip_prefix = \"/x\"",
+                Code::InvalidValue,
+                "routes[0].strip_prefix",
+                "no path of this route begins with `/x`",
+            ),
+            (
+                "path = \"/x\"\nreplace_prefix = \"/x/\"",
+                Code::InvalidValue,
+                "routes[0].replace_prefix",
+                "`/x` in place of itself changes nothing",
+            ),
+            (
+                "strip_prefix = \"/\"",
+                Code::InvalidValue,
+                "routes[0].strip_prefix",
+                "`/` in place of itself changes nothing",
+            ),
+            (
+                "replace_prefix = \"/<x>\"",
+                Code::InvalidValue,
+                "routes[0].replace_prefix",
+                "`/<x>` is no path of a request",
+            ),
+            (
+                "rewrite_host = \"http://a\"",
+                Code::InvalidValue,
+                "routes[0].rewrite_host",
+                "`http://a` is not valid",
+            ),
+            (
+                "rewrite_host = \"a:99999\"",
+                Code::InvalidValue,
+                "routes[0].rewrite_host",
+                "`a:99999` is not valid",
+            ),
+        ],
+    );
+    for right in [
+        "path = \"/x\"\nstrip_prefix = \"/x/y\"",
+        "path = \"/x/y\"\nstrip_prefix = \"/x\"",
+        "strip_prefix = \"/x\"",
+        "strip_prefix = false",
+        "rewrite_host = \"[::1]:80\"",
+    ] {
+        let plan = check(&format!("{SMALL}{TO_APP}{right}\n"));
+        assert!(plan.is_ok(), "{right} {plan:?}");
+    }
+}
+
+#[test]
+fn answers_of_a_route_that_cannot_be() {
+    are_told(
+        BESIDE,
+        &[
+            (
+                "service = \"app\"\nredirect = { to = \"https://a/\" }",
+                Code::Conflict,
+                "routes[1].redirect",
+                "`redirect` and `service` can't both answer",
+            ),
+            (
+                "redirect = {}",
+                Code::MissingKey,
+                "routes[1].redirect.to",
+                "`routes[1].redirect.to` is missing",
+            ),
+            (
+                "redirect = { to = \"{path}\" }",
+                Code::InvalidValue,
+                "routes[1].redirect.to",
+                "`{path}` is not valid",
+            ),
+            (
+                "redirect = { to = \"https://a/\", host = \"b\" }",
+                Code::Conflict,
+                "routes[1].redirect.host",
+                "`to` says all, so `host` says nothing",
+            ),
+            (
+                "redirect = { host = \"b\", status = 200 }",
+                Code::InvalidValue,
+                "routes[1].redirect.status",
+                "200 is not valid",
+            ),
+            (
+                "redirect = { scheme = \"httsp\" }",
+                Code::InvalidValue,
+                "routes[1].redirect.scheme",
+                "`httsp` is not valid",
+            ),
+            (
+                "respond = { body = \"x\" }",
+                Code::MissingKey,
+                "routes[1].respond.status",
+                "`routes[1].respond.status` is missing",
+            ),
+            (
+                "respond = { status = 204, body = \"x\" }",
+                Code::Conflict,
+                "routes[1].respond.body",
+                "an answer of status 204 has no body",
+            ),
+            (
+                "respond = { status = 200 }\nrewrite_host = \"a\"",
+                Code::Conflict,
+                "routes[1].rewrite_host",
+                "`rewrite_host` changes nothing: this route asks no app",
+            ),
+            (
+                "respond = { status = 200 }\nstrip_prefix = true",
+                Code::Conflict,
+                "routes[1].strip_prefix",
+                "`strip_prefix` changes nothing: this route asks no app",
+            ),
+        ],
+    );
+}
