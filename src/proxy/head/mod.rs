@@ -69,7 +69,8 @@ pub(super) fn check_answer<B>(answer: &mut Response<B>) -> Result<Fields, Kind> 
 
 #[cfg(test)]
 mod tests {
-    use http::{HeaderMap, header};
+    use http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -103,6 +104,47 @@ mod tests {
         check(&mut request, &DOOR)?;
         assert_eq!(request.version(), Version::HTTP_11);
         Ok((request.uri().to_string(), request.headers().clone()))
+    }
+
+    /// Fields as a client might write them, and some that it should not.
+    fn fields() -> impl Strategy<Value = Vec<(String, String)>> {
+        let names = "host|cookie|te|content-length|transfer-encoding|connection|x_a|x-a";
+        let values = "a|b:80|trailers|0|007|5|chunked|gzip, chunked|[ -~]{0,6}";
+        prop::collection::vec((names, values), 0..6)
+    }
+
+    proptest! {
+        #[test]
+        fn a_head_that_is_let_in_is_in_normal_form(
+            kind in 0..3_usize,
+            method in "GET|POST|OPTIONS",
+            target in "(https?://(a|b:80|u@a))?/?([a./%;?]|%2[eEfF]|%5c){0,10}|\\*|[ -~]{0,8}",
+            fields in fields(),
+        ) {
+            let Ok(uri) = target.parse::<Uri>() else {
+                return Ok(());
+            };
+            let mut request = Request::new(());
+            *request.method_mut() = method.parse().unwrap();
+            *request.version_mut() = [Version::HTTP_10, Version::HTTP_11, Version::HTTP_2][kind];
+            *request.uri_mut() = uri;
+            for (name, value) in fields {
+                let name = HeaderName::try_from(name).unwrap();
+                request.headers_mut().append(name, HeaderValue::try_from(value).unwrap());
+            }
+            if check(&mut request, &DOOR).is_ok() {
+                let (uri, headers) = (request.uri().clone(), request.headers().clone());
+                prop_assert!(uri.authority().is_none());
+                prop_assert!(uri.path().starts_with('/') || uri.path() == "*");
+                prop_assert_eq!(headers.get_all(header::HOST).iter().count(), 1);
+                let framed = [header::CONTENT_LENGTH, header::TRANSFER_ENCODING]
+                    .map(|name| headers.get_all(name).iter().count());
+                prop_assert!(framed[0] + framed[1] <= 1);
+                prop_assert!(!headers.contains_key("x_a"));
+                prop_assert!(check(&mut request, &DOOR).is_ok());
+                prop_assert_eq!((request.uri(), request.headers()), (&uri, &headers));
+            }
+        }
     }
 
     #[test]
