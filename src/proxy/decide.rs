@@ -1,11 +1,17 @@
-use std::{cell::RefCell, net::IpAddr, rc::Rc, sync::Arc};
+use std::{
+    cell::{Cell, RefCell},
+    net::IpAddr,
+    rc::Rc,
+    sync::Arc,
+};
 
 use http::{HeaderName, HeaderValue, Request};
+use tokio::time::Instant;
 
 use super::{
     Kind, Proxy, Upload,
     handle::Refused,
-    rules::{self, Applied},
+    rules::{self, Applied, Asking},
     tunnel::Terms,
 };
 use crate::{
@@ -51,7 +57,13 @@ impl Proxy {
         request: &Request<Upload>,
         client: IpAddr,
         avoid: Option<&Arc<Endpoint>>,
+        began: Instant,
     ) -> Result<Decision, Refused> {
+        let asking = Asking {
+            client,
+            now: began.into_std(),
+            counted: Cell::new(avoid.is_some()),
+        };
         let host = request.headers().get(http::header::HOST);
         let host = host_of(host.and_then(|host| host.to_str().ok()).unwrap_or(""));
         let head = Head {
@@ -63,7 +75,7 @@ impl Proxy {
         };
         loop {
             let (decision, generation) = self.reader.with(|snapshot| {
-                let decision = self.decide_on(snapshot, request, &head, client, avoid);
+                let decision = self.decide_on(snapshot, request, &head, &asking, avoid);
                 (decision, snapshot.generation)
             });
             if decision.is_err() || self.reader.is_current(generation) {
@@ -77,13 +89,15 @@ impl Proxy {
         snapshot: &Snapshot,
         request: &Request<Upload>,
         head: &Head,
-        client: IpAddr,
+        asking: &Asking,
         avoid: Option<&Arc<Endpoint>>,
     ) -> Result<Decision, Refused> {
+        let client = asking.client;
         let found = snapshot.router.find(head).ok_or(Kind::NoRoute)?;
         let rules = snapshot.routes[found.route].rules.as_ref();
         if let Some(rules) = rules {
-            rules::judge(rules, head)?;
+            let service = snapshot.services.get(found.service);
+            rules::judge(rules, service.map(|service| &service.stats), head, asking)?;
         }
         let service = &snapshot.services[found.service];
         let (chosen, set_cookie) = choose_pool(service, head, client);

@@ -20,6 +20,10 @@ pub enum Kind {
     /// The request's body is coded in a way that we don't take apart.
     UnsupportedCoding,
     NoRoute,
+    /// The route is not for this client.
+    Forbidden,
+    /// The client uses the route too often, and may come back after so many seconds.
+    RateLimited(u32),
     /// `TRACE`, which would show the app's view of a request to a script, and `CONNECT`, which asks for a tunnel.
     MethodNotAllowed,
     /// The client stopped sending its body.
@@ -62,6 +66,8 @@ impl Kind {
             Self::Malformed => StatusCode::BAD_REQUEST,
             Self::UnsupportedCoding => StatusCode::NOT_IMPLEMENTED,
             Self::NoRoute => StatusCode::NOT_FOUND,
+            Self::Forbidden => StatusCode::FORBIDDEN,
+            Self::RateLimited(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::ClientSlow | Self::ClientGone => StatusCode::REQUEST_TIMEOUT,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -82,6 +88,8 @@ impl Kind {
             Self::Malformed => "malformed",
             Self::UnsupportedCoding => "unsupported-coding",
             Self::NoRoute => "no-route",
+            Self::Forbidden => "forbidden",
+            Self::RateLimited(_) => "rate-limited",
             Self::MethodNotAllowed => "method-not-allowed",
             Self::ClientSlow => "client-slow",
             Self::ClientGone => "client-gone",
@@ -102,6 +110,8 @@ impl Kind {
             Self::Malformed
             | Self::UnsupportedCoding
             | Self::NoRoute
+            | Self::Forbidden
+            | Self::RateLimited(_)
             | Self::MethodNotAllowed
             | Self::ClientSlow
             | Self::ClientGone

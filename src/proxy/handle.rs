@@ -65,7 +65,7 @@ impl Proxy {
         forwarded::write(request.headers_mut(), client);
         let notebook = &progress.notebook;
         notebook.add(|note| note.admitted(request.headers(), address));
-        let mut decision = self.decide(request, address, None)?;
+        let mut decision = self.decide(request, address, None, began)?;
         let mut sent = send(&decision, ours, progress, began).await;
         if let (Err(error), Some(request)) = (&sent, ours.as_mut())
             && error.resend == Resend::Safe
@@ -74,7 +74,7 @@ impl Proxy {
             // Once more, elsewhere and decided afresh: nothing of the request was written.
             let failed = decision.lease.seat().clone();
             self.nudge.send(&failed.endpoint);
-            if let Ok(next) = self.decide(request, address, Some(&failed.endpoint)) {
+            if let Ok(next) = self.decide(request, address, Some(&failed.endpoint), began) {
                 decision = next;
                 sent = send(&decision, ours, progress, began).await;
                 failed.pool_shard().retried(Retry::of(sent.is_ok()));
@@ -131,6 +131,11 @@ impl Proxy {
                 (reply(error.kind.status(), form), Some(error.kind))
             }
         };
+        if let Some(Kind::RateLimited(seconds)) = kind {
+            answer
+                .headers_mut()
+                .insert(header::RETRY_AFTER, seconds.into());
+        }
         if let Some(rules) = &refused.rules {
             rules.to_answer(answer.headers_mut());
         }
@@ -143,8 +148,8 @@ impl Proxy {
         pool.unwrap_or(shard.unrouted())
             .answered(status, Source::Proxy, now - began);
         match kind.and_then(rejection) {
-            Some(ours) if Rejection::AT_THE_DOOR.contains(&ours) => self.shard.rejected(ours),
-            Some(its) => shard.rejected(its),
+            Some(its) if Rejection::BY_A_SERVICE.contains(&its) => shard.rejected(its),
+            Some(ours) => self.shard.rejected(ours),
             None => {}
         }
         if let Some(note) = progress.notebook.take() {
@@ -211,8 +216,9 @@ impl Refused {
     }
 
     /// The route refuses it.
-    pub(super) fn on(kind: Kind, rules: &Arc<Rules>) -> Self {
+    pub(super) fn on(kind: Kind, rules: &Arc<Rules>, service: Option<&Arc<ServiceStats>>) -> Self {
         Self {
+            service: service.cloned(),
             rules: Some(Box::new(Applied::new(rules))),
             ..kind.into()
         }
@@ -252,6 +258,8 @@ fn rejection(kind: Kind) -> Option<Rejection> {
         Kind::Malformed => Some(Rejection::Malformed),
         Kind::UnsupportedCoding => Some(Rejection::UnsupportedCoding),
         Kind::NoRoute => Some(Rejection::NoRoute),
+        Kind::Forbidden => Some(Rejection::Forbidden),
+        Kind::RateLimited(_) => Some(Rejection::RateLimited),
         Kind::MethodNotAllowed => Some(Rejection::MethodNotAllowed),
         Kind::TooManyHeaders => Some(Rejection::HeadTooLarge),
         Kind::NoEndpoint => Some(Rejection::NoEndpoint),

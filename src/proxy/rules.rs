@@ -1,13 +1,19 @@
 //! What a route does to its requests and answers: applied here and nowhere else, once to a request before it is sent and
 //! once to its answer. Requests of routes without rules never come here.
 
-use std::{cell::RefCell, sync::Arc};
+use std::{
+    cell::{Cell, RefCell},
+    net::IpAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri, header, uri::PathAndQuery};
 
 use super::{Body, Kind, forwarded, handle::Refused};
 use crate::{
+    pool::ServiceStats,
     routing::Head,
     snapshot::Rules,
     units::{Asked, Constant, OwnAnswer, PrefixRewrite, Redirect},
@@ -88,14 +94,43 @@ fn rewritten(uri: &Uri, prefix: &PrefixRewrite) -> Option<Result<Uri, Kind>> {
 }
 
 /// What the route says before anybody is asked.
-pub(super) fn judge(rules: &Arc<Rules>, head: &Head) -> Result<(), Refused> {
+pub(super) fn judge(
+    rules: &Arc<Rules>,
+    service: Option<&Arc<ServiceStats>>,
+    head: &Head,
+    asking: &Asking,
+) -> Result<(), Refused> {
+    let refused = |kind| Refused::on(kind, rules, service);
+    if !rules.typed.access.permits(asking.client) {
+        return Err(refused(Kind::Forbidden));
+    }
+    if let Some(limiter) = &rules.limiter
+        && !asking.counted.replace(true)
+        && let Err(wait) = limiter.admit(head, asking.client, asking.now)
+    {
+        return Err(refused(Kind::RateLimited(whole_seconds(wait))));
+    }
     match &rules.own {
         None => Ok(()),
         Some(own) => Err(match answer(own, rules, head) {
             Ok(answer) => Refused::answered(answer, rules),
-            Err(kind) => Refused::on(kind, rules),
+            Err(kind) => refused(kind),
         }),
     }
+}
+
+/// Who asks, and when.
+pub(super) struct Asking {
+    pub client: IpAddr,
+    pub now: Instant,
+    /// A request counts once, however often it is decided on.
+    pub counted: Cell<bool>,
+}
+
+/// Who comes back after so many seconds is not refused again.
+fn whole_seconds(wait: Duration) -> u32 {
+    let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+    u32::try_from(seconds).unwrap_or(u32::MAX)
 }
 
 fn answer(own: &OwnAnswer, rules: &Rules, head: &Head) -> Result<Response<Body>, Kind> {

@@ -11,10 +11,16 @@ use std::{
 
 use tokio::{net::TcpListener, net::TcpStream, sync::watch};
 
-use super::{connection, listen::refuse_handshakes, worker::Worker};
+use super::{
+    connection,
+    crowd::{Crowd, Guest},
+    listen::refuse_handshakes,
+    worker::Worker,
+};
 use crate::{
     proxy::{Client, Door, Progress},
     telemetry::Rejection,
+    units::Access,
 };
 
 /// How long to wait when there are no file descriptors or buffers left: connections must end first.
@@ -29,6 +35,9 @@ pub(super) struct Entry {
     pub limit: u32,
     pub header_bytes: usize,
     pub open: Arc<AtomicU32>,
+    pub access: Access,
+    /// The connections of each client, and how many it may have.
+    pub per_client: Option<(Arc<Crowd>, u32)>,
 }
 
 /// Accepts until there is no entry any more, and then what the kernel has queued.
@@ -115,16 +124,23 @@ impl Worker {
         }
     }
 
-    /// Serves a connection, or says that there is no room for it.
+    /// Serves a connection, or says that there is no room for it. Who may not come in is told nothing.
     fn admit(self: &Rc<Self>, stream: TcpStream, peer: SocketAddr, entry: &Entry) {
-        let Some(place) = Place::take(entry) else {
-            self.proxy.shard().rejected(Rejection::Connections);
-            self.turn_away(stream);
+        let client = Client::new(peer, entry.door.clone());
+        if !entry.access.permits(client.address.ip()) {
+            self.proxy.shard().rejected(Rejection::Forbidden);
             return;
+        }
+        let place = match Place::take(entry, &client) {
+            Ok(place) => place,
+            Err(rejection) => {
+                self.proxy.shard().rejected(rejection);
+                self.turn_away(stream);
+                return;
+            }
         };
         // It only costs time on small answers; a socket that refuses it is already broken.
         let _ = stream.set_nodelay(true);
-        let client = Client::new(peer, entry.door.clone());
         let progress = Progress::new(client, &self.clock);
         let connection =
             connection::serve(stream, progress, self.proxy.clone(), entry.header_bytes);
@@ -137,18 +153,33 @@ impl Worker {
     }
 }
 
-/// A connection's place among those a listener may have open.
-struct Place(Arc<AtomicU32>);
+/// A connection's place among those a listener may have open, and among its client's.
+struct Place {
+    open: Arc<AtomicU32>,
+    guest: Option<Guest>,
+}
 
 impl Place {
-    fn take(entry: &Entry) -> Option<Self> {
-        let place = Self(entry.open.clone());
-        (place.0.fetch_add(1, Relaxed) < entry.limit).then_some(place)
+    fn take(entry: &Entry, client: &Client) -> Result<Self, Rejection> {
+        let mut place = Self {
+            open: entry.open.clone(),
+            guest: None,
+        };
+        if place.open.fetch_add(1, Relaxed) >= entry.limit {
+            return Err(Rejection::Connections);
+        }
+        if let Some((crowd, most)) = &entry.per_client
+            && !client.trusted
+        {
+            let guest = crowd.enter(client.address.ip(), *most);
+            place.guest = Some(guest.ok_or(Rejection::ClientConnections)?);
+        }
+        Ok(place)
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Relaxed);
+        self.open.fetch_sub(1, Relaxed);
     }
 }

@@ -5,6 +5,7 @@
 
 mod accept;
 mod connection;
+mod crowd;
 mod drain;
 mod listen;
 mod shared;

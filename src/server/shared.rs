@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::{
     BindError,
+    crowd::Crowd,
     drain::{Drained, Ended},
     listen::{Sockets, bind},
     worker,
@@ -67,6 +68,7 @@ pub(super) struct Lent {
     pub sockets: Arc<Sockets>,
     /// Connections open over all workers.
     pub open: Arc<AtomicU32>,
+    pub crowd: Arc<Crowd>,
 }
 
 /// How far the process is on its way out.
@@ -142,6 +144,7 @@ impl Server {
                     plan: plan.clone(),
                     sockets: bind(plan.address, workers)?.into(),
                     open: Arc::default(),
+                    crowd: Arc::default(),
                 },
             });
         }

@@ -284,6 +284,11 @@ fn entry(lent: &Lent, closing: &Rc<Cell<bool>>) -> Rc<Entry> {
         limit: plan.limits.connections,
         header_bytes: usize::try_from(plan.limits.header_bytes).unwrap_or(usize::MAX),
         open: lent.open.clone(),
+        access: plan.access.clone(),
+        per_client: plan
+            .limits
+            .connections_per_client
+            .map(|most| (lent.crowd.clone(), most)),
     })
 }
 

@@ -1,10 +1,14 @@
 use std::sync::Arc;
 
-use super::{Decided, Input, Pool, Route, Rules, Service, Snapshot, invariants, pool::pool};
+use super::{
+    Decided, Input, Pool, Service, Snapshot, invariants,
+    pool::pool,
+    routes::{routing, same_names},
+};
 use crate::{
     config::plan,
     pool::{Candidates, Directory},
-    routing::{Affinity, Preview, Router, Splitter},
+    routing::{Affinity, Preview, Splitter},
     units::{Name, PoolKey, Secret, Weights},
 };
 
@@ -40,63 +44,6 @@ pub fn build(input: &Input, directory: &mut Directory, previous: Option<&Snapsho
     };
     debug_assert_eq!(invariants::broken(&next), [""; 0]);
     next
-}
-
-type Routing = (Arc<Router>, Arc<[Route]>);
-
-/// In a service's place, of a route that the proxy answers itself.
-const NOBODY: usize = usize::MAX;
-
-fn routing(input: &Input, services: &[Arc<Service>], previous: Option<&Snapshot>) -> Routing {
-    let same_routes = |before: &Snapshot| {
-        before.routes.len() == input.plan.routes.len()
-            && before
-                .routes
-                .iter()
-                .zip(&input.plan.routes)
-                .all(|(a, b)| Arc::ptr_eq(&a.plan, b) || a.plan == *b)
-    };
-    let same_places = |before: &Snapshot| same_names(&before.services, services);
-    if let Some(before) = previous.filter(|before| same_routes(before) && same_places(before)) {
-        return (before.router.clone(), before.routes.clone());
-    }
-    let place = |name: &Name| {
-        let found = services.binary_search_by(|service| service.plan.name.cmp(name));
-        found.expect("a checked plan has the service of every route")
-    };
-    let given = input.plan.routes.iter();
-    let given = given.map(|route| {
-        let place = route.service().map_or(NOBODY, place);
-        (route.matcher.clone(), place)
-    });
-    (
-        Arc::new(Router::new(given)),
-        input.plan.routes.iter().map(route).collect(),
-    )
-}
-
-fn route(plan: &Arc<plan::Route>) -> Route {
-    let own = match &plan.target {
-        plan::Target::Service(_) => None,
-        plan::Target::Own(own) => Some(own.clone()),
-    };
-    let idle = own.is_none() && plan.rules.is_empty();
-    let rules = (!idle).then(|| {
-        Arc::new(Rules {
-            own,
-            typed: plan.rules.clone(),
-        })
-    });
-    Route {
-        plan: plan.clone(),
-        rules,
-    }
-}
-
-fn same_names(before: &[Arc<Service>], now: &[Arc<Service>]) -> bool {
-    let pairs = || before.iter().zip(now);
-    before.len() == now.len()
-        && pairs().all(|(a, b)| Arc::ptr_eq(a, b) || a.plan.name == b.plan.name)
 }
 
 fn service(

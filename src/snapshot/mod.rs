@@ -8,6 +8,7 @@ mod channel;
 mod input;
 mod invariants;
 mod pool;
+mod routes;
 #[cfg(test)]
 mod testing;
 mod view;

@@ -3,7 +3,7 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     config::plan,
     pool::{Candidates, Endpoint, PoolStats, ServiceStats, State},
-    routing::{Affinity, Preview, Router, Splitter},
+    routing::{Affinity, Limiter, Preview, Router, Splitter},
     units::{Name, OwnAnswer, RouteRules, Weights},
 };
 
@@ -32,6 +32,8 @@ pub struct Route {
 /// What a route does besides finding the service.
 pub struct Rules {
     pub own: Option<OwnAnswer>,
+    /// Goes on from snapshot to snapshot while its route's matcher and its rule stay the same.
+    pub limiter: Option<Arc<Limiter>>,
     pub typed: RouteRules,
 }
 

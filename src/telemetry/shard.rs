@@ -248,6 +248,12 @@ fn index(status: u16) -> usize {
 pub enum Rejection {
     /// The listener's connections are all taken.
     Connections,
+    /// The client's connections to this listener are all taken.
+    ClientConnections,
+    /// A listener or a route is not for this client.
+    Forbidden,
+    /// The client uses a route too often.
+    RateLimited,
     /// The head was not sent in time.
     HeadTimeout,
     /// The head is larger than allowed, in bytes or in fields.
@@ -266,8 +272,11 @@ pub enum Rejection {
 
 impl Rejection {
     /// Before any service was chosen.
-    pub const AT_THE_DOOR: [Self; 7] = [
+    pub const AT_THE_DOOR: [Self; 10] = [
         Self::Connections,
+        Self::ClientConnections,
+        Self::Forbidden,
+        Self::RateLimited,
         Self::HeadTimeout,
         Self::HeadTooLarge,
         Self::Malformed,
@@ -275,12 +284,21 @@ impl Rejection {
         Self::MethodNotAllowed,
         Self::NoRoute,
     ];
-    pub const BY_A_SERVICE: [Self; 2] = [Self::NoEndpoint, Self::BodyTooLarge];
-    const COUNT: usize = Self::AT_THE_DOOR.len() + Self::BY_A_SERVICE.len();
+    /// On a service's behalf. The last two are at the door, too: of listeners, and of routes without a service.
+    pub const BY_A_SERVICE: [Self; 4] = [
+        Self::NoEndpoint,
+        Self::BodyTooLarge,
+        Self::Forbidden,
+        Self::RateLimited,
+    ];
+    const COUNT: usize = Self::AT_THE_DOOR.len() + Self::BY_A_SERVICE.len() - 2;
 
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Connections => "connections",
+            Self::ClientConnections => "client_connections",
+            Self::Forbidden => "forbidden",
+            Self::RateLimited => "rate_limited",
             Self::HeadTimeout => "head_timeout",
             Self::HeadTooLarge => "head_too_large",
             Self::Malformed => "malformed",

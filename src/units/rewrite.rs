@@ -2,6 +2,8 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use super::{Access, RateLimit};
+
 /// All that a route does to a request besides finding out who gets it. Nothing, for most routes.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct RouteRules {
@@ -10,6 +12,9 @@ pub struct RouteRules {
     pub prefix: Option<PrefixRewrite>,
     /// The `Host` that the app is sent.
     pub host: Option<HeaderValue>,
+    /// Judged on the client's own address.
+    pub access: Access,
+    pub rate: Option<RateLimit>,
 }
 
 /// Fields that are set, added and removed. No name stands in two of the lists, so that their order says nothing.

@@ -131,6 +131,7 @@ const PURE: &[&str] = &[
     "pool/balance",
     "snapshot/build.rs",
     "snapshot/pool.rs",
+    "snapshot/routes.rs",
     "config/check",
     "config/check.rs",
     "control/eligibility.rs",

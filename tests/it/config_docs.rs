@@ -19,6 +19,7 @@ const SECTIONS: &[(&str, Section)] = &[
     ("routes[].", keys::ROUTE),
     ("routes[].request_headers.", keys::HEADER_EDITS),
     ("routes[].response_headers.", keys::HEADER_EDITS),
+    ("routes[].rate_limit.", keys::RATE_LIMIT),
     ("routes[].redirect.", keys::REDIRECT),
     ("routes[].respond.", keys::RESPOND),
     ("services.NAME.", keys::SERVICE),

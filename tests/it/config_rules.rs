@@ -227,3 +227,66 @@ fn answers_of_a_route_that_cannot_be() {
         ],
     );
 }
+
+#[test]
+fn access_and_rates_that_cannot_be() {
+    are_told(
+        TO_APP,
+        &[
+            (
+                "allow = [\"10.0.0.0/33\"]",
+                Code::InvalidValue,
+                "routes[0].allow[0]",
+                "`10.0.0.0/33` is not valid",
+            ),
+            (
+                "allow = []",
+                Code::InvalidValue,
+                "routes[0].allow",
+                "`routes[0].allow` is empty",
+            ),
+            (
+                "rate_limit = {}",
+                Code::MissingKey,
+                "routes[0].rate_limit.requests",
+                "`routes[0].rate_limit.requests` is missing",
+            ),
+            (
+                "rate_limit = { requests = 0 }",
+                Code::InvalidValue,
+                "routes[0].rate_limit.requests",
+                "0 is out of bounds",
+            ),
+            (
+                "rate_limit = { requests = 1, per = \"10ms\" }",
+                Code::InvalidValue,
+                "routes[0].rate_limit.per",
+                "10ms is out of bounds",
+            ),
+            (
+                "rate_limit = { requests = 1, by = \"cookie:a\" }",
+                Code::InvalidValue,
+                "routes[0].rate_limit.by",
+                "`cookie:a` is not valid",
+            ),
+        ],
+    );
+    let listener = "\n[[listeners]]\naddress = \"127.0.0.1:1\"\n";
+    are_told(
+        listener,
+        &[
+            (
+                "deny = []",
+                Code::InvalidValue,
+                "listeners[1].deny",
+                "`listeners[1].deny` is empty",
+            ),
+            (
+                "limits.connections_per_client = 0",
+                Code::InvalidValue,
+                "listeners[1].limits.connections_per_client",
+                "0 is out of bounds",
+            ),
+        ],
+    );
+}

@@ -1,5 +1,6 @@
 //! Behaviours of a whole proxy, one file each.
 
+mod access_control;
 mod access_log;
 mod acme;
 mod admin_changes;

@@ -16,7 +16,7 @@ use crate::{
     pool::State as EndpointState,
     routing::{self, Considered, Head, Verdict, host_of},
     snapshot::{Rules, Service, Snapshot},
-    units::{HeaderEdits, HostPattern, Matcher, OwnAnswer, PathPattern},
+    units::{HeaderEdits, HostPattern, Matcher, Networks, OwnAnswer, PathPattern, Span},
 };
 
 pub fn router() -> OpenApiRouter<State> {
@@ -145,7 +145,11 @@ impl Asked {
         let rules = rules.and_then(|route| route.rules.as_deref());
         steps.extend(rules.into_iter().flat_map(rules_of));
         let own = rules.and_then(|rules| rules.own.as_ref());
+        let forbidden = rules.zip(self.client);
+        let forbidden =
+            forbidden.is_some_and(|(rules, client)| !rules.typed.access.permits(client));
         let mut explained = match own {
+            _ if forbidden => answered(403, steps),
             Some(own) => answered(own.status().as_u16(), steps),
             None => self.through(&snapshot.services[found.service], &head, steps),
         };
@@ -345,6 +349,24 @@ fn of_route(considered: &Considered, snapshot: &Snapshot) -> Reasoned {
 fn rules_of(rules: &Rules) -> Vec<Reasoned> {
     let typed = &rules.typed;
     let mut told = Vec::new();
+    let list = |networks: &Networks| {
+        let texts = networks.written().iter().map(ToString::to_string);
+        texts.collect::<Vec<_>>().join(", ")
+    };
+    if let Some(allow) = &typed.access.allow {
+        told.push(format!("for clients of {} only", list(allow)));
+    }
+    if !typed.access.deny.written().is_empty() {
+        told.push(format!("not for clients of {}", list(&typed.access.deny)));
+    }
+    if let Some(rate) = &typed.rate {
+        told.push(format!(
+            "{} requests in {} of each client, {} at once",
+            rate.requests,
+            Span(rate.per),
+            rate.burst
+        ));
+    }
     if let Some(prefix) = &typed.prefix {
         told.push(format!("{} becomes {}", prefix.from(), prefix.to()));
     }

@@ -59,12 +59,16 @@ impl Check<'_> {
                 .into_iter()
                 .filter_map(|(text, _)| syntax::network(text).ok())
                 .collect(),
+            access: self.access(view),
             timeouts: ListenerTimeouts {
                 header: timeouts.span("header"),
                 idle: timeouts.span("idle"),
             },
             limits: ListenerLimits {
                 connections: limits.integer("connections"),
+                connections_per_client: limits
+                    .has("connections_per_client")
+                    .then(|| limits.integer("connections_per_client")),
                 header_bytes: u32::try_from(header_bytes.0).unwrap_or(u32::MAX),
                 headers: limits.integer("headers"),
             },

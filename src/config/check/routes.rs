@@ -142,7 +142,7 @@ impl Check<'_> {
     }
 
     /// An empty list of alternatives would match nothing, or everything: neither is what was meant.
-    fn not_empty(&mut self, view: &View<'_>, key: &str) {
+    pub(super) fn not_empty(&mut self, view: &View<'_>, key: &str) {
         let Some(node) = view.node(key).filter(|node| !node.is_faulty()) else {
             return;
         };

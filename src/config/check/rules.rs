@@ -5,11 +5,12 @@ use http::{HeaderName, HeaderValue, StatusCode, header, uri::PathAndQuery};
 use super::{Check, twice};
 use crate::{
     config::{
-        file::{Place, View},
+        file::{Place, View, syntax},
         problem::{Code, Problem},
     },
     units::{
-        Constant, HeaderEdits, OwnAnswer, PathPattern, PrefixRewrite, Redirect, RouteRules, Target,
+        Access, Constant, HeaderEdits, Networks, OwnAnswer, PathPattern, PrefixRewrite, RateKey,
+        RateLimit, Redirect, RouteRules, Target,
     },
 };
 
@@ -38,7 +39,46 @@ impl Check<'_> {
             response: self.edits(&view.within("response_headers")),
             prefix: self.prefix(view, path),
             host: view.parsed("rewrite_host"),
+            access: self.access(view),
+            rate: self.rate(&view.within("rate_limit"), view.has("rate_limit")),
         }
+    }
+
+    /// `allow` and `deny` of a route or a listener.
+    pub(super) fn access(&mut self, view: &View<'_>) -> Access {
+        let networks = |key| {
+            let texts = view.texts(key).into_iter();
+            let networks = texts.filter_map(|(text, _)| syntax::network(text).ok());
+            Networks::new(networks.collect())
+        };
+        for key in ["allow", "deny"] {
+            self.not_empty(view, key);
+        }
+        Access {
+            allow: view.has("allow").then(|| networks("allow")),
+            deny: networks("deny"),
+        }
+    }
+
+    fn rate(&mut self, view: &View<'_>, given: bool) -> Option<RateLimit> {
+        if !given {
+            return None;
+        }
+        view.require("requests", self.problems);
+        let requests = view.integer("requests");
+        Some(RateLimit {
+            requests,
+            per: view.span("per"),
+            burst: if view.has("burst") {
+                view.integer("burst")
+            } else {
+                requests
+            },
+            by: match view.text("by")?.strip_prefix("header:") {
+                Some(name) => RateKey::Header(name.parse().ok()?),
+                None => RateKey::Ip,
+            },
+        })
     }
 
     /// What goes to an app means nothing where no app is asked.

@@ -8,7 +8,7 @@ use super::{
     file::{Fallback, Section, keys, keys_of},
     plan::{Admin, Listener, LogFormat, Plan, Role, Telemetry, Token},
 };
-use crate::units::{ByteSize, Name, Span};
+use crate::units::{Access, ByteSize, Name, Span};
 pub use value::Field;
 use value::{array, quoted};
 
@@ -164,6 +164,7 @@ fn listener_blocks(listener: &Listener) -> [Block; 3] {
     if !networks.is_empty() {
         block.put("trusted_proxies", array(networks));
     }
+    access(&listener.access, &mut block);
     let within = |key: &str, section| {
         let mut block = Block::table(format!("listeners.{key}"), section);
         block.name = format!("listeners {identity}.{key}");
@@ -174,10 +175,23 @@ fn listener_blocks(listener: &Listener) -> [Block; 3] {
     timeouts.span("idle", listener.timeouts.idle);
     let mut limits = within("limits", keys::LISTENER_LIMITS);
     limits.put("connections", listener.limits.connections.to_string());
+    if let Some(most) = listener.limits.connections_per_client {
+        limits.put("connections_per_client", most.to_string());
+    }
     let header_bytes = ByteSize(u64::from(listener.limits.header_bytes));
     limits.text("header_bytes", header_bytes);
     limits.put("headers", listener.limits.headers.to_string());
     [block, timeouts, limits]
+}
+
+/// `allow` and `deny` of a route or a listener.
+fn access(access: &Access, block: &mut Block) {
+    if let Some(allow) = &access.allow {
+        block.put("allow", array(allow.written()));
+    }
+    if !access.deny.written().is_empty() {
+        block.put("deny", array(access.deny.written()));
+    }
 }
 
 impl Field {

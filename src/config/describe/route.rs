@@ -1,7 +1,7 @@
 use http::{HeaderName, HeaderValue};
 
 use super::{
-    Block, Entry, Field,
+    Block, Entry, Field, access,
     value::{array, map, quoted, table},
 };
 use crate::{
@@ -9,7 +9,10 @@ use crate::{
         file::keys,
         plan::{Route, Target},
     },
-    units::{Constant, HeaderEdits, OwnAnswer, PathPattern, Redirect, RouteRules, Target as To},
+    units::{
+        Constant, HeaderEdits, OwnAnswer, PathPattern, RateKey, Redirect, RouteRules, Span,
+        Target as To,
+    },
 };
 
 pub fn describe(route: &Route) -> Block {
@@ -68,6 +71,20 @@ pub fn describe(route: &Route) -> Block {
 }
 
 fn rules(rules: &RouteRules, block: &mut Block) {
+    access(&rules.access, block);
+    if let Some(rate) = &rules.rate {
+        let by = match &rate.by {
+            RateKey::Ip => "ip".to_owned(),
+            RateKey::Header(name) => format!("header:{name}"),
+        };
+        let parts = [
+            ("requests", rate.requests.to_string()),
+            ("per", quoted(&Span(rate.per).to_string())),
+            ("burst", rate.burst.to_string()),
+            ("by", quoted(&by)),
+        ];
+        block.put("rate_limit", table(parts.into_iter()).unwrap_or_default());
+    }
     if let Some(prefix) = &rules.prefix {
         block.text("strip_prefix", prefix.from());
         if prefix.to() != "/" {

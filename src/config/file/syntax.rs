@@ -346,6 +346,16 @@ pub const STICKY: Syntax = Syntax {
     },
 };
 
+pub const RATE_KEY: Syntax = Syntax {
+    what: "ip or header:NAME",
+    pattern: Some("^(ip|header:.+)$"),
+    check: |text| match text.strip_prefix("header:") {
+        Some(name) if name.parse::<http::HeaderName>().is_ok() => Ok(()),
+        None if text == "ip" => Ok(()),
+        _ => Err(malformed(RATE_KEY.what)),
+    },
+};
+
 pub const STATUS: Syntax = Syntax {
     what: "a status or a range of them: 200, 2xx or 200-299",
     pattern: Some("^([1-5]xx|[1-5][0-9]{2}(-[1-5][0-9]{2})?)$"),

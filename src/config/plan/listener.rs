@@ -2,12 +2,16 @@ use std::{net::SocketAddr, time::Duration};
 
 use ipnet::IpNet;
 
+use crate::units::Access;
+
 /// An address we accept on. Connections keep the listener's settings they were accepted under.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listener {
     pub address: SocketAddr,
     /// Peers whose `X-Forwarded-*`, `Forwarded` and `X-Request-Id` we believe.
     pub trusted_proxies: Vec<IpNet>,
+    /// Judged on the peer's address, before anything is read from it.
+    pub access: Access,
     pub timeouts: ListenerTimeouts,
     pub limits: ListenerLimits,
 }
@@ -24,6 +28,8 @@ pub struct ListenerTimeouts {
 pub struct ListenerLimits {
     /// Open at once on this listener, over all workers.
     pub connections: u32,
+    /// Of one client's, over all workers; trusted proxies are no clients.
+    pub connections_per_client: Option<u32>,
     /// Of a request's head.
     pub header_bytes: u32,
     pub headers: u16,

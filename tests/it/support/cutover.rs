@@ -253,6 +253,21 @@ impl Proxy {
         desk.publisher.publish(next);
     }
 
+    /// Publishes what another file would say of everything but services.
+    pub fn edit(&self, change: impl FnOnce(&mut Plan)) {
+        let desk = &mut *self.desk.lock().unwrap();
+        change(&mut desk.plan);
+        let previous = desk.publisher.current();
+        let next = build(
+            &desk.plan,
+            previous.generation + 1,
+            BTreeMap::new(),
+            &mut desk.directory,
+            Some(&previous),
+        );
+        desk.publisher.publish(next);
+    }
+
     pub fn shift(&self, weights: &[(&str, u32)]) {
         let weights = weights
             .iter()
@@ -354,13 +369,13 @@ impl Proxy {
         let mut counts = BTreeMap::new();
         for reason in Rejection::AT_THE_DOOR {
             let shards = self.shards.iter().map(|shard| shard.rejections(reason));
-            counts.insert(reason.as_str(), shards.sum::<u64>());
+            *counts.entry(reason.as_str()).or_default() += shards.sum::<u64>();
         }
         let snapshot = self.readers.current();
         for reason in Rejection::BY_A_SERVICE {
             let shards = snapshot.services[0].stats.shards();
-            let count = shards.map(|shard| shard.rejections(reason)).sum();
-            counts.insert(reason.as_str(), count);
+            let shards = shards.map(|shard| shard.rejections(reason));
+            *counts.entry(reason.as_str()).or_default() += shards.sum::<u64>();
         }
         counts.into_iter().filter(|(_, count)| *count > 0).collect()
     }

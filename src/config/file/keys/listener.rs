@@ -3,12 +3,24 @@
 use super::{DAY, HOUR, text};
 use crate::config::file::{Fallback, Key, Section, Shape, syntax};
 
+pub(super) const NETWORKS: Shape = Shape::Array(&Shape::Text(&syntax::NETWORK));
+
 pub const LISTENER: Section = &[&[
     Key::new("address", text(&syntax::SOCKET), "IP and port.").required(),
     Key::new(
         "trusted_proxies",
         Shape::Array(&Shape::Text(&syntax::NETWORK)),
         "Networks of proxies before this one, whose X-Forwarded-*, Forwarded and X-Request-Id are believed.",
+    ),
+    Key::new(
+        "allow",
+        NETWORKS,
+        "Networks whose connections are served; judged on the peer's address. Default: all.",
+    ),
+    Key::new(
+        "deny",
+        NETWORKS,
+        "Networks whose connections are closed at once; wins over allow.",
     ),
     Key::new(
         "timeouts",
@@ -57,6 +69,14 @@ pub const LISTENER_LIMITS: Section = &[&[
         "Open at once, over all workers.",
     )
     .or(Fallback::Integer(20_000)),
+    Key::new(
+        "connections_per_client",
+        Shape::Integer {
+            min: 1,
+            max: 10_000_000,
+        },
+        "Open at once from one address (of IPv6 a /64), over all workers; trusted_proxies may have more. Default: any number.",
+    ),
     Key::new(
         "header_bytes",
         text(&syntax::SIZE),

@@ -1,6 +1,6 @@
 //! What stands under `[[routes]]`.
 
-use super::text;
+use super::{DAY, listener::NETWORKS, text};
 use crate::config::file::{Fallback, Key, Section, Shape, syntax};
 
 pub const ROUTE: Section = &[&[
@@ -56,6 +56,21 @@ pub const ROUTE: Section = &[&[
         "Answers the same to everybody.",
     ),
     Key::new(
+        "allow",
+        NETWORKS,
+        "Networks of clients who may use this route, behind trusted_proxies by the address that they tell; others get 403. Default: all.",
+    ),
+    Key::new(
+        "deny",
+        NETWORKS,
+        "Networks of clients who get 403; wins over allow.",
+    ),
+    Key::new(
+        "rate_limit",
+        Shape::Table(RATE_LIMIT),
+        "How often each client may use this route; who comes more often gets 429.",
+    ),
+    Key::new(
         "strip_prefix",
         Shape::Either(&[Shape::Bool, Shape::Text(&syntax::PATH)]),
         "Taken off the path before the app sees it, at a segment's boundary; `true`: the route's `path`.",
@@ -92,6 +107,41 @@ pub const HEADER_EDITS: Section = &[&[
         Shape::Array(&Shape::Text(&syntax::HEADER)),
         "All headers of these names.",
     ),
+]];
+
+pub const RATE_LIMIT: Section = &[&[
+    Key::new(
+        "requests",
+        Shape::Integer {
+            min: 1,
+            max: 1_000_000,
+        },
+        "So many, evenly spread, in each `per`.",
+    )
+    .required(),
+    Key::new(
+        "per",
+        Shape::Span {
+            min: 1000,
+            max: DAY,
+        },
+        "The time that `requests` are spread over.",
+    )
+    .or_text("1s"),
+    Key::new(
+        "burst",
+        Shape::Integer {
+            min: 1,
+            max: 1_000_000,
+        },
+        "So many may come at once, after a pause. Default: as many as `requests`.",
+    ),
+    Key::new(
+        "by",
+        text(&syntax::RATE_KEY),
+        "Who a client is: ip: its address, of IPv6 the /64; header:NAME: a header's value, and the address where it is missing.",
+    )
+    .or_text("ip"),
 ]];
 
 pub const REDIRECT: Section = &[&[
