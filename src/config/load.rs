@@ -18,6 +18,8 @@ use crate::units::{Secret, SecretSource};
 
 /// A key longer than this is a mistake.
 const LARGEST_SECRET: u64 = 64 * 1024;
+/// Every root certificate there is comes to a third of a mebibyte.
+const LARGEST_PEM: u64 = 4 << 20;
 
 /// A file that is right.
 #[derive(Debug)]
@@ -33,7 +35,7 @@ pub struct Loaded {
 pub struct Outside<'a> {
     /// The environment.
     pub env: &'a dyn Fn(&str) -> Option<String>,
-    /// Off: secrets are neither looked for nor read, and the plan is not fit to run.
+    /// Off: secrets and certificates are neither looked for nor read, and the plan is not fit to run.
     pub secrets: bool,
 }
 
@@ -94,6 +96,7 @@ fn finish(path: &Path, gathered: Gathered, outside: &Outside<'_>) -> Result<Load
     } else {
         let base = base_of(path);
         let secret = |source: &SecretSource| secret(source, &base, outside);
+        let pem = |name: &str| pem(name, &base, outside);
         let world = World {
             base: &base,
             state_dir: state_dir(path, &base, outside),
@@ -102,6 +105,8 @@ fn finish(path: &Path, gathered: Gathered, outside: &Outside<'_>) -> Result<Load
                 .and_then(first),
             cores: thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
             secret: &secret,
+            offline: !outside.secrets,
+            pem: &pem,
         };
         check(&file, &world, &mut problems)
     };
@@ -195,6 +200,15 @@ fn first(folders: &str) -> Option<PathBuf> {
         .next()
         .filter(|folder| folder.starts_with('/'))
         .map(PathBuf::from)
+}
+
+fn pem(name: &str, base: &Path, outside: &Outside<'_>) -> Result<Option<Vec<u8>>, String> {
+    if !outside.secrets {
+        return Ok(None);
+    }
+    let path = base.join(name);
+    let bytes = bounded(&path, LARGEST_PEM).map_err(|why| format!("{}: {why}", path.display()))?;
+    Ok(Some(bytes))
 }
 
 fn secret(source: &SecretSource, base: &Path, outside: &Outside<'_>) -> Result<Secret, String> {

@@ -8,9 +8,11 @@ mod directory;
 mod endpoint;
 mod lease;
 mod nudge;
+mod transport;
 
 pub use balance::{Candidates, Draw};
 pub use directory::Directory;
 pub use endpoint::{Endpoint, Identity, PoolStats, ServiceStats, Slot, State};
 pub use lease::{Lease, Seat};
 pub use nudge::{Nudge, Nudges, nudges};
+pub use transport::{Handshakes, Transport};

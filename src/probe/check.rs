@@ -1,33 +1,30 @@
 //! One probe of one endpoint, on a connection of its own.
 
-use std::{fmt, future::Future, io, pin::pin, time::Duration};
+use std::{future::Future, io, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, header, response::Parts};
-use http_body_util::{BodyExt, Empty};
-use hyper::{
-    body::Incoming,
-    client::conn::http1::{self, SendRequest},
-};
+use http::Request;
+use http_body_util::Full;
+use hyper::body::Incoming;
 use tokio::time::{Instant, timeout_at};
 
 use super::{
     expect,
     failure::{Failure, Reason},
+    grpc,
     place::place,
+    question::question,
+    talk::{Rest, Sender, broken, plain, read, talk},
 };
 use crate::{
-    config::plan::{HttpProbe, Probe, ProbeKind},
-    telemetry::Escaped,
-    units::Address,
-    upstream::dial::{DialError, Stream, dial},
+    config::plan::{Probe, ProbeKind, Transport},
+    units::{Address, Protocol},
+    upstream::dial::{DialError, Stream, dial_with},
 };
 
 /// After the verdict, how long the rest of an answer is still read, so that the endpoint is not cut off in the middle
 /// of a sentence (its log would be full of broken connections).
 const COURTESY: Duration = Duration::from_millis(20);
-/// hyper's read buffer, which bounds the head of an answer.
-const HEAD_LIMIT: usize = 64 * 1024;
 
 /// How a probe ended.
 #[derive(Debug)]
@@ -48,12 +45,14 @@ pub async fn check(address: &Address, probe: &Probe) -> Checked {
         timeout: probe.timeout,
     };
     let mut status = None;
-    let (latency, result) = match &probe.kind {
-        ProbeKind::Tcp => {
-            let opened = limit.dial(&address).await.map(drop);
-            (begun.elapsed(), opened)
-        }
-        ProbeKind::Http(http) => ask(&address, http, &limit, &mut status).await,
+    let (latency, result) = match limit.dial(&address, &probe.transport).await {
+        Err(failure) => (begun.elapsed(), Err(failure)),
+        Ok(opened) => match &probe.kind {
+            ProbeKind::Tcp => (begun.elapsed(), Ok(())),
+            ProbeKind::Http(_) | ProbeKind::Grpc(_) => {
+                ask(opened, &address, probe, &limit, &mut status).await
+            }
+        },
     };
     Checked {
         status,
@@ -68,14 +67,29 @@ struct Limit {
     timeout: Duration,
 }
 
+/// A connection, and whether HTTP/2 is spoken on it.
+type Opened = (Stream, bool);
+
 impl Limit {
     /// The first thing that is done, so it has all of the time.
-    async fn dial(&self, address: &Address) -> Result<Stream, Failure> {
-        let opened = dial(address, self.timeout).await;
-        opened.map_err(|error| match error {
-            DialError::Connect(error) => not_connected(&error),
+    async fn dial(&self, address: &Address, transport: &Transport) -> Result<Opened, Failure> {
+        let tls = transport.tls.as_ref().map(|tls| &tls.usual);
+        let opened = dial_with(address, tls, self.timeout).await;
+        let (stream, agreed) = opened.map_err(|error| match error.cause() {
+            DialError::Connect(error) => not_connected(error),
+            DialError::Tls(error) => Failure::new(Reason::Tls, plain(error)),
             DialError::Timeout => self.passed("connecting"),
-        })
+            other => Failure::new(Reason::Connect, plain(other)),
+        })?;
+        match transport.protocol {
+            Protocol::H1 => Ok((stream, false)),
+            Protocol::H2 if tls.is_some() && !agreed => Err(Failure::new(
+                Reason::Tls,
+                "TLS: the endpoint did not choose HTTP/2 (ALPN)",
+            )),
+            Protocol::H2 => Ok((stream, true)),
+            Protocol::Auto => Ok((stream, agreed)),
+        }
     }
 
     async fn within<T>(&self, doing: &str, work: impl Future<Output = T>) -> Result<T, Failure> {
@@ -90,26 +104,19 @@ impl Limit {
 }
 
 async fn ask(
+    (stream, h2): Opened,
     address: &Address,
-    probe: &HttpProbe,
+    probe: &Probe,
     limit: &Limit,
     status: &mut Option<u16>,
 ) -> (Duration, Result<(), Failure>) {
     let begun = limit.begun;
-    let stream = match limit.dial(address).await {
-        Ok(stream) => stream,
+    let request = match question(address, probe, h2, stream.is_secure()) {
+        Ok(request) => request,
         Err(failure) => return (begun.elapsed(), Err(failure)),
     };
-    let shaken = http1::Builder::new()
-        .max_buf_size(HEAD_LIMIT)
-        .handshake(stream)
-        .await;
-    let (sender, connection) = match shaken {
-        Ok(pair) => pair,
-        Err(error) => return (begun.elapsed(), Err(broken(&error))),
-    };
-    let conversation = async {
-        let (verdict, rest) = converse(sender, address, probe, limit, status).await;
+    let conversation = async |sender: Sender| {
+        let (verdict, rest) = converse(sender, request, &probe.kind, limit, status).await;
         let latency = begun.elapsed();
         if let Some(rest) = rest {
             let courtesy = Instant::now() + COURTESY;
@@ -117,93 +124,52 @@ async fn ask(
         }
         (latency, verdict)
     };
-    let (mut conversation, mut connection) = (pin!(conversation), pin!(connection));
-    tokio::select! {
-        told = &mut conversation => told,
-        // Everything it had to give has been handed over; its error, if any, reaches the conversation.
-        _ = &mut connection => conversation.await,
+    match talk(stream, h2, COURTESY, conversation).await {
+        Ok(told) => told,
+        Err(failure) => (begun.elapsed(), Err(failure)),
     }
 }
 
 /// The verdict, and what has not been read of the body.
 async fn converse(
-    mut sender: SendRequest<Empty<Bytes>>,
-    address: &Address,
-    probe: &HttpProbe,
+    mut sender: Sender,
+    request: Request<Full<Bytes>>,
+    kind: &ProbeKind,
     limit: &Limit,
     status: &mut Option<u16>,
 ) -> (Result<(), Failure>, Option<Incoming>) {
-    let request = match request(address, probe) {
-        Ok(request) => request,
-        Err(failure) => return (Err(failure), None),
-    };
     let answered = limit
-        .within("waiting for the answer", sender.send_request(request))
+        .within("waiting for the answer", sender.send(request))
         .await;
     let answer = match answered {
         Ok(Ok(answer)) => answer,
         Ok(Err(error)) => return (Err(broken(&error)), None),
         Err(failure) => return (Err(failure), None),
     };
-    let (head, body): (Parts, Incoming) = answer.into_parts();
+    let (head, body) = answer.into_parts();
     *status = Some(head.status.as_u16());
-    if let Err(failure) = expect::status(probe, &head) {
-        return (Err(failure), Some(body));
-    }
-    if !expect::wants_body(probe) {
-        return (Ok(()), Some(body));
-    }
-    let read = limit
-        .within("reading the body", read(body, expect::BODY_LIMIT))
-        .await;
+    let most = match kind {
+        ProbeKind::Http(probe) => {
+            if let Err(failure) = expect::status(probe, &head) {
+                return (Err(failure), Some(body));
+            }
+            if !expect::wants_body(probe) {
+                return (Ok(()), Some(body));
+            }
+            expect::BODY_LIMIT
+        }
+        ProbeKind::Grpc(_) | ProbeKind::Tcp => grpc::LIMIT,
+    };
+    let read = limit.within("reading the body", read(body, most)).await;
     let verdict = read
         .and_then(|read| read.map_err(|error| broken(&error)))
-        .and_then(|(bytes, whole)| expect::body(probe, &bytes, whole));
-    (verdict, None)
-}
-
-fn request(address: &Address, probe: &HttpProbe) -> Result<Request<Empty<Bytes>>, Failure> {
-    let host = match (&probe.host, address) {
-        (Some(host), _) => host.clone(),
-        (None, Address::Unix(_)) => "localhost".to_owned(),
-        (None, address) => address.to_string(),
-    };
-    let request = Request::builder()
-        .method(probe.method.clone())
-        .uri(&probe.path)
-        .header(header::HOST, host)
-        .header(
-            header::USER_AGENT,
-            concat!("cutover-probe/", env!("CARGO_PKG_VERSION")),
-        )
-        .header(header::ACCEPT, HeaderValue::from_static("*/*"))
-        .header(header::CONNECTION, HeaderValue::from_static("close"))
-        .body(Empty::new());
-    let mut request = request.map_err(|error| {
-        Failure::new(
-            Reason::Malformed,
-            format!("the probe can't be asked: {error}"),
-        )
-    })?;
-    for (name, value) in &probe.headers {
-        request.headers_mut().insert(name, value.clone());
-    }
-    Ok(request)
-}
-
-/// At most `limit` bytes of a body, and whether that was all of it.
-async fn read(mut body: Incoming, limit: usize) -> Result<(Vec<u8>, bool), hyper::Error> {
-    let mut bytes = Vec::new();
-    while let Some(frame) = body.frame().await {
-        if let Ok(data) = frame?.into_data() {
-            let room = limit - bytes.len();
-            bytes.extend_from_slice(&data[..data.len().min(room)]);
-            if data.len() > room {
-                return Ok((bytes, false));
+        .and_then(|rest: Rest| match kind {
+            ProbeKind::Http(probe) => expect::body(probe, &rest.bytes, rest.whole),
+            ProbeKind::Grpc(_) | ProbeKind::Tcp => {
+                grpc::verdict(head.status, &head.headers, &rest.bytes, &rest.trailers)
             }
-        }
-    }
-    Ok((bytes, true))
+        });
+    (verdict, None)
 }
 
 fn not_connected(error: &io::Error) -> Failure {
@@ -215,34 +181,6 @@ fn not_connected(error: &io::Error) -> Failure {
     Failure::new(Reason::Connect, detail)
 }
 
-fn broken(error: &hyper::Error) -> Failure {
-    let cause =
-        std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<io::Error>());
-    if error.is_parse() || error.is_parse_too_large() {
-        Failure::new(
-            Reason::Malformed,
-            format!("not an HTTP/1.1 answer: {}", plain(error)),
-        )
-    } else if let Some(cause) = cause {
-        let detail = match cause.kind() {
-            io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
-                "connection reset before the answer was complete".to_owned()
-            }
-            _ => format!("connection broken: {}", plain(cause)),
-        };
-        Failure::new(Reason::Reset, detail)
-    } else {
-        Failure::new(
-            Reason::Reset,
-            "connection closed before the answer was complete",
-        )
-    }
-}
-
-fn plain(error: &impl fmt::Display) -> String {
-    Escaped::new(&error.to_string(), 200).to_string()
-}
-
 #[cfg(test)]
 mod tests {
     use tokio::{
@@ -250,7 +188,10 @@ mod tests {
         net::{TcpListener, TcpStream},
     };
 
+    use http::HeaderValue;
+
     use super::{super::place::url, *};
+    use crate::config::plan::HttpProbe;
 
     fn http(edit: impl FnOnce(&mut HttpProbe)) -> Probe {
         let mut http = HttpProbe {
@@ -274,6 +215,7 @@ mod tests {
             rise: 2,
             fall: 3,
             port: None,
+            transport: Transport::default(),
         }
     }
 

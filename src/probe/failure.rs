@@ -11,6 +11,8 @@ use crate::units::EndpointKey;
 pub enum Reason {
     /// No connection: refused, unreachable, a name that is not found.
     Connect,
+    /// No handshake of TLS.
+    Tls,
     /// Not done within the probe's timeout.
     Timeout,
     /// The connection broke before the whole answer was there.
@@ -24,8 +26,9 @@ pub enum Reason {
 }
 
 impl Reason {
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Connect,
+        Self::Tls,
         Self::Timeout,
         Self::Reset,
         Self::Malformed,
@@ -36,6 +39,7 @@ impl Reason {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Connect => "connect",
+            Self::Tls => "tls",
             Self::Timeout => "timeout",
             Self::Reset => "reset",
             Self::Malformed => "malformed",

@@ -8,10 +8,13 @@
 mod check;
 mod expect;
 mod failure;
+mod grpc;
 mod place;
 mod prober;
+mod question;
 mod run;
 mod streak;
+mod talk;
 mod task;
 
 pub use failure::{Failures, Reason};

@@ -23,10 +23,22 @@ pub fn place(address: &Address, probe: &Probe) -> Address {
 /// What is probed, for a person: `http://10.0.0.1:3000/readyz`, `tcp://10.0.0.1:3000`, `http://unix:/run/app.sock:/`.
 pub fn url(address: &Address, probe: &Probe) -> String {
     let address = place(address, probe);
+    let safe = probe.transport.tls.is_some();
+    let scheme = match &probe.kind {
+        ProbeKind::Http(_) if safe => "https",
+        ProbeKind::Http(_) => "http",
+        ProbeKind::Tcp if safe => "tls",
+        ProbeKind::Tcp => "tcp",
+        ProbeKind::Grpc(_) => "grpc",
+    };
+    let (path, beside) = match &probe.kind {
+        ProbeKind::Tcp => ("", ""),
+        ProbeKind::Http(http) => ("", &*http.path),
+        ProbeKind::Grpc(service) => ("/", &**service),
+    };
     match (&probe.kind, &address) {
         (ProbeKind::Tcp, Address::Unix(_)) => address.to_string(),
-        (ProbeKind::Tcp, _) => format!("tcp://{address}"),
-        (ProbeKind::Http(http), Address::Unix(_)) => format!("http://{address}:{}", http.path),
-        (ProbeKind::Http(http), _) => format!("http://{address}{}", http.path),
+        (_, Address::Unix(_)) => format!("{scheme}://{address}:{path}{beside}"),
+        _ => format!("{scheme}://{address}{path}{beside}"),
     }
 }

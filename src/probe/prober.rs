@@ -226,8 +226,7 @@ mod tests {
         let log = asked.clone();
         let check: Check = Arc::new(move |address, _| {
             log.lock().unwrap().push((begun.elapsed(), address));
-            let passed = *answer.borrow();
-            let result = if passed {
+            let result = if *answer.borrow() {
                 Ok(())
             } else {
                 Err(Failure::new(Reason::Status, "no"))
@@ -266,6 +265,7 @@ mod tests {
             rise: 2,
             fall: 3,
             port: None,
+            transport: crate::config::plan::Transport::default(),
         }
     }
 

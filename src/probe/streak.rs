@@ -79,6 +79,7 @@ mod tests {
             rise: 2,
             fall: 3,
             port: None,
+            transport: crate::config::plan::Transport::default(),
         }
     }
 

@@ -17,6 +17,16 @@ pub enum Body {
     Relayed(Relay),
 }
 
+/// Why an answer's body ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    #[error(transparent)]
+    Endpoint(#[from] hyper::Error),
+    /// It ended the stream without an error, in the middle.
+    #[error("the endpoint ended its answer early")]
+    Unfinished,
+}
+
 /// An endpoint's body, and the exchange that ends with it.
 pub struct Relay {
     incoming: Incoming,
@@ -47,11 +57,19 @@ impl Relay {
         }
     }
 
+    /// A stream that was reset without an error in the middle of the answer ends like one that is whole.
+    fn is_cut_off(&self) -> bool {
+        let exchange = self.exchange.as_ref();
+        exchange.is_some_and(|exchange| exchange.connection.is_shared())
+            && !self.incoming.is_end_stream()
+    }
+
     fn poll_frame(
         &mut self,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let frame = Pin::new(&mut self.incoming).poll_frame(context);
+        let frame = frame.map_err(BodyError::from);
         if let Some(exchange) = &self.exchange {
             exchange.progress.set_awaits_endpoint(frame.is_pending());
         }
@@ -66,6 +84,10 @@ impl Relay {
                 }
             }
             Some(Err(_)) => self.end(Ending::EndpointBroke),
+            None if self.is_cut_off() => {
+                self.end(Ending::EndpointBroke);
+                return Poll::Ready(Some(Err(BodyError::Unfinished)));
+            }
             None => self.end(Ending::Whole),
         }
         Poll::Ready(frame)
@@ -86,12 +108,12 @@ impl Drop for Relay {
 
 impl http_body::Body for Body {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BodyError;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match self.get_mut() {
             Self::Own(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Self::Relayed(relay) => relay.poll_frame(context),

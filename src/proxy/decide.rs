@@ -18,7 +18,7 @@ use crate::{
     pool::{Candidates, Draw, Endpoint, Lease},
     routing::{Head, hash_key as hashed, host_of},
     snapshot::{Pool, Service, Snapshot},
-    units::Timeouts,
+    units::{Protocol, Timeouts},
     upstream::Line,
 };
 
@@ -105,14 +105,18 @@ impl Proxy {
             .and_then(|pool| self.choose_endpoint(service, pool, head, client, avoid))
             .ok_or_else(|| Refused::by(&service.stats, rules))?;
         let keep = service.weights.get(pool.name().as_str()) > 0;
-        let line = self.lines.to(endpoint, &pool.stats, keep);
+        let line = self.lines.to(endpoint, &pool.stats, &pool.transport, keep);
+        // A connection that others share can't become another protocol's.
+        let switches = pool.transport.protocol != Protocol::H2;
         Ok(Decision {
             lease: line.seat().claim(),
             line,
             timeouts: service.plan.timeouts,
             max_body: service.plan.max_body,
             set_cookie,
-            terms: Terms::of(request, service, keep),
+            terms: switches
+                .then(|| Terms::of(request, service, keep))
+                .flatten(),
             rules: rules.map(|rules| Box::new(Applied::new(rules))),
             strip: service
                 .preview

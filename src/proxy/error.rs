@@ -36,6 +36,10 @@ pub enum Kind {
     NoEndpoint,
     ConnectFailed,
     ConnectTimeout,
+    /// The endpoint took the connection, and the handshake of TLS with it failed.
+    TlsFailed,
+    /// The endpoint said that it did not look at the request.
+    EndpointRefused,
     /// The endpoint closed or broke the connection before it answered.
     EndpointBroke,
     /// What the endpoint sent is no valid HTTP answer.
@@ -72,10 +76,11 @@ impl Kind {
             Self::ClientSlow | Self::ClientGone => StatusCode::REQUEST_TIMEOUT,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooManyHeaders => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-            Self::NoEndpoint => StatusCode::SERVICE_UNAVAILABLE,
-            Self::ConnectFailed | Self::EndpointBroke | Self::EndpointMalformed => {
-                StatusCode::BAD_GATEWAY
-            }
+            Self::NoEndpoint | Self::EndpointRefused => StatusCode::SERVICE_UNAVAILABLE,
+            Self::ConnectFailed
+            | Self::TlsFailed
+            | Self::EndpointBroke
+            | Self::EndpointMalformed => StatusCode::BAD_GATEWAY,
             Self::ConnectTimeout | Self::EndpointSlow | Self::RequestTimeout => {
                 StatusCode::GATEWAY_TIMEOUT
             }
@@ -98,6 +103,8 @@ impl Kind {
             Self::NoEndpoint => "no-endpoint",
             Self::ConnectFailed => "connect-failed",
             Self::ConnectTimeout => "connect-timeout",
+            Self::TlsFailed => "tls-failed",
+            Self::EndpointRefused => "endpoint-refused",
             Self::EndpointBroke => "endpoint-broke",
             Self::EndpointMalformed => "endpoint-malformed",
             Self::EndpointSlow => "endpoint-slow",
@@ -119,6 +126,8 @@ impl Kind {
             | Self::TooManyHeaders => Fault::Client,
             Self::ConnectFailed
             | Self::ConnectTimeout
+            | Self::TlsFailed
+            | Self::EndpointRefused
             | Self::EndpointBroke
             | Self::EndpointMalformed
             | Self::EndpointSlow

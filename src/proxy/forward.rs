@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use super::{
     Body, Kind, Upload,
+    again::Again,
     decide::Decision,
     error::{ProxyError, Resend},
     exchange::Exchange,
@@ -18,7 +19,7 @@ use crate::{
     pool::Lease,
     routing::may_set_cookie,
     telemetry::Failure,
-    upstream::{Connection, DialError},
+    upstream::{Connection, DialError, Refusal, is_breach},
 };
 
 /// An answer, as far as its head.
@@ -28,9 +29,13 @@ pub(super) struct Answered {
     pub connection: Connection<Upload>,
 }
 
+/// How often a request is sent to the same endpoint that has refused it together with the connection: the next connection
+/// may be about to end, too.
+const REFUSALS: u32 = 3;
+
 /// Sends the request to the endpoint that was decided on, on a parked connection or on a new one. A parked connection that
 /// the endpoint has closed before anything was written to it is nobody's error: the next one is tried. `ours` keeps the
-/// request where nothing of it was written.
+/// request where nothing of it was written, or nothing of it was looked at.
 pub(super) async fn send(
     decision: &Decision,
     ours: &mut Option<Request<Upload>>,
@@ -39,6 +44,7 @@ pub(super) async fn send(
 ) -> Result<Answered, ProxyError> {
     prepare(decision, ours)?;
     let timeouts = &decision.timeouts;
+    let mut refusals = 0;
     loop {
         let mut connection = connect(decision, began).await?;
         let now = if connection.reused {
@@ -48,10 +54,12 @@ pub(super) async fn send(
         };
         progress.waiting(now, timeouts);
         progress.notebook.add(|note| note.sent(now));
+        let again = connection.is_shared().then(|| ours.as_mut().map(keep));
         let Some(request) = ours.take() else {
             return Err(Kind::EndpointBroke.into());
         };
-        let mut answer = pin!(connection.send(request));
+        let address = &decision.line.seat().endpoint.key.address;
+        let mut answer = pin!(connection.send(request, address));
         let sent = poll_fn(|context| match answer.as_mut().poll(context) {
             Poll::Ready(sent) => Poll::Ready(Some(sent)),
             Poll::Pending => progress.poll_late(context).map(|()| None),
@@ -78,25 +86,62 @@ pub(super) async fn send(
             }
             Some(Err(mut error)) => {
                 *ours = error.take_message();
-                if ours.is_none() || !connection.reused {
-                    let error = send_error(error, progress, ours.is_some());
+                let mut refusal = None;
+                if let Some(again) = again.flatten() {
+                    refusal = take_back(again, &error, &connection, ours);
+                }
+                let next = match refusal {
+                    None => ours.is_some() && connection.reused,
+                    Some(Refusal::Connection) => ours.is_some() && refusals < REFUSALS,
+                    Some(Refusal::Stream) => false,
+                };
+                if !next {
+                    let error = send_error(error, refusal, progress, ours.is_some());
                     return Err(failed(decision, error));
                 }
+                refusals += u32::from(refusal.is_some());
             }
             None => return Err(failed(decision, late(progress).into())),
         }
     }
 }
 
+/// What it takes to send a request once more.
+fn keep(request: &mut Request<Upload>) -> (Box<Again>, Upload) {
+    let twin = request.body().twin();
+    (Again::keep(request), twin)
+}
+
+/// The request of a shared connection, as it was, where the endpoint has not looked at it; and whether it said so.
+fn take_back(
+    (again, upload): (Box<Again>, Upload),
+    error: &TrySendError<Request<Upload>>,
+    connection: &Connection<Upload>,
+    ours: &mut Option<Request<Upload>>,
+) -> Option<Refusal> {
+    let unsent = ours.take().is_some();
+    let refusal = Refusal::of(error.error());
+    if unsent || refusal == Some(Refusal::Connection) {
+        connection.retire();
+    }
+    if unsent || refusal.is_some() {
+        *ours = again.back(upload);
+    }
+    if let Some(request) = ours {
+        request.body().begin_again();
+    }
+    refusal
+}
+
 /// A parked connection or a new one; always a new one where it may come to carry another protocol.
 async fn connect(decision: &Decision, began: Instant) -> Result<Connection<Upload>, ProxyError> {
     let (line, timeouts) = (&decision.line, &decision.timeouts);
     let opened = if decision.terms.is_some() {
-        line.dial_to_switch(timeouts.connect).await
+        line.dial_to_switch(timeouts).await
     } else {
         match line.take(began, timeouts.keep_alive) {
             Some(parked) => return Ok(parked),
-            None => line.dial(timeouts.connect).await,
+            None => line.dial(timeouts).await,
         }
     };
     opened.map_err(|error| failed(decision, dial_error(error)))
@@ -166,9 +211,11 @@ fn failed(decision: &Decision, error: ProxyError) -> ProxyError {
 }
 
 fn dial_error(error: DialError) -> ProxyError {
-    let kind = match error {
-        DialError::Connect(_) => Kind::ConnectFailed,
+    let kind = match error.cause() {
         DialError::Timeout => Kind::ConnectTimeout,
+        DialError::Tls(_) => Kind::TlsFailed,
+        DialError::Protocol(_) => Kind::EndpointMalformed,
+        DialError::Connect(_) | DialError::Shared(_) => Kind::ConnectFailed,
     };
     ProxyError::with(kind, error).resend(Resend::Safe)
 }
@@ -184,18 +231,22 @@ fn late(progress: &Progress) -> Kind {
 
 fn send_error(
     error: TrySendError<Request<Upload>>,
+    refusal: Option<Refusal>,
     progress: &Progress,
-    unsent: bool,
+    safe: bool,
 ) -> ProxyError {
     let error = error.into_error();
     let kind = match progress.upload() {
         UploadState::TooLarge => Kind::BodyTooLarge,
         UploadState::Broken => Kind::ClientGone,
         UploadState::Malformed => Kind::Malformed,
-        _ if error.is_parse() || error.is_parse_too_large() => Kind::EndpointMalformed,
+        _ if refusal.is_some() => Kind::EndpointRefused,
+        _ if error.is_parse() || error.is_parse_too_large() || is_breach(&error) => {
+            Kind::EndpointMalformed
+        }
         _ => Kind::EndpointBroke,
     };
-    let resend = if unsent { Resend::Safe } else { Resend::Unsafe };
+    let resend = if safe { Resend::Safe } else { Resend::Unsafe };
     ProxyError::with(kind, error).resend(resend)
 }
 
@@ -204,6 +255,8 @@ fn count_failure(lease: &Lease, kind: Kind) {
     let failure = match kind {
         Kind::ConnectFailed => Failure::Connect,
         Kind::ConnectTimeout => Failure::ConnectTimeout,
+        Kind::TlsFailed => Failure::Tls,
+        Kind::EndpointRefused => Failure::Refused,
         Kind::EndpointBroke => Failure::Reset,
         Kind::EndpointMalformed => Failure::Malformed,
         Kind::EndpointSlow | Kind::RequestTimeout => Failure::Timeout,

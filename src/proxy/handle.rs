@@ -74,7 +74,12 @@ impl Proxy {
             // Once more, elsewhere and decided afresh: nothing of the request was written.
             let failed = decision.lease.seat().clone();
             self.nudge.send(&failed.endpoint);
-            if let Ok(next) = self.decide(request, address, Some(&failed.endpoint), began) {
+            let mut next = self.decide(request, address, Some(&failed.endpoint), began);
+            if next.is_err() && error.kind == Kind::EndpointRefused {
+                // Nobody else may have it; the endpoint has failed in nothing but this.
+                next = self.decide(request, address, None, began);
+            }
+            if let Ok(next) = next {
                 decision = next;
                 sent = send(&decision, ours, progress, began).await;
                 failed.pool_shard().retried(Retry::of(sent.is_ok()));

@@ -4,6 +4,7 @@
 //! snapshot, who gets the request; forwards it; and passes on the answer, or says in one table what went wrong. Knows
 //! neither how connections are accepted nor why an endpoint may be chosen.
 
+mod again;
 pub mod alarm;
 mod body;
 mod client;

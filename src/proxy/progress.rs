@@ -154,6 +154,12 @@ impl Progress {
         }
     }
 
+    /// The request's body goes on its way once more.
+    pub(super) fn upload_again(&self) {
+        self.uploaded.set(0);
+        self.upload.set(UploadState::AwaitsEndpoint);
+    }
+
     /// The answer's head is there; `patience` is how long nothing may move from now on.
     pub(super) fn answering(&self, patience: Duration) {
         self.phase.set(Phase::Answering);

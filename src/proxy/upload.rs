@@ -11,17 +11,27 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use super::{
+    again::Kept,
     forwarded,
     progress::{Progress, UploadState},
 };
+use crate::upstream::{Cancelled, cancelled};
 
 /// A request's body on its way to the endpoint. Nothing is buffered: the client is read when the endpoint takes.
 pub struct Upload {
-    body: Incoming,
+    pub(super) source: Source,
     /// Bytes that may still come.
     left: u64,
     /// Told how the upload stands; `None` where there is nothing to upload.
     progress: Option<Rc<Progress>>,
+}
+
+/// Where a body comes from.
+pub(super) enum Source {
+    Direct(Incoming),
+    /// May be sent once more; in which turn it is sent here.
+    Kept(Rc<Kept>, u32),
+    Empty,
 }
 
 /// Why an upload ended early.
@@ -29,8 +39,16 @@ pub struct Upload {
 pub enum UploadError {
     #[error("the request's body is larger than allowed")]
     TooLarge,
-    #[error(transparent)]
-    Client(#[from] hyper::Error),
+    #[error("the client: {0}")]
+    Client(hyper::Error, #[source] Cancelled),
+    #[error("the request goes elsewhere")]
+    Elsewhere(#[source] Cancelled),
+}
+
+impl From<hyper::Error> for UploadError {
+    fn from(error: hyper::Error) -> Self {
+        Self::Client(error, cancelled())
+    }
 }
 
 impl Upload {
@@ -40,7 +58,7 @@ impl Upload {
             progress.set_upload(UploadState::AwaitsEndpoint);
         }
         Self {
-            body,
+            source: Source::Direct(body),
             left: u64::MAX,
             progress,
         }
@@ -49,10 +67,46 @@ impl Upload {
     /// Sets how large it may be at most, and says whether it is known to be larger.
     pub(super) fn limit(&mut self, most: Option<u64>) -> Result<(), UploadError> {
         self.left = most.unwrap_or(u64::MAX);
-        if self.body.size_hint().lower() > self.left {
+        if self.size_hint().lower() > self.left {
             return Err(UploadError::TooLarge);
         }
         Ok(())
+    }
+
+    /// Keeps a copy of what is taken from now on, where there is something to take.
+    pub(super) fn keep(&mut self) -> Option<Rc<Kept>> {
+        match std::mem::replace(&mut self.source, Source::Empty) {
+            Source::Direct(incoming) if incoming.is_end_stream() => {
+                self.source = Source::Direct(incoming);
+                None
+            }
+            Source::Direct(incoming) => {
+                let kept = Kept::new(incoming);
+                self.source = Source::Kept(kept.clone(), 0);
+                Some(kept)
+            }
+            Source::Kept(kept, turn) => {
+                self.source = Source::Kept(kept.clone(), turn);
+                Some(kept)
+            }
+            Source::Empty => None,
+        }
+    }
+
+    /// The same upload to another place, with its body yet to be given.
+    pub(super) fn twin(&self) -> Self {
+        Self {
+            source: Source::Empty,
+            left: self.left,
+            progress: self.progress.clone(),
+        }
+    }
+
+    /// Begins once more.
+    pub(super) fn begin_again(&self) {
+        if let Some(progress) = &self.progress {
+            progress.upload_again();
+        }
     }
 
     fn say(&self, state: UploadState) {
@@ -90,8 +144,19 @@ impl Body for Upload {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
+        if let Source::Kept(kept, turn) = &self.source
+            && !kept.is_for(*turn)
+        {
+            return Poll::Ready(Some(Err(UploadError::Elsewhere(cancelled()))));
+        }
         self.say(UploadState::AwaitsClient);
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
+        let frame = ready!(match &mut self.source {
+            Source::Direct(body) => Pin::new(body)
+                .poll_frame(context)
+                .map_err(UploadError::from),
+            Source::Kept(kept, _) => kept.poll_frame(context),
+            Source::Empty => Poll::Ready(None),
+        });
         Poll::Ready(match frame {
             Some(Ok(mut frame)) => {
                 if let Some(trailers) = frame.trailers_mut() {
@@ -102,15 +167,18 @@ impl Body for Upload {
                 let state = match counted {
                     Err(_) => UploadState::TooLarge,
                     // Nothing is asked for after trailers.
-                    Ok(()) if frame.is_trailers() || self.body.is_end_stream() => UploadState::Done,
+                    Ok(()) if frame.is_trailers() || self.is_end_stream() => UploadState::Done,
                     Ok(()) => UploadState::AwaitsEndpoint,
                 };
                 self.uploaded(bytes, state);
                 Some(counted.map(|()| frame))
             }
             Some(Err(error)) => {
-                self.say(state_after(&error));
-                Some(Err(error.into()))
+                self.say(match &error {
+                    UploadError::Client(error, _) => state_after(error),
+                    _ => UploadState::Broken,
+                });
+                Some(Err(error))
             }
             None => {
                 self.uploaded(0, UploadState::Done);
@@ -120,10 +188,18 @@ impl Body for Upload {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        match &self.source {
+            Source::Direct(body) => body.is_end_stream(),
+            Source::Kept(kept, _) => kept.is_end_stream(),
+            Source::Empty => true,
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        match &self.source {
+            Source::Direct(body) => body.size_hint(),
+            Source::Kept(kept, _) => kept.size_hint(),
+            Source::Empty => SizeHint::with_exact(0),
+        }
     }
 }

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use super::{DecidedEndpoint, Member, Pool};
 use crate::{
     config::plan,
-    pool::{Candidates, Directory, Endpoint, State},
+    pool::{Candidates, Directory, Endpoint, Handshakes, State, Transport},
     units::{Address, EndpointKey, PoolKey},
 };
 
@@ -15,8 +15,11 @@ pub fn pool(
     directory: &mut Directory,
     before: Option<&Arc<Pool>>,
 ) -> Arc<Pool> {
+    let transport = transport(&plan.transport, before);
     let same = |before: &&Arc<Pool>| {
-        *before.ready.balance() == plan.balance && same_members(&before.members, endpoints)
+        *before.ready.balance() == plan.balance
+            && Arc::ptr_eq(&before.transport, &transport)
+            && same_members(&before.members, endpoints)
     };
     if let Some(unchanged) = before.filter(same) {
         return unchanged.clone();
@@ -44,8 +47,22 @@ pub fn pool(
         stats: before.map_or_else(|| directory.pool(key), |before| before.stats.clone()),
         ready: candidates(|member| member.state == State::Ready),
         last_resort: candidates(|member| member.proven && !drains(member.state)),
+        transport,
         members,
     })
+}
+
+/// The same object as before where nothing differs: workers close the connections that were made another way.
+fn transport(plan: &plan::Transport, before: Option<&Arc<Pool>>) -> Arc<Transport> {
+    let next = Transport {
+        protocol: plan.protocol,
+        tls: plan.tls.as_ref().map(|tls| Handshakes {
+            usual: tls.usual.clone(),
+            to_switch: tls.to_switch.clone(),
+        }),
+    };
+    let unchanged = before.filter(|before| *before.transport == next);
+    unchanged.map_or_else(|| Arc::new(next), |before| before.transport.clone())
 }
 
 /// What is measured of an endpoint goes on. `known`: the member that stood at the same place before, mostly the same one.

@@ -83,6 +83,7 @@ fn pool(name: Name) -> plan::Pool {
         name,
         endpoints: Vec::new(),
         balance: Balance::Random,
+        transport: plan::Transport::default(),
         probe: None,
     }
 }

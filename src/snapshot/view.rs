@@ -2,7 +2,7 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     config::plan,
-    pool::{Candidates, Endpoint, PoolStats, ServiceStats, State},
+    pool::{Candidates, Endpoint, PoolStats, ServiceStats, State, Transport},
     routing::{Affinity, Limiter, Preview, Router, Splitter},
     units::{Name, OwnAnswer, RouteRules, Weights},
 };
@@ -63,6 +63,8 @@ pub struct Service {
 /// One version of the service, at one moment.
 pub struct Pool {
     pub stats: Arc<PoolStats>,
+    /// Of whichever member.
+    pub transport: Arc<Transport>,
     /// In the order in which control names them.
     pub members: Vec<Member>,
     /// The ready members.

@@ -87,6 +87,10 @@ pub enum Failure {
     /// It refused the connection or could not be reached.
     Connect,
     ConnectTimeout,
+    /// The handshake of TLS with it failed.
+    Tls,
+    /// It said that it did not look at the request.
+    Refused,
     /// It closed or broke the connection before its answer had ended.
     Reset,
     /// What it sent is no valid HTTP.
@@ -98,10 +102,12 @@ pub enum Failure {
 }
 
 impl Failure {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::Status,
         Self::Connect,
         Self::ConnectTimeout,
+        Self::Tls,
+        Self::Refused,
         Self::Reset,
         Self::Malformed,
         Self::Timeout,
@@ -113,6 +119,8 @@ impl Failure {
             Self::Status => "status",
             Self::Connect => "connect",
             Self::ConnectTimeout => "connect_timeout",
+            Self::Tls => "tls",
+            Self::Refused => "refused",
             Self::Reset => "reset",
             Self::Malformed => "malformed",
             Self::Timeout => "timeout",

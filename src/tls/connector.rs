@@ -26,14 +26,16 @@ use super::{
 /// Tickets kept for coming back, over all endpoints of a pool.
 const SESSIONS: usize = 256;
 
-/// How a pool's endpoints are met. Cheap to clone; equal to its clones alone.
+/// How a pool's endpoints are met. Cheap to clone; equal to its clones, and to those made of the same things.
 #[derive(Clone)]
 pub struct ClientSettings {
     config: Arc<ClientConfig>,
+    made_of: Option<[u8; 32]>,
     server_name: Option<ServerName<'static>>,
 }
 
 /// Who must have signed an endpoint's certificate.
+#[derive(Clone)]
 pub enum Trust {
     Authorities(Authorities),
     /// Anybody: the connection is secret, and nobody knows with whom.
@@ -61,12 +63,23 @@ impl ClientSettings {
         trust: Trust,
         certificate: Option<&Certificate>,
         server_name: Option<&str>,
+        alpn: (bool, bool),
+    ) -> Result<Self, String> {
+        Self::since(Version::default(), trust, certificate, server_name, alpn)
+    }
+
+    /// The same, with no older version of the protocol than this one.
+    pub fn since(
+        oldest: Version,
+        trust: Trust,
+        certificate: Option<&Certificate>,
+        server_name: Option<&str>,
         (h1, h2): (bool, bool),
     ) -> Result<Self, String> {
         let server_name = server_name.map(name).transpose()?;
         let provider = provider();
         let builder = ClientConfig::builder_with_provider(provider.clone())
-            .with_protocol_versions(Version::Tls12.and_later())
+            .with_protocol_versions(oldest.and_later())
             .map_err(|error| error.to_string())?
             .dangerous();
         let builder = match trust {
@@ -96,8 +109,18 @@ impl ClientSettings {
         }
         Ok(Self {
             config: config.into(),
+            made_of: None,
             server_name,
         })
+    }
+
+    /// Says by a digest what they were made of, so that those which are made of the same again are equal.
+    #[must_use]
+    pub fn made_of(self, digest: [u8; 32]) -> Self {
+        Self {
+            made_of: Some(digest),
+            ..self
+        }
     }
 
     /// Makes a connection to the endpoint at `host`, a name or an IP address, safe. Boxed for the memory of a handshake, as
@@ -130,6 +153,7 @@ impl ClientSettings {
 impl PartialEq for ClientSettings {
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.config, &other.config)
+            || (self.made_of.is_some() && self.made_of == other.made_of)
     }
 }
 

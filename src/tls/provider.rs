@@ -34,6 +34,13 @@ impl Version {
         }
     }
 
+    pub fn as_number(self) -> &'static str {
+        match self {
+            Self::Tls12 => "1.2",
+            Self::Tls13 => "1.3",
+        }
+    }
+
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Tls12 => "TLSv1.2",

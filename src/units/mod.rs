@@ -29,7 +29,7 @@ pub use matcher::{HostPattern, Matcher, PathPattern};
 pub use name::Name;
 pub use networks::{Access, Networks, client_number};
 pub use own_answer::{Asked, Constant, OwnAnswer, Redirect, Target, Template};
-pub use policy::{Balance, HashKey, StickyBy, Timeouts, WebsocketDrain};
+pub use policy::{Balance, HashKey, Protocol, StickyBy, Timeouts, WebsocketDrain};
 pub use rate::{Pace, RateKey, RateLimit, text_number};
 pub use rewrite::{HeaderEdits, PrefixRewrite, RouteRules};
 pub use secret::{Secret, SecretSource};

@@ -13,6 +13,28 @@ pub enum Balance {
     Hash(HashKey),
 }
 
+/// What is spoken to endpoints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Protocol {
+    /// HTTP/1.1.
+    #[default]
+    H1,
+    /// HTTP/2: with TLS by agreement, in clear because it is known.
+    H2,
+    /// What the endpoint chooses in the handshake of TLS.
+    Auto,
+}
+
+impl Protocol {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::H1 => "h1",
+            Self::H2 => "h2",
+            Self::Auto => "auto",
+        }
+    }
+}
+
 /// What of a request is hashed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HashKey {

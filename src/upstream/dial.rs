@@ -1,8 +1,9 @@
-//! Opening a byte stream to an endpoint: TCP by address or by name, Unix sockets.
+//! Opening a byte stream to an endpoint: TCP by address or by name, Unix sockets, and TLS over either.
 
 use std::{
     io,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -12,21 +13,44 @@ use hyper_util::rt::TokioIo;
 use tokio::net::{TcpStream, UnixStream};
 
 use super::write_gathered;
-use crate::units::Address;
+use crate::{
+    tls::{ClientSettings, ClientStream, ConnectError},
+    units::Address,
+};
 
 /// An open stream to an endpoint.
 pub enum Stream {
     Tcp(TokioIo<TcpStream>),
     Unix(TokioIo<UnixStream>),
+    TlsTcp(Box<TokioIo<ClientStream<TcpStream>>>),
+    TlsUnix(Box<TokioIo<ClientStream<UnixStream>>>),
 }
 
-/// Why an endpoint could not be reached. Nothing has been sent.
+/// Why an endpoint could not be reached. Nothing of a request has been sent.
 #[derive(Debug, thiserror::Error)]
 pub enum DialError {
     #[error("connect: {0}")]
     Connect(#[from] io::Error),
     #[error("connect: no answer in time")]
     Timeout,
+    #[error(transparent)]
+    Tls(#[from] ConnectError),
+    /// It took the connection, and does not say what it should on it.
+    #[error("connect: {0}")]
+    Protocol(String),
+    /// That of an attempt that several have waited for.
+    #[error(transparent)]
+    Shared(Arc<DialError>),
+}
+
+impl DialError {
+    /// What happened, however many waited for it.
+    pub fn cause(&self) -> &Self {
+        match self {
+            Self::Shared(error) => error.cause(),
+            other => other,
+        }
+    }
 }
 
 /// Opens a stream within `timeout`, the resolution of a name included. A name is resolved at every dial, and each of
@@ -48,6 +72,46 @@ pub async fn dial(address: &Address, timeout: Duration) -> Result<Stream, DialEr
     }
 }
 
+/// The same, made safe where `tls` says how, and whether HTTP/2 was agreed on. The timeout covers all of it.
+pub async fn dial_with(
+    address: &Address,
+    tls: Option<&ClientSettings>,
+    timeout: Duration,
+) -> Result<(Stream, bool), DialError> {
+    let Some(tls) = tls else {
+        return Ok((dial(address, timeout).await?, false));
+    };
+    let host = match address {
+        Address::Ip(address) => address.ip().to_string(),
+        Address::Named(host, _) => host.to_string(),
+        // The settings have another name for it.
+        Address::Unix(_) => "localhost".to_owned(),
+    };
+    let connect = async {
+        Ok(match dial(address, timeout).await? {
+            Stream::Tcp(stream) => {
+                let safe = tls.connect(stream.into_inner(), &host).await?;
+                (Stream::TlsTcp(Box::new(TokioIo::new(safe.stream))), safe.h2)
+            }
+            Stream::Unix(stream) => {
+                let safe = tls.connect(stream.into_inner(), &host).await?;
+                let stream = Box::new(TokioIo::new(safe.stream));
+                (Stream::TlsUnix(stream), safe.h2)
+            }
+            safe => (safe, false),
+        })
+    };
+    let connected = tokio::time::timeout(timeout, connect).await;
+    connected.unwrap_or(Err(DialError::Timeout))
+}
+
+impl Stream {
+    /// Whether nobody between could read it.
+    pub fn is_secure(&self) -> bool {
+        matches!(self, Self::TlsTcp(_) | Self::TlsUnix(_))
+    }
+}
+
 fn tcp(stream: TcpStream) -> io::Result<Stream> {
     stream.set_nodelay(true)?;
     Ok(Stream::Tcp(TokioIo::new(stream)))
@@ -62,6 +126,8 @@ impl Read for Stream {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_read(context, buffer),
             Self::Unix(stream) => Pin::new(stream).poll_read(context, buffer),
+            Self::TlsTcp(stream) => Pin::new(&mut **stream).poll_read(context, buffer),
+            Self::TlsUnix(stream) => Pin::new(&mut **stream).poll_read(context, buffer),
         }
     }
 }
@@ -75,6 +141,8 @@ impl Write for Stream {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_write(context, bytes),
             Self::Unix(stream) => Pin::new(stream).poll_write(context, bytes),
+            Self::TlsTcp(stream) => Pin::new(&mut **stream).poll_write(context, bytes),
+            Self::TlsUnix(stream) => Pin::new(&mut **stream).poll_write(context, bytes),
         }
     }
 
@@ -86,6 +154,8 @@ impl Write for Stream {
         match self.get_mut() {
             Self::Tcp(stream) => write_gathered(stream, context, slices),
             Self::Unix(stream) => write_gathered(stream, context, slices),
+            Self::TlsTcp(stream) => write_gathered(&mut **stream, context, slices),
+            Self::TlsUnix(stream) => write_gathered(&mut **stream, context, slices),
         }
     }
 
@@ -93,15 +163,21 @@ impl Write for Stream {
         true
     }
 
-    /// Nothing is buffered here.
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+    /// Nothing is buffered in clear.
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(_) | Self::Unix(_) => Poll::Ready(Ok(())),
+            Self::TlsTcp(stream) => Pin::new(&mut **stream).poll_flush(context),
+            Self::TlsUnix(stream) => Pin::new(&mut **stream).poll_flush(context),
+        }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_shutdown(context),
             Self::Unix(stream) => Pin::new(stream).poll_shutdown(context),
+            Self::TlsTcp(stream) => Pin::new(&mut **stream).poll_shutdown(context),
+            Self::TlsUnix(stream) => Pin::new(&mut **stream).poll_shutdown(context),
         }
     }
 }

@@ -1,28 +1,35 @@
 use std::{
     cell::{Cell, RefCell},
+    pin::pin,
     rc::Rc,
-    sync::atomic::{
-        AtomicU64,
-        Ordering::{Relaxed, Release},
+    sync::{
+        Arc,
+        atomic::{
+            AtomicU64,
+            Ordering::{Relaxed, Release},
+        },
     },
     time::Duration,
 };
 
-use bytes::Bytes;
-use http::{Request, Response};
-use http_body::Body;
-use hyper::{
-    body::Incoming,
-    client::conn::{TrySendError, http1},
+use hyper::client::conn::http1;
+use tokio::{
+    sync::oneshot,
+    task::AbortHandle,
+    time::{Instant, timeout, timeout_at},
 };
-use tokio::{sync::oneshot, task::AbortHandle, time::Instant};
 
 use super::{
-    Switched,
-    dial::{DialError, dial},
+    Connection, Payload, Stream, Switched,
+    connection::{Single, Way},
+    dial::{DialError, dial, dial_with},
+    h2::{Set, Shared},
     switch::Switch,
 };
-use crate::pool::Seat;
+use crate::{
+    pool::{Seat, Transport},
+    units::{Protocol, Timeouts},
+};
 
 /// Idle connections one worker keeps to one endpoint. As many as were in use at once, up to this: what is above it
 /// costs a connect at the next peak, not a failure.
@@ -34,11 +41,17 @@ const IDLE_CAP: usize = 1024;
 /// the first three. A body of just 64 KiB and its head no longer take two reads, and each read wakes the endpoint once.
 const BUFFER: usize = 256 << 10;
 
-/// One worker's way to one endpoint: its seat there and its idle set. `B` is the body of the requests it carries.
-pub struct Line<B> {
+/// One worker's way to one endpoint: its seat there, its idle set, and the connections that requests share. `B` is the body
+/// of the requests it carries.
+pub struct Line<B: Payload> {
     seat: Rc<Seat>,
+    transport: RefCell<Arc<Transport>>,
+    protocol: Cell<Protocol>,
+    /// Grows when the transport changes.
+    era: Cell<u32>,
     /// Oldest first; taken from the end.
     idle: RefCell<Vec<Parked<B>>>,
+    shared: Rc<Set<B>>,
     /// Whether a connection that has become free is kept.
     open: Cell<bool>,
     keep_alive: Cell<Duration>,
@@ -48,29 +61,25 @@ pub struct Line<B> {
 
 /// A connection that is waiting for a request.
 struct Parked<B> {
-    connection: Connection<B>,
+    single: Single<B>,
     since: Instant,
 }
 
-/// A connection that carries a request. Closed when it is dropped.
-pub struct Connection<B> {
-    sender: http1::SendRequest<B>,
-    driver: AbortHandle,
-    /// Of a connection that may switch protocols.
-    switch: Option<Switch>,
-    /// Has carried a request before, so the endpoint may have closed it in the meantime.
-    pub reused: bool,
+/// What an endpoint was found to speak.
+enum Opened<B: Payload> {
+    Single(Single<B>),
+    Shared(Rc<Shared<B>>),
 }
 
-impl<B> Line<B>
-where
-    B: Body<Data = Bytes> + 'static,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    pub fn new(seat: Seat) -> Rc<Self> {
+impl<B: Payload> Line<B> {
+    pub fn new(seat: Seat, transport: Arc<Transport>) -> Rc<Self> {
         Rc::new(Self {
             seat: Rc::new(seat),
+            protocol: Cell::new(transport.protocol),
+            transport: RefCell::new(transport),
+            era: Cell::default(),
             idle: RefCell::default(),
+            shared: Set::new(),
             open: Cell::new(true),
             keep_alive: Cell::new(Duration::MAX),
             drivers: RefCell::default(),
@@ -81,49 +90,69 @@ where
         &self.seat
     }
 
-    /// The connection parked last, if one is still open and younger than `keep_alive`.
+    /// Opens connections this way from now on. Those that were made another way end with what they carry.
+    pub(super) fn go_by(&self, transport: &Arc<Transport>) {
+        if Arc::ptr_eq(&self.transport.borrow(), transport) {
+            return;
+        }
+        self.transport.replace(transport.clone());
+        self.protocol.set(transport.protocol);
+        self.era.set(self.era.get().wrapping_add(1));
+        self.idle.borrow_mut().clear();
+        self.shared.retire();
+        self.shared.chose_h1.set(false);
+    }
+
+    /// A place on a connection that others share, or the connection parked last, if one is still open and younger than
+    /// `keep_alive`.
     pub fn take(&self, now: Instant, keep_alive: Duration) -> Option<Connection<B>> {
         self.keep_alive.set(keep_alive);
+        if self.protocol.get() != Protocol::H1
+            && let Some(place) = self.shared.take()
+        {
+            let reused = !place.is_first_use();
+            return Some(self.connection(Way::Shared(place), reused));
+        }
         let mut idle = self.idle.borrow_mut();
         while let Some(parked) = idle.pop() {
             if now.saturating_duration_since(parked.since) >= keep_alive {
                 // All below it are older still.
                 idle.clear();
-            } else if parked.connection.sender.is_ready() {
-                return Some(parked.connection);
+            } else if parked.single.sender.is_ready() {
+                return Some(self.connection(Way::Single(parked.single), true));
             }
         }
         None
     }
 
-    /// Opens a new connection.
-    pub async fn dial(&self, timeout: Duration) -> Result<Connection<B>, DialError> {
-        let stream = dial(&self.seat.endpoint.key.address, timeout).await?;
-        let handshake = http1::Builder::new().max_buf_size(BUFFER).handshake(stream);
-        let (sender, connection) = handshake.await.map_err(std::io::Error::other)?;
-        let counted = Counted::new(self.seat.clone());
-        // A task of its own, not driven by the request: it sees at once when the endpoint closes a parked connection,
-        // and an upload goes on while a client does not read its answer. Driving it inline saved nothing at 1 KiB.
-        let driver = tokio::task::spawn_local(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(endpoint = %counted.0.endpoint.key, %error, "connection ended");
-            }
-            drop(counted);
-        });
-        let driver = driver.abort_handle();
-        self.drivers.borrow_mut().push(driver.clone());
-        Ok(Connection {
-            sender,
-            driver,
-            switch: None,
-            reused: false,
-        })
+    fn connection(&self, way: Way<B>, reused: bool) -> Connection<B> {
+        Connection {
+            way,
+            reused,
+            era: self.era.get(),
+        }
+    }
+
+    /// Opens a new connection, or waits for one that several share.
+    pub async fn dial(self: &Rc<Self>, timeouts: &Timeouts) -> Result<Connection<B>, DialError> {
+        if self.protocol.get() == Protocol::H1 && self.transport.borrow().tls.is_none() {
+            let stream = dial(&self.seat.endpoint.key.address, timeouts.connect).await?;
+            let single = self.carry(stream).await?;
+            return Ok(self.connection(Way::Single(single), false));
+        }
+        // Apart, so that what most requests are handled in does not grow by it.
+        Box::pin(self.clone().join(*timeouts)).await
     }
 
     /// Opens a new connection that may switch to another protocol. Until it does, and if it does not, it is one as any.
-    pub async fn dial_to_switch(&self, timeout: Duration) -> Result<Connection<B>, DialError> {
-        let stream = dial(&self.seat.endpoint.key.address, timeout).await?;
-        let handshake = http1::Builder::new().max_buf_size(BUFFER).handshake(stream);
+    pub async fn dial_to_switch(&self, timeouts: &Timeouts) -> Result<Connection<B>, DialError> {
+        let tls = self.transport.borrow().tls.clone();
+        let tls = tls.as_ref().map(|tls| &tls.to_switch);
+        let address = &self.seat.endpoint.key.address;
+        let dialled = Box::pin(dial_with(address, tls, timeouts.connect)).await?;
+        let handshake = http1::Builder::new()
+            .max_buf_size(BUFFER)
+            .handshake(dialled.0);
         let (sender, connection) = handshake.await.map_err(std::io::Error::other)?;
         let counted = Counted::new(self.seat.clone());
         let (hand_over, switch) = oneshot::channel();
@@ -140,42 +169,157 @@ where
                 }
             }
         });
-        let driver = driver.abort_handle();
+        let single = self.single(sender, driver.abort_handle(), Some(switch));
+        Ok(self.connection(Way::Single(single), false))
+    }
+
+    fn single(
+        &self,
+        sender: http1::SendRequest<B>,
+        driver: AbortHandle,
+        switch: Option<Switch>,
+    ) -> Single<B> {
         self.drivers.borrow_mut().push(driver.clone());
-        Ok(Connection {
+        Single {
             sender,
             driver,
-            switch: Some(switch),
-            reused: false,
-        })
+            switch,
+        }
+    }
+
+    /// Speaks HTTP/1.1 over a stream.
+    async fn carry(&self, stream: Stream) -> Result<Single<B>, DialError> {
+        let handshake = http1::Builder::new().max_buf_size(BUFFER).handshake(stream);
+        let (sender, connection) = handshake.await.map_err(std::io::Error::other)?;
+        let counted = Counted::new(self.seat.clone());
+        // A task of its own, not driven by the request: it sees at once when the endpoint closes a parked connection,
+        // and an upload goes on while a client does not read its answer. Driving it inline saved nothing at 1 KiB.
+        let driver = tokio::task::spawn_local(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(endpoint = %counted.0.endpoint.key, %error, "connection ended");
+            }
+            drop(counted);
+        });
+        Ok(self.single(sender, driver.abort_handle(), None))
+    }
+
+    /// A connection that has become free or that was opened for all who wait.
+    async fn join(self: Rc<Self>, timeouts: Timeouts) -> Result<Connection<B>, DialError> {
+        let deadline = Instant::now() + timeouts.connect;
+        let failures = self.shared.failures();
+        let _waits = self.shared.wait();
+        loop {
+            let mut woken = pin!(self.shared.wake.notified());
+            woken.as_mut().enable();
+            if let Some(connection) = self.take(Instant::now(), timeouts.keep_alive) {
+                return Ok(connection);
+            }
+            if let Some(error) = self.shared.failed_since(failures) {
+                return Err(DialError::Shared(error));
+            }
+            if self.protocol.get() == Protocol::H1 || self.shared.chose_h1.get() {
+                // Each opens one of its own, which it needs for itself.
+                match self.open(&timeouts).await? {
+                    Opened::Single(single) => {
+                        return Ok(self.connection(Way::Single(single), false));
+                    }
+                    Opened::Shared(shared) => self.shared.add(shared),
+                }
+                continue;
+            }
+            if self.shared.wants_another() {
+                self.begin(timeouts);
+            }
+            if timeout_at(deadline, woken).await.is_err() {
+                return Err(DialError::Timeout);
+            }
+        }
+    }
+
+    /// Opens a connection for all who wait, in a task that does not end with any of them.
+    fn begin(self: &Rc<Self>, timeouts: Timeouts) {
+        self.shared.begins_opening();
+        let (line, era) = (self.clone(), self.era.get());
+        tokio::task::spawn_local(async move {
+            let opened = line.open(&timeouts).await;
+            let current = line.era.get() == era;
+            match opened {
+                // Made in a way that does not hold any more.
+                Ok(_) if !current => {}
+                Ok(Opened::Shared(shared)) => line.shared.add(shared),
+                Ok(Opened::Single(single)) => {
+                    line.shared.chose_h1.set(true);
+                    line.keep(single, Instant::now());
+                }
+                Err(error) => line.shared.fail(error),
+            }
+            line.shared.has_opened();
+        });
+    }
+
+    async fn open(&self, timeouts: &Timeouts) -> Result<Opened<B>, DialError> {
+        let transport = self.transport.borrow().clone();
+        let tls = transport.tls.as_ref().map(|tls| &tls.usual);
+        let address = &self.seat.endpoint.key.address;
+        let opening = async {
+            let (stream, agreed) = dial_with(address, tls, timeouts.connect).await?;
+            let h2 = match transport.protocol {
+                Protocol::H1 => false,
+                Protocol::Auto => agreed,
+                Protocol::H2 if tls.is_some() && !agreed => {
+                    let why = "the endpoint did not choose HTTP/2 in the handshake of TLS (ALPN)";
+                    return Err(DialError::Protocol(why.into()));
+                }
+                Protocol::H2 => true,
+            };
+            if !h2 {
+                return self.carry(stream).await.map(Opened::Single);
+            }
+            // Half of the time that a client would wait, so that there is time left to try again.
+            let quiet = timeouts.response.max(timeouts.idle) / 2;
+            let counted = Counted::new(self.seat.clone());
+            Shared::open(stream, counted, quiet)
+                .await
+                .map(Opened::Shared)
+        };
+        let opened = timeout(timeouts.connect, opening).await;
+        opened.unwrap_or(Err(DialError::Timeout))
     }
 
     /// Keeps a connection whose request and answer have ended for the next request.
-    pub fn park(self: &Rc<Self>, mut connection: Connection<B>, now: Instant) {
-        connection.reused = true;
-        if connection.sender.is_ready() {
-            self.keep(connection, now);
-        } else if self.open.get() && !connection.sender.is_closed() {
+    pub fn park(self: &Rc<Self>, connection: Connection<B>, now: Instant) {
+        let era = connection.era;
+        // A place that is shared is left by dropping it.
+        let Way::Single(mut single) = connection.way else {
+            return;
+        };
+        if era != self.era.get() {
+            return;
+        }
+        if single.sender.is_ready() {
+            self.keep(single, now);
+        } else if self.open.get() && !single.sender.is_closed() {
             // Its task has not run since.
             let line = self.clone();
             tokio::task::spawn_local(async move {
-                if connection.sender.ready().await.is_ok() {
-                    line.keep(connection, Instant::now());
+                if single.sender.ready().await.is_ok() && era == line.era.get() {
+                    line.keep(single, Instant::now());
                 }
             });
         }
     }
 
-    fn keep(&self, connection: Connection<B>, since: Instant) {
+    fn keep(&self, single: Single<B>, since: Instant) {
         let mut idle = self.idle.borrow_mut();
         if self.open.get() && idle.len() < IDLE_CAP {
-            idle.push(Parked { connection, since });
+            idle.push(Parked { single, since });
         }
     }
 
     /// Closes what is parked; `keep` says whether connections that become free are parked from now on.
     pub(super) fn keep_idle(&self, keep: bool) {
         self.open.set(keep);
+        self.shared.keep_idle(keep);
         if !keep {
             self.idle.borrow_mut().clear();
         }
@@ -186,43 +330,20 @@ where
         for driver in self.drivers.take() {
             driver.abort();
         }
+        self.shared.cut();
     }
 
     /// Closes what was parked too long or has been closed by the endpoint.
     pub(super) fn sweep(&self, now: Instant) {
         let keep_alive = self.keep_alive.get();
         self.idle.borrow_mut().retain(|parked| {
-            parked.connection.sender.is_ready()
+            parked.single.sender.is_ready()
                 && now.saturating_duration_since(parked.since) < keep_alive
         });
+        self.shared.sweep(now, keep_alive);
         self.drivers
             .borrow_mut()
             .retain(|driver| !driver.is_finished());
-    }
-}
-
-impl<B> Connection<B>
-where
-    B: Body<Data = Bytes> + 'static,
-{
-    /// Sends a request. An error that gives the request back says that nothing of it was written.
-    pub fn send(
-        &mut self,
-        request: Request<B>,
-    ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<B>>>> + use<B> {
-        self.sender.try_send_request(request)
-    }
-
-    /// What is left of it once the endpoint has answered 101; `None` where it broke, or was not dialled for that.
-    pub async fn switched(mut self) -> Option<Switched> {
-        self.switch.take()?.await.ok()
-    }
-}
-
-/// Closed at once: to let it end in order would wait for an endpoint that takes nothing.
-impl<B> Drop for Connection<B> {
-    fn drop(&mut self) {
-        self.driver.abort();
     }
 }
 

@@ -1,17 +1,15 @@
 use std::{cell::RefCell, rc::Rc, sync::Arc};
 
-use bytes::Bytes;
-use http_body::Body;
 use tokio::time::Instant;
 
-use super::Line;
+use super::{Line, Payload};
 use crate::{
-    pool::{Endpoint, PoolStats, Seat},
+    pool::{Endpoint, PoolStats, Seat, Transport},
     units::Name,
 };
 
 /// One worker's lines, by the slot of the endpoint.
-pub struct Lines<B> {
+pub struct Lines<B: Payload> {
     worker: usize,
     table: RefCell<Vec<Option<Rc<Line<B>>>>>,
 }
@@ -29,11 +27,7 @@ pub enum Use {
     Cut,
 }
 
-impl<B> Lines<B>
-where
-    B: Body<Data = Bytes> + 'static,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
+impl<B: Payload> Lines<B> {
     pub fn new(worker: usize) -> Self {
         Self {
             worker,
@@ -41,17 +35,27 @@ where
         }
     }
 
-    /// The line to an endpoint. A new one parks its connections only if `keep` says so.
-    pub fn to(&self, endpoint: &Arc<Endpoint>, pool: &Arc<PoolStats>, keep: bool) -> Rc<Line<B>> {
+    /// The line to an endpoint, by the newest transport. A new one parks its connections only if `keep` says so.
+    pub fn to(
+        &self,
+        endpoint: &Arc<Endpoint>,
+        pool: &Arc<PoolStats>,
+        transport: &Arc<Transport>,
+        keep: bool,
+    ) -> Rc<Line<B>> {
         let mut table = self.table.borrow_mut();
         if table.len() <= endpoint.slot {
             table.resize(endpoint.slot + 1, None);
         }
         match &mut table[endpoint.slot] {
             // A slot may have passed to another endpoint since.
-            Some(line) if Arc::ptr_eq(&line.seat().endpoint, endpoint) => line.clone(),
+            Some(line) if Arc::ptr_eq(&line.seat().endpoint, endpoint) => {
+                line.go_by(transport);
+                line.clone()
+            }
             place => {
-                let line = Line::new(Seat::new(endpoint.clone(), pool.clone(), self.worker));
+                let seat = Seat::new(endpoint.clone(), pool.clone(), self.worker);
+                let line = Line::new(seat, transport.clone());
                 line.keep_idle(keep);
                 place.insert(line).clone()
             }

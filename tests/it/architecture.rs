@@ -98,6 +98,7 @@ const HOMES: &[(&str, &[&str])] = &[
             "upstream",
         ],
     ),
+    ("h2", &["upstream"]),
     ("hmac", &["routing"]),
     ("instant_acme", &["acme"]),
     ("metrics", &["telemetry"]),

@@ -31,6 +31,7 @@ const SECTIONS: &[(&str, Section)] = &[
     ("services.NAME.drain.", keys::DRAIN),
     ("services.NAME.probe.", keys::PROBE),
     ("services.NAME.probe.expect.", keys::EXPECT),
+    ("services.NAME.tls.", keys::UPSTREAM_TLS),
     ("services.NAME.pools.NAME.", keys::POOL),
     ("services.NAME.pools.NAME.endpoints[].", keys::ENDPOINT),
 ];
@@ -44,6 +45,7 @@ fn kind(shape: &Shape) -> String {
         }
         Shape::Map(name, Shape::Table(_)) => format!("tables, each under {}", name.what),
         Shape::Either([Shape::Table(_), Shape::Off]) => "a table, or `false`".into(),
+        Shape::Either([Shape::Table(_), Shape::Bool]) => "a table, or true or false".into(),
         other => described(other),
     }
 }

@@ -31,7 +31,7 @@ service = "shp"
 [services.shop]
 weights = { blue = -5, gren = 10 }
 probe = { path = "healthz", rise = "2" }
-tls = true
+rollout = true
 pools.blue.endpoints = ["10.0.0.1"]
 pools.green.endpoints = ["10.0.0.2:80", "10.0.0.2:80"]
 

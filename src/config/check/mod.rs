@@ -8,6 +8,7 @@ mod probe;
 mod routes;
 mod rules;
 mod services;
+mod transport;
 
 use std::{
     net::SocketAddr,
@@ -20,7 +21,13 @@ use super::{
     plan::{Plan, Shutdown, Startup},
     problem::{Code, ENOUGH, Problem},
 };
-use crate::units::{Secret, SecretSource};
+use crate::{
+    tls::Authorities,
+    units::{Secret, SecretSource},
+};
+
+/// What is in a file, or why it can't be read; `None` where it is not to be.
+pub type Bytes = Result<Option<Vec<u8>>, String>;
 
 /// What a plan takes from outside the file.
 pub struct World<'a> {
@@ -33,6 +40,10 @@ pub struct World<'a> {
     /// Cores to work on.
     pub cores: NonZeroUsize,
     pub secret: &'a dyn Fn(&SecretSource) -> Result<Secret, String>,
+    /// What the system has is not looked at.
+    pub offline: bool,
+    /// A file of certificates or of a key, by its path as it is typed.
+    pub pem: &'a dyn Fn(&str) -> Bytes,
 }
 
 /// A file and those it includes, walked and joined.
@@ -48,6 +59,8 @@ struct Check<'a> {
     problems: &'a mut Vec<Problem>,
     /// The listeners' addresses.
     bound: Vec<SocketAddr>,
+    /// Whom the system trusts, once somebody has asked.
+    of_system: Option<Authorities>,
 }
 
 /// The plan, where nothing is wrong.
@@ -57,6 +70,7 @@ pub fn check(file: &File, world: &World<'_>, problems: &mut Vec<Problem>) -> Opt
         world,
         problems,
         bound: Vec::new(),
+        of_system: None,
     };
     let plan = check.plan(&root);
     problems.is_empty().then_some(plan)

@@ -67,11 +67,13 @@ impl Check<'_> {
 
     fn pool(&mut self, name: Name, view: &View<'_>) -> Pool {
         let endpoints = self.endpoints(view);
-        let probe = self.probe(view, &endpoints);
+        let transport = self.transport(view, &endpoints);
+        let probe = self.probe(view, &endpoints, &transport);
         Pool {
             name,
             endpoints,
             balance: view.parsed("balance").unwrap_or(Balance::RoundRobin),
+            transport,
             probe,
         }
     }

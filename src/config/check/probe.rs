@@ -2,22 +2,23 @@ use super::Check;
 use crate::{
     config::{
         file::{Node, Table, Value, View, syntax},
-        plan::{Endpoint, HttpProbe, Probe, ProbeKind},
+        plan::{Endpoint, HttpProbe, Probe, ProbeKind, Transport},
         problem::{Code, Problem},
     },
-    units::Address,
+    units::{Address, Protocol},
 };
 
 /// Keys that only an HTTP probe has.
 const OF_HTTP: [&str; 5] = ["path", "method", "host", "headers", "expect"];
 
 impl Check<'_> {
-    /// A table that asks for a TCP probe may not ask for HTTP in the same breath; what it inherits of HTTP is dropped.
+    /// A table that asks for another probe may not ask for HTTP in the same breath; what it inherits of HTTP is dropped.
     pub(super) fn probe_keys_fit(&mut self, table: &Table, path: &str) {
         let Some(probe) = table.get("probe").and_then(Node::table) else {
             return;
         };
-        if probe.get("type").and_then(Node::text) != Some("tcp") {
+        let other = probe.get("type").and_then(Node::text);
+        if !matches!(other, Some("tcp" | "grpc")) {
             return;
         }
         for key in OF_HTTP {
@@ -31,7 +32,12 @@ impl Check<'_> {
         }
     }
 
-    pub(super) fn probe(&mut self, pool: &View<'_>, endpoints: &[Endpoint]) -> Option<Probe> {
+    pub(super) fn probe(
+        &mut self,
+        pool: &View<'_>,
+        endpoints: &[Endpoint],
+        transport: &Transport,
+    ) -> Option<Probe> {
         if let Some(Value::Bool(false)) = pool.node("probe").map(|node| &node.value) {
             return None;
         }
@@ -54,6 +60,22 @@ impl Check<'_> {
         let asked = OF_HTTP.iter().any(|key| view.has(key));
         let kind = match view.text("type") {
             Some("http") => ProbeKind::Http(self.http_probe(&view)),
+            Some("grpc") => {
+                if transport.protocol == Protocol::H1 {
+                    let problem = Problem::new(
+                        Code::Conflict,
+                        view.place_of("type"),
+                        "gRPC is spoken over HTTP/2, and these endpoints speak HTTP/1.1",
+                    );
+                    self.tell(
+                        problem
+                            .key(view.path_of("type"))
+                            .expected("a pool with protocol = \"h2\"")
+                            .also(pool.place_of("protocol"), "this pool"),
+                    );
+                }
+                ProbeKind::Grpc(view.text("service").unwrap_or_default().to_owned())
+            }
             None if asked => ProbeKind::Http(self.http_probe(&view)),
             _ => ProbeKind::Tcp,
         };
@@ -64,6 +86,7 @@ impl Check<'_> {
             rise: view.integer("rise"),
             fall: view.integer("fall"),
             port: (port != 0).then_some(port),
+            transport: transport.clone(),
         })
     }
 

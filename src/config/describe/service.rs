@@ -5,7 +5,7 @@ use super::{
 use crate::{
     config::{
         file::keys,
-        plan::{Endpoint, HttpProbe, Pool, Probe, ProbeKind, Service, WeightsMode},
+        plan::{Endpoint, HttpProbe, Pool, Probe, ProbeKind, Service, Tls, WeightsMode},
     },
     units::{ByteSize, Span, StickyBy, WebsocketDrain},
 };
@@ -101,12 +101,15 @@ fn pool_blocks(pool: &Pool, path: &str, blocks: &mut Vec<Block>) {
     let endpoints = pool.endpoints.iter().map(endpoint);
     block.put("endpoints", Field::List(endpoints.collect()));
     block.text("balance", &pool.balance);
-    let Some(probe) = &pool.probe else {
+    block.text("protocol", pool.transport.protocol.as_str());
+    if pool.probe.is_none() {
         block.put("probe", false.to_string());
-        blocks.push(block);
+    }
+    blocks.push(block);
+    blocks.extend(pool.transport.tls.as_ref().map(|tls| tls_block(tls, path)));
+    let Some(probe) = &pool.probe else {
         return;
     };
-    blocks.push(block);
     let path = format!("{path}.probe");
     let mut block = Block::table(&path, keys::PROBE);
     let expect = match &probe.kind {
@@ -114,11 +117,36 @@ fn pool_blocks(pool: &Pool, path: &str, blocks: &mut Vec<Block>) {
             block.text("type", "tcp");
             None
         }
+        ProbeKind::Grpc(service) => {
+            block.text("type", "grpc");
+            if !service.is_empty() {
+                block.text("service", service);
+            }
+            None
+        }
         ProbeKind::Http(http) => Some(http_probe(http, &mut block, &path)),
     };
     probe_times(probe, &mut block);
     blocks.push(block);
     blocks.extend(expect);
+}
+
+fn tls_block(tls: &Tls, path: &str) -> Block {
+    let mut block = Block::table(format!("{path}.tls"), keys::UPSTREAM_TLS);
+    block.put("verify", tls.verify.to_string());
+    let named = [
+        ("server_name", &tls.server_name),
+        ("ca", &tls.ca),
+        ("cert", &tls.cert),
+        ("key", &tls.key),
+    ];
+    for (key, text) in named {
+        if let Some(text) = text {
+            block.text(key, text);
+        }
+    }
+    block.text("min_version", tls.min_version.as_number());
+    block
 }
 
 fn endpoint(endpoint: &Endpoint) -> String {

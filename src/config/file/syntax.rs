@@ -1,6 +1,10 @@
 //! How the texts of the file are written. What a text must be is told by the type that it becomes.
 
-use std::{net::SocketAddr, path::Path, str::FromStr};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::Path,
+    str::FromStr,
+};
 
 use ipnet::IpNet;
 
@@ -277,6 +281,31 @@ pub const FILE: Syntax = Syntax {
     check: |text| {
         if text.is_empty() || text.contains('\0') || text.len() > 4096 {
             Err(malformed(FILE.what))
+        } else {
+            Ok(())
+        }
+    },
+};
+
+pub const SERVER_NAME: Syntax = Syntax {
+    what: "a host name or an IP address, without a port",
+    pattern: Some("^[A-Za-z0-9_.:-]+$"),
+    check: |text| {
+        let named = || format!("{text}:1").parse::<Address>().is_ok();
+        if text.parse::<IpAddr>().is_ok() || (!text.contains([':', '/']) && named()) {
+            Ok(())
+        } else {
+            Err(malformed(SERVER_NAME.what))
+        }
+    },
+};
+
+pub const GRPC_SERVICE: Syntax = Syntax {
+    what: "the name of a gRPC service such as shop.v1.Orders",
+    pattern: Some("^[!-~]+$"),
+    check: |text| {
+        if text.is_empty() || text.len() > 1024 || !text.bytes().all(|b| b.is_ascii_graphic()) {
+            Err(malformed(GRPC_SERVICE.what))
         } else {
             Ok(())
         }

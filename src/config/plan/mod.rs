@@ -11,7 +11,7 @@ use std::{collections::BTreeMap, num::NonZeroUsize, path::PathBuf, sync::Arc, ti
 use crate::units::Name;
 pub use admin::{AccessLog, Admin, LogFormat, Role, Telemetry, Token};
 pub use listener::{Listener, ListenerLimits, ListenerTimeouts};
-pub use pool::{Endpoint, HttpProbe, Pool, Probe, ProbeKind};
+pub use pool::{Endpoint, HttpProbe, Pool, Probe, ProbeKind, Tls, Transport};
 pub use route::{Route, Target};
 pub use service::{Preview, Service, Sticky, WeightsMode};
 

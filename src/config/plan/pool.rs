@@ -1,14 +1,43 @@
 use std::time::Duration;
 
-use crate::units::{Address, Balance, Name};
+use crate::{
+    tls::{ClientSettings, Version},
+    units::{Address, Balance, Name, Protocol},
+};
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Pool {
     pub name: Name,
     pub endpoints: Vec<Endpoint>,
     pub balance: Balance,
+    pub transport: Transport,
     /// `None`: `probe = false`; its endpoints count as ready.
     pub probe: Option<Probe>,
+}
+
+/// How its endpoints are spoken to.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Transport {
+    pub protocol: Protocol,
+    /// `None`: in clear.
+    pub tls: Option<Tls>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tls {
+    /// The endpoint must show a certificate with its name, signed by somebody who is believed.
+    pub verify: bool,
+    /// Stands in for the endpoint's host.
+    pub server_name: Option<String>,
+    /// Files, as they are named.
+    pub ca: Option<String>,
+    pub cert: Option<String>,
+    pub key: Option<String>,
+    pub min_version: Version,
+    /// Made of all that.
+    pub usual: ClientSettings,
+    /// The same, but offering HTTP/1.1 alone.
+    pub to_switch: ClientSettings,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +57,8 @@ pub struct Probe {
     pub fall: u32,
     /// Asked on another port of the endpoint's host.
     pub port: Option<u16>,
+    /// That of its pool.
+    pub transport: Transport,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -35,6 +66,8 @@ pub enum ProbeKind {
     /// A connection that opens is a pass.
     Tcp,
     Http(HttpProbe),
+    /// `grpc.health.v1.Health/Check`; the name of what is asked about, mostly none.
+    Grpc(String),
 }
 
 #[derive(Debug, Clone, PartialEq)]

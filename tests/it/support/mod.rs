@@ -16,6 +16,7 @@ mod app;
 mod authority;
 mod client;
 mod cutover;
+pub mod h2;
 mod pebble;
 pub mod websocket;
 
@@ -25,6 +26,7 @@ pub use app::{App, Peer, answer, endpoint};
 pub use authority::{Authority, Pair, authority};
 pub use client::{Answer, Client};
 pub use cutover::{Proxy, proxy};
+pub use h2::{Call, H2App, Wire, h2_endpoint};
 pub use pebble::{Pebble, pebble};
 
 /// Longer than anything a test waits for takes on a busy machine.

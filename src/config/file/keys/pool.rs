@@ -27,15 +27,52 @@ pub const PER_POOL: &[Key] = &[
     ),
     Key::new(
         "protocol",
-        Shape::Later,
-        "HTTP/1.1 is spoken to endpoints; HTTP/2 comes with a later version",
-    ),
+        Shape::Word(&["h1", "h2", "auto"]),
+        "What endpoints speak: HTTP/1.1, HTTP/2 (without TLS from the first byte), or what they choose in the handshake of TLS.",
+    )
+    .or_text("h1"),
     Key::new(
         "tls",
-        Shape::Later,
-        "TLS to endpoints comes with a later version",
-    ),
+        Shape::Either(&[Shape::Table(UPSTREAM_TLS), Shape::Bool]),
+        "TLS to endpoints; `true`: with the defaults of the table.",
+    )
+    .or(Fallback::Bool(false)),
 ];
+
+pub const UPSTREAM_TLS: Section = &[&[
+    Key::new(
+        "verify",
+        Shape::Bool,
+        "An endpoint must show a certificate for its name, signed by somebody who is believed.",
+    )
+    .or(Fallback::Bool(true)),
+    Key::new(
+        "server_name",
+        text(&syntax::SERVER_NAME),
+        "The name or IP address that the certificate is for, and that is asked for (SNI). Default: the endpoint's host.",
+    ),
+    Key::new(
+        "ca",
+        text(&syntax::FILE),
+        "A PEM file with the certificates of those who are believed. Default: whom the system trusts.",
+    ),
+    Key::new(
+        "cert",
+        text(&syntax::FILE),
+        "A PEM file with the certificate, and its chain, that endpoints are shown; with `key`.",
+    ),
+    Key::new(
+        "key",
+        text(&syntax::FILE),
+        "A PEM file with the key of `cert`.",
+    ),
+    Key::new(
+        "min_version",
+        Shape::Word(&["1.2", "1.3"]),
+        "The oldest version of TLS that is spoken.",
+    )
+    .or_text("1.2"),
+]];
 
 pub(super) const ENDPOINTS: Shape = Shape::Array(&Shape::Either(&[
     Shape::Text(&syntax::ENDPOINT),
@@ -61,7 +98,8 @@ pub const ENDPOINT: Section = &[&[
 ]];
 
 pub const PROBE: Section = &[&[
-    Key::new("type", Shape::Word(&["http", "tcp"]), "http: a request; tcp: a connection that opens. Default: http where any key of an HTTP probe is set, else tcp."),
+    Key::new("type", Shape::Word(&["http", "tcp", "grpc"]), "http: a request; tcp: a connection that opens, its handshake of TLS included; grpc: a call of grpc.health.v1.Health/Check, for endpoints that speak HTTP/2. Default: http where any key of an HTTP probe is set, else tcp."),
+    Key::new("service", text(&syntax::GRPC_SERVICE), "What a gRPC probe asks about. Default: the endpoint as a whole."),
     Key::new("path", text(&syntax::PROBE_PATH), "What is asked for.").or_text("/"),
     Key::new("method", Shape::Word(&["GET", "HEAD", "OPTIONS", "POST"]), "How it is asked for.").or_text("GET"),
     Key::new("host", text(&syntax::HEADER_VALUE), "The Host header. Default: the endpoint's address."),

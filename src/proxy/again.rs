@@ -1,0 +1,152 @@
+//! What it takes to send a request once more that an endpoint has refused after its head, and perhaps some of its body, went
+//! out. Only HTTP/2 has such refusals, so that only requests over it pay for the copy.
+
+use std::{
+    cell::RefCell,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::{Extensions, HeaderMap, Method, Request, Uri, Version};
+use http_body::{Body as _, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use super::{
+    Upload,
+    upload::{Source, UploadError},
+};
+
+/// Of a body that is longer, a request can't be sent again once it went out.
+const KEPT: usize = 64 << 10;
+
+/// A request as it was before it was sent.
+pub(super) struct Again {
+    method: Method,
+    uri: Uri,
+    version: Version,
+    headers: HeaderMap,
+    /// Taken, not copied: none of them goes over HTTP/2.
+    extensions: Extensions,
+    body: Option<Rc<Kept>>,
+}
+
+impl Again {
+    /// Keeps what it takes, of a request that is about to be sent.
+    pub fn keep(request: &mut Request<Upload>) -> Box<Self> {
+        let body = request.body_mut().keep();
+        Box::new(Self {
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+            version: request.version(),
+            headers: request.headers().clone(),
+            extensions: std::mem::take(request.extensions_mut()),
+            body,
+        })
+    }
+
+    /// The request, to be sent once more; `None` where too much of its body has gone. Takes the body away from where it was
+    /// sent to.
+    pub fn back(self: Box<Self>, mut upload: Upload) -> Option<Request<Upload>> {
+        upload.source = match self.body {
+            None => Source::Empty,
+            Some(kept) => {
+                let turn = kept.rewind()?;
+                Source::Kept(kept, turn)
+            }
+        };
+        let mut request = Request::new(upload);
+        *request.method_mut() = self.method;
+        *request.uri_mut() = self.uri;
+        *request.version_mut() = self.version;
+        *request.headers_mut() = self.headers;
+        *request.extensions_mut() = self.extensions;
+        Some(request)
+    }
+}
+
+/// A body of which a copy is kept while it is short.
+pub(super) struct Kept(RefCell<State>);
+
+struct State {
+    incoming: Incoming,
+    /// What has been read of it; `None` once it was too much. A copy, since a part of the buffer it was read into would keep
+    /// all of that.
+    copy: Option<Vec<u8>>,
+    /// How much of the copy has been given out this time.
+    given: usize,
+    /// Grows each time that it is sent. Who still holds it from an earlier time gets nothing any more.
+    turn: u32,
+}
+
+impl Kept {
+    pub fn new(incoming: Incoming) -> Rc<Self> {
+        Rc::new(Self(RefCell::new(State {
+            incoming,
+            copy: Some(Vec::new()),
+            given: 0,
+            turn: 0,
+        })))
+    }
+
+    fn rewind(&self) -> Option<u32> {
+        let mut state = self.0.borrow_mut();
+        state.copy.as_ref()?;
+        state.given = 0;
+        state.turn += 1;
+        Some(state.turn)
+    }
+
+    /// Whether it is asked for by the one to whom it was given last.
+    pub fn is_for(&self, turn: u32) -> bool {
+        self.0.borrow().turn == turn
+    }
+
+    pub fn poll_frame(
+        &self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
+        let state = &mut *self.0.borrow_mut();
+        if let Some(copy) = &state.copy
+            && state.given < copy.len()
+        {
+            let again = Bytes::copy_from_slice(&copy[state.given..]);
+            state.given = copy.len();
+            return Poll::Ready(Some(Ok(Frame::data(again))));
+        }
+        let frame = Pin::new(&mut state.incoming).poll_frame(context);
+        if let Poll::Ready(Some(Ok(frame))) = &frame {
+            match (frame.data_ref(), &mut state.copy) {
+                (Some(data), Some(copy)) if copy.len() + data.len() <= KEPT => {
+                    copy.extend_from_slice(data);
+                    state.given = copy.len();
+                }
+                _ => state.copy = None,
+            }
+        }
+        frame.map_err(UploadError::from)
+    }
+
+    pub fn is_end_stream(&self) -> bool {
+        self.left() == 0 && self.0.borrow().incoming.is_end_stream()
+    }
+
+    pub fn size_hint(&self) -> SizeHint {
+        let left = self.left();
+        let rest = self.0.borrow().incoming.size_hint();
+        if let Some(exact) = rest.exact() {
+            return SizeHint::with_exact(left + exact);
+        }
+        let mut hint = SizeHint::new();
+        hint.set_lower(left + rest.lower());
+        hint
+    }
+
+    /// Bytes of the copy that are yet to be given out.
+    fn left(&self) -> u64 {
+        let state = self.0.borrow();
+        let copied = state.copy.as_ref().map_or(0, Vec::len);
+        copied.saturating_sub(state.given) as u64
+    }
+}

@@ -1,0 +1,74 @@
+use futures_util::future::Either;
+use http::{Request, Response};
+use hyper::{
+    body::Incoming,
+    client::conn::{TrySendError, http1},
+};
+use tokio::task::AbortHandle;
+
+use super::{Payload, Switched, h2::Place, switch::Switch};
+use crate::units::Address;
+
+/// A connection that carries a request, or a request's place on one that others share. What is not parked ends when it is
+/// dropped: the connection, or the request alone.
+pub struct Connection<B: Payload> {
+    pub(super) way: Way<B>,
+    /// Has carried a request before, so the endpoint may have closed it in the meantime.
+    pub reused: bool,
+    /// That of its line when it was made.
+    pub(super) era: u32,
+}
+
+pub(super) enum Way<B: Payload> {
+    Single(Single<B>),
+    Shared(Place<B>),
+}
+
+/// A connection of HTTP/1.1. Closed when it is dropped.
+pub(super) struct Single<B> {
+    pub sender: http1::SendRequest<B>,
+    pub driver: AbortHandle,
+    /// Of a connection that may switch protocols.
+    pub switch: Option<Switch>,
+}
+
+impl<B: Payload> Connection<B> {
+    /// Sends a request to the endpoint at `address`. An error that gives the request back says that nothing of it was written.
+    pub fn send(
+        &mut self,
+        request: Request<B>,
+        address: &Address,
+    ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<B>>>> + use<B> {
+        match &mut self.way {
+            Way::Single(single) => Either::Left(single.sender.try_send_request(request)),
+            Way::Shared(place) => Either::Right(place.send(request, address)),
+        }
+    }
+
+    /// Whether other requests share it, so that one can be refused without the others, and end without them.
+    pub fn is_shared(&self) -> bool {
+        matches!(self.way, Way::Shared(_))
+    }
+
+    /// Keeps other requests off it, where they would share it.
+    pub fn retire(&self) {
+        if let Way::Shared(place) = &self.way {
+            place.retire();
+        }
+    }
+
+    /// What is left of it once the endpoint has answered 101; `None` where it broke, or was not dialled for that.
+    pub async fn switched(self) -> Option<Switched> {
+        match self.way {
+            Way::Single(mut single) => single.switch.take()?.await.ok(),
+            Way::Shared(_) => None,
+        }
+    }
+}
+
+/// Closed at once: to let it end in order would wait for an endpoint that takes nothing.
+impl<B> Drop for Single<B> {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}

@@ -1,0 +1,70 @@
+use http::{HeaderMap, Request, Uri, header, uri::Authority};
+
+use crate::units::Address;
+
+/// Writes a request's head as HTTP/2 has it (RFC 9113 §8.3.1): the host beside the target, and nothing that is meant for one
+/// connection. `te: trailers` stays (§8.2.2).
+pub fn write<B>(request: &mut Request<B>, secure: bool, address: &Address) {
+    let authority = authority(request.headers(), address);
+    let mut parts = std::mem::take(request.uri_mut()).into_parts();
+    parts.scheme = Some(if secure {
+        http::uri::Scheme::HTTPS
+    } else {
+        http::uri::Scheme::HTTP
+    });
+    parts.authority = authority.or(parts.authority);
+    if parts.path_and_query.is_none() {
+        parts.path_and_query = Some(http::uri::PathAndQuery::from_static("/"));
+    }
+    // What can't be put together is sent without a target, which the HTTP library refuses.
+    *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
+    *request.version_mut() = http::Version::HTTP_2;
+    let headers = request.headers_mut();
+    for name in [header::HOST, header::CONNECTION, header::TRANSFER_ENCODING] {
+        headers.remove(name);
+    }
+}
+
+/// The `Host` of the request; where it has none that can stand there, the endpoint's own.
+fn authority(headers: &HeaderMap, address: &Address) -> Option<Authority> {
+    let asked = headers.get(header::HOST);
+    let asked = asked.and_then(|host| Authority::try_from(host.as_bytes()).ok());
+    asked.or_else(|| match address {
+        Address::Unix(_) => Some(Authority::from_static("localhost")),
+        address => Authority::try_from(address.to_string()).ok(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(uri: &str, fields: &[(&str, &str)]) -> (String, Vec<String>) {
+        let mut request = Request::builder().uri(uri);
+        for (name, value) in fields {
+            request = request.header(*name, *value);
+        }
+        let mut request = request.body(()).unwrap();
+        write(&mut request, true, &"10.0.0.1:3000".parse().unwrap());
+        let left = request.headers().keys();
+        let left = left.map(|name| name.as_str().to_owned()).collect();
+        (request.uri().to_string(), left)
+    }
+
+    #[test]
+    fn the_host_stands_beside_the_target_and_nothing_of_the_connection_is_left() {
+        let fields = [
+            ("host", "shop.test:8443"),
+            ("connection", "te"),
+            ("te", "trailers"),
+            ("transfer-encoding", "chunked"),
+        ];
+        let (uri, left) = written("/a?b=c", &fields);
+        assert_eq!(uri, "https://shop.test:8443/a?b=c");
+        assert_eq!(left, ["te"]);
+        assert_eq!(written("/", &[]).0, "https://10.0.0.1:3000/");
+        assert_eq!(written("*", &[("host", "a")]).0, "https://a/*");
+        let absolute = written("http://other/x", &[("host", "shop.test")]).0;
+        assert_eq!(absolute, "https://shop.test/x");
+    }
+}

@@ -1,0 +1,12 @@
+//! HTTP/2 to endpoints: connections that several requests share.
+
+mod connection;
+mod head;
+mod refusal;
+mod set;
+mod tasks;
+mod watched;
+
+pub use connection::{Place, Shared};
+pub use refusal::{Cancelled, Refusal, cancelled, is_breach};
+pub use set::Set;
