@@ -1,11 +1,14 @@
 //! From a path to a plan: the only place of this room that reads files and the environment.
 
 use std::{
-    collections::BTreeSet,
+    cell::RefCell,
+    collections::{BTreeSet, HashMap},
     num::NonZeroUsize,
     path::{Path, PathBuf},
     thread,
 };
+
+use bytes::Bytes;
 
 use super::{
     check::{File, World, check},
@@ -21,6 +24,9 @@ const LARGEST_SECRET: u64 = 64 * 1024;
 /// Every root certificate there is comes to a third of a mebibyte.
 const LARGEST_PEM: u64 = 4 << 20;
 
+/// Of an error page: each is kept in memory.
+const LARGEST_PAGE: u64 = 64 * 1024;
+
 /// A file that is right.
 #[derive(Debug)]
 pub struct Loaded {
@@ -35,7 +41,7 @@ pub struct Loaded {
 pub struct Outside<'a> {
     /// The environment.
     pub env: &'a dyn Fn(&str) -> Option<String>,
-    /// Off: secrets and certificates are neither looked for nor read, and the plan is not fit to run.
+    /// Off: secrets, certificates and error pages are neither looked for nor read, and the plan is not fit to run.
     pub secrets: bool,
 }
 
@@ -97,6 +103,13 @@ fn finish(path: &Path, gathered: Gathered, outside: &Outside<'_>) -> Result<Load
         let base = base_of(path);
         let secret = |source: &SecretSource| secret(source, &base, outside);
         let pem = |name: &str| pem(name, &base, outside);
+        // Services mostly share those of the defaults.
+        let pages = RefCell::<HashMap<String, Result<Bytes, String>>>::default();
+        let page = |file: &str| {
+            let mut pages = pages.borrow_mut();
+            let read = || page(&base.join(file), outside);
+            pages.entry(file.to_owned()).or_insert_with(read).clone()
+        };
         let world = World {
             base: &base,
             state_dir: state_dir(path, &base, outside),
@@ -107,6 +120,7 @@ fn finish(path: &Path, gathered: Gathered, outside: &Outside<'_>) -> Result<Load
             secret: &secret,
             offline: !outside.secrets,
             pem: &pem,
+            page: &page,
         };
         check(&file, &world, &mut problems)
     };
@@ -209,6 +223,15 @@ fn pem(name: &str, base: &Path, outside: &Outside<'_>) -> Result<Option<Vec<u8>>
     let path = base.join(name);
     let bytes = bounded(&path, LARGEST_PEM).map_err(|why| format!("{}: {why}", path.display()))?;
     Ok(Some(bytes))
+}
+
+fn page(path: &Path, outside: &Outside<'_>) -> Result<Bytes, String> {
+    if !outside.secrets {
+        return Ok(Bytes::new());
+    }
+    let read = bounded(path, LARGEST_PAGE);
+    read.map(Bytes::from)
+        .map_err(|why| format!("{}: {why}", path.display()))
 }
 
 fn secret(source: &SecretSource, base: &Path, outside: &Outside<'_>) -> Result<Secret, String> {

@@ -8,6 +8,7 @@ use std::{
 use http::HeaderValue;
 
 use super::head;
+use crate::units::Percent;
 
 /// The one on the other end of a connection.
 pub struct Client {
@@ -28,6 +29,10 @@ pub struct Door {
     pub header_timeout: Duration,
     pub idle_timeout: Duration,
     pub max_headers: usize,
+    /// Requests and answers say in `Via` that they came through here.
+    pub via: bool,
+    /// Starts traces, of which so many are sampled.
+    pub traceparent: Option<Percent>,
     /// Answers announce that the connection will be closed: the process or the listener is going away.
     pub closing: Rc<Cell<bool>>,
 }

@@ -34,6 +34,8 @@ pub(super) struct Decision {
     pub strip: Option<HeaderName>,
     /// The client wishes to speak another protocol, and may.
     pub terms: Option<Box<Terms>>,
+    /// The answer names its pool.
+    pub pool_header: bool,
     /// What its route does to the request and the answer.
     pub rules: Option<Box<Applied>>,
 }
@@ -113,6 +115,7 @@ impl Proxy {
             line,
             timeouts: service.plan.timeouts,
             max_body: service.plan.max_body,
+            pool_header: service.plan.pool_header,
             set_cookie,
             terms: switches
                 .then(|| Terms::of(request, service, keep))

@@ -177,7 +177,7 @@ pub(super) fn pass_on(
         fields,
         connection,
     } = answered;
-    *answer.version_mut() = Version::HTTP_11;
+    let version = std::mem::replace(answer.version_mut(), Version::HTTP_11);
     match &decision.terms {
         None => headers::remove_hop_by_hop(answer.headers_mut(), fields),
         Some(terms) => terms.pass_refusal(&mut answer, fields),
@@ -185,6 +185,7 @@ pub(super) fn pass_on(
     if let Some(rules) = &decision.rules {
         rules.to_answer(answer.headers_mut());
     }
+    headers::sign(answer.headers_mut(), version, &decision, &progress.client);
     if let Some(cookie) = decision.set_cookie
         && may_set_cookie(answer.headers())
     {

@@ -13,7 +13,7 @@ use super::{
     progress::{Progress, UploadState},
     reply::{Form, reply},
     rules::Applied,
-    tunnel,
+    trace, tunnel,
 };
 use crate::{
     pool::{Seat, ServiceStats},
@@ -58,11 +58,25 @@ impl Proxy {
     ) -> Result<Response<Body>, Refused> {
         let client = &*progress.client;
         let request = ours.as_mut().ok_or(Kind::Malformed)?;
+        let version = request.version();
         let fields = head::check(request, &client.door.rules())?;
         let address = forwarded::client_address(request.headers(), client);
         tunnel::note_asked(request);
         headers::remove_hop_by_hop(request.headers_mut(), fields);
         forwarded::write(request.headers_mut(), client);
+        if client.door.via {
+            request
+                .headers_mut()
+                .append(header::VIA, headers::via(version));
+        }
+        if let Some(sampled) = client.door.traceparent {
+            let sampled = fastrand::u32(..1_000_000) < sampled.millionths();
+            trace::pass_or_start(
+                request.headers_mut(),
+                sampled,
+                (fastrand::u128(..), fastrand::u64(..)),
+            );
+        }
         let notebook = &progress.notebook;
         notebook.add(|note| note.admitted(request.headers(), address));
         let mut decision = self.decide(request, address, None, began)?;
@@ -116,6 +130,17 @@ impl Proxy {
         self.reader.with(stats)
     }
 
+    /// What a client is told: the page that its service has for it, or a few words.
+    fn reply(&self, kind: Kind, form: Form, service: Option<&ServiceStats>) -> Response<Body> {
+        let status = kind.status();
+        self.reader.with(|snapshot| {
+            let name = service.map(|service| service.key.as_str());
+            let service = name.and_then(|name| snapshot.service(name));
+            let pages = service.map_or(&*snapshot.errors, |service| &service.plan.errors);
+            reply(status, form, pages.find(status))
+        })
+    }
+
     /// Our own answer to a request that no endpoint answered, counted for the pool it was meant for.
     fn refuse(
         &self,
@@ -133,9 +158,13 @@ impl Proxy {
             Why::Own(answer) => (*answer, None),
             Why::Error(error) => {
                 tracing::debug!(?error, client = %progress.client.address, "request refused");
-                (reply(error.kind.status(), form), Some(error.kind))
+                (
+                    self.reply(error.kind, form, service.as_deref()),
+                    Some(error.kind),
+                )
             }
         };
+        let status = kind.map_or(answer.status(), Kind::status);
         if let Some(Kind::RateLimited(seconds)) = kind {
             answer
                 .headers_mut()
@@ -144,7 +173,6 @@ impl Proxy {
         if let Some(rules) = &refused.rules {
             rules.to_answer(answer.headers_mut());
         }
-        let status = answer.status();
         let shard = match &service {
             Some(service) => service.shard(self.worker),
             None => &self.shard,

@@ -1,8 +1,12 @@
 //! What of a message's head is passed on, and what is added (RFC 9110 §7.6).
 
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Version, header};
 
-use super::head::{Field, Fields};
+use super::{
+    client::Client,
+    decide::Decision,
+    head::{Field, Fields},
+};
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
@@ -33,6 +37,34 @@ const PROTECTED: [HeaderName; 7] = [
     header::CONTENT_ENCODING,
     header::AUTHORIZATION,
 ];
+
+/// Our entry in `Via`, which names the version that the message came in (RFC 9110 §7.6.3).
+pub(super) fn via(version: Version) -> HeaderValue {
+    HeaderValue::from_static(match version {
+        Version::HTTP_10 => "1.0 cutover",
+        Version::HTTP_2 => "2 cutover",
+        _ => "1.1 cutover",
+    })
+}
+
+const POOL: HeaderName = HeaderName::from_static("cutover-pool");
+
+/// Says of an endpoint's answer which way it came.
+pub(super) fn sign(
+    headers: &mut HeaderMap,
+    version: Version,
+    decision: &Decision,
+    client: &Client,
+) {
+    if decision.pool_header {
+        let pool = decision.lease.seat().endpoint.key.pool.as_str();
+        let pool = HeaderValue::from_str(pool);
+        headers.insert(POOL, pool.expect("a name is made of letters and digits"));
+    }
+    if client.door.via {
+        headers.append(header::VIA, via(version));
+    }
+}
 
 /// Removes what is meant for this connection only, the fields that `Connection` lists included. Most messages have none of
 /// them.

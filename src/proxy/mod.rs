@@ -20,6 +20,7 @@ mod note;
 mod progress;
 mod reply;
 mod rules;
+mod trace;
 pub mod tunnel;
 mod upload;
 mod worker;

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 
 use super::Body;
+use crate::units::ErrorPage;
 
 /// Seconds after which a client may ask again when nothing could take its request.
 const RETRY_AFTER: &str = "1";
@@ -77,7 +78,7 @@ fn trailers_only(status: StatusCode) -> Response<Body> {
 }
 
 /// The answer that says `status`.
-pub(super) fn reply(status: StatusCode, form: Form) -> Response<Body> {
+pub(super) fn reply(status: StatusCode, form: Form, page: Option<&ErrorPage>) -> Response<Body> {
     let reason = status.canonical_reason().unwrap_or("Error");
     let code = status.as_u16();
     let (kind, text) = match form {
@@ -88,10 +89,16 @@ pub(super) fn reply(status: StatusCode, form: Form) -> Response<Body> {
         ),
         Form::Text => ("text/plain; charset=utf-8", format!("{code} {reason}\n")),
     };
-    let mut response = Response::new(Body::own(Bytes::from(text)));
+    // Who asks for JSON before text reads no page for people.
+    let page = page.filter(|page| form != Form::Json || page.is_json());
+    let (kind, body) = match page {
+        Some(page) => (page.content_type.clone(), page.body(status)),
+        None => (HeaderValue::from_static(kind), Bytes::from(text)),
+    };
+    let mut response = Response::new(Body::own(body));
     *response.status_mut() = status;
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    headers.insert(header::CONTENT_TYPE, kind);
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if status == StatusCode::SERVICE_UNAVAILABLE {
         headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER));
@@ -129,7 +136,7 @@ mod tests {
         let headers = [(header::ACCEPT, accept.parse().unwrap())]
             .into_iter()
             .collect();
-        let response = reply(StatusCode::NOT_FOUND, Form::preferred(&headers));
+        let response = reply(StatusCode::NOT_FOUND, Form::preferred(&headers), None);
         response.headers()[header::CONTENT_TYPE]
             .to_str()
             .unwrap()
@@ -161,7 +168,7 @@ mod tests {
         let said = |kind: &'static str, status| {
             let kind = HeaderValue::from_static(kind);
             let headers = [(header::CONTENT_TYPE, kind)].into_iter().collect();
-            let response = reply(status, Form::preferred(&headers));
+            let response = reply(status, Form::preferred(&headers), None);
             let grpc = response.headers().get("grpc-status").cloned();
             (response.status().as_u16(), grpc)
         };
@@ -189,7 +196,7 @@ mod tests {
 
     #[test]
     fn who_cannot_be_served_now_is_told_when_to_come_back() {
-        let unavailable = reply(StatusCode::SERVICE_UNAVAILABLE, Form::Text);
+        let unavailable = reply(StatusCode::SERVICE_UNAVAILABLE, Form::Text, None);
         assert_eq!(unavailable.headers()[header::RETRY_AFTER], RETRY_AFTER);
         let bytes = String::from_utf8(farewell(StatusCode::SERVICE_UNAVAILABLE)).unwrap();
         assert!(

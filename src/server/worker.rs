@@ -279,6 +279,8 @@ fn entry(lent: &Lent, closing: &Rc<Cell<bool>>) -> Rc<Entry> {
             header_timeout: plan.timeouts.header,
             idle_timeout: plan.timeouts.idle,
             max_headers: plan.limits.headers.into(),
+            via: plan.via,
+            traceparent: plan.traceparent,
             closing: closing.clone(),
         }),
         limit: plan.limits.connections,

@@ -39,6 +39,7 @@ pub fn build(input: &Input, directory: &mut Directory, previous: Option<&Snapsho
         generation: input.generation,
         router: routing.0,
         routes: routing.1,
+        errors: input.plan.errors.clone(),
         services,
         census,
     };

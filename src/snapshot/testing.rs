@@ -9,8 +9,8 @@ use crate::{
     config::plan::{self, Plan},
     pool::{Directory, State},
     units::{
-        Address, Balance, HostPattern, Matcher, Name, PathPattern, Percent, RouteRules, Secret,
-        StickyBy, Timeouts, WebsocketDrain, Weights,
+        Address, Balance, ErrorPages, HostPattern, Matcher, Name, PathPattern, Percent, RouteRules,
+        Secret, StickyBy, Timeouts, WebsocketDrain, Weights,
     },
 };
 
@@ -66,6 +66,8 @@ pub fn service(
         max_body: None,
         drain_deadline: second,
         drain_websockets: WebsocketDrain::CloseAtDeadline,
+        errors: ErrorPages::default(),
+        pool_header: false,
         upgrades: vec!["websocket".into()],
         pools: names().map(|name| (name.clone(), pool(name))).collect(),
     };
@@ -188,6 +190,7 @@ fn plan_of(services: impl Iterator<Item = Arc<plan::Service>>) -> Plan {
                 path: None,
             },
         },
+        errors: Arc::default(),
         listeners: Vec::new(),
         routes: services.keys().map(route).collect(),
         services,

@@ -4,7 +4,7 @@ use crate::{
     config::plan,
     pool::{Candidates, Endpoint, PoolStats, ServiceStats, State, Transport},
     routing::{Affinity, Limiter, Preview, Router, Splitter},
-    units::{Name, OwnAnswer, RouteRules, Weights},
+    units::{ErrorPages, Name, OwnAnswer, RouteRules, Weights},
 };
 
 /// Everything a request is decided on, and everything status shows of decisions. Immutable; unchanged services are
@@ -16,6 +16,8 @@ pub struct Snapshot {
     pub router: Arc<Router>,
     /// What `router` was made of, in file order.
     pub routes: Arc<[Route]>,
+    /// For answers before a service is known.
+    pub errors: Arc<ErrorPages>,
     /// In the order of the plan, which is that of their names.
     pub services: Vec<Arc<Service>>,
     /// The generation of the first snapshot that had services of just these names.

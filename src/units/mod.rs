@@ -5,6 +5,7 @@
 
 mod address;
 mod claim;
+mod error_pages;
 mod human;
 mod key;
 mod lot;
@@ -22,6 +23,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use address::Address;
 pub use claim::{Generation, InFlight};
+pub use error_pages::{ErrorPage, ErrorPages};
 pub use human::{ByteSize, Percent, Span};
 pub use key::{EndpointKey, PoolKey};
 pub use lot::{Seed, below, mixed, score};

@@ -23,6 +23,7 @@ const SECTIONS: &[(&str, Section)] = &[
     ("routes[].redirect.", keys::REDIRECT),
     ("routes[].respond.", keys::RESPOND),
     ("services.NAME.", keys::SERVICE),
+    ("services.NAME.errors.STATUS.", keys::ERROR_PAGE),
     ("services.NAME.sticky.", keys::STICKY),
     ("services.NAME.preview.", keys::PREVIEW),
     ("services.NAME.preview.secret.", keys::SECRET),

@@ -290,3 +290,67 @@ fn access_and_rates_that_cannot_be() {
         ],
     );
 }
+
+#[test]
+fn error_pages_that_cannot_be() {
+    are_told(
+        "[services.app.errors]\n",
+        &[
+            (
+                "418 = { file = \"a.html\" }",
+                Code::InvalidValue,
+                "services.app.errors.418",
+                "`418` is not valid",
+            ),
+            (
+                "503 = {}",
+                Code::MissingKey,
+                "services.app.errors.503.file",
+                "`services.app.errors.503.file` is missing",
+            ),
+            (
+                "503 = { file = \"page\" }",
+                Code::Unreadable,
+                "services.app.errors.503.file",
+                "what `page` holds can't be told from its name",
+            ),
+            (
+                "503 = { file = \"none.html\" }",
+                Code::Unreadable,
+                "services.app.errors.503.file",
+                "the page can't be read: /srv/none.html: it does not exist",
+            ),
+        ],
+    );
+    let folder = crate::config_files::folder("");
+    let page = folder.path().join("page.html");
+    let errors = |table: &str, status: &str| {
+        format!("{SMALL}[{table}.errors]\n{status} = {{ file = {page:?} }}\n")
+    };
+    std::fs::write(&page, vec![b'x'; 64 * 1024 + 1]).unwrap_or_default();
+    assert_eq!(told(&errors("defaults", "404")).len(), 1, "it is too large");
+    std::fs::write(&page, vec![b'x'; 64 * 1024]).unwrap_or_default();
+    assert!(check(&errors("defaults", "404")).is_ok());
+    assert!(check(&errors("services.app", "5xx")).is_ok());
+    let at_the_door = told(&errors("services.app", "404"));
+    let message = "404 is answered before a service is known";
+    assert_eq!(at_the_door.len(), 1);
+    assert_eq!(at_the_door[0].2, message);
+}
+
+#[test]
+fn other_contents_of_a_page_are_a_change() {
+    let folder = crate::config_files::folder("");
+    let page = folder.path().join("page.html");
+    let text = format!("{SMALL}[services.app.errors]\n503 = {{ file = {page:?} }}\n");
+    let plans = ["one", "two"].map(|contents| {
+        std::fs::write(&page, contents).unwrap_or_default();
+        check(&text).map_err(|problems| problems.to_string())
+    });
+    let [Ok(old), Ok(new)] = &plans else {
+        panic!("{plans:?}");
+    };
+    let diff = cutover::config::diff(old, new);
+    assert_eq!(diff.changes.len(), 1, "{diff}");
+    assert!(diff.to_string().contains("with other contents"), "{diff}");
+}

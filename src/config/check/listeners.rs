@@ -60,6 +60,8 @@ impl Check<'_> {
                 .filter_map(|(text, _)| syntax::network(text).ok())
                 .collect(),
             access: self.access(view),
+            via: view.flag("via"),
+            traceparent: view.parsed("traceparent"),
             timeouts: ListenerTimeouts {
                 header: timeouts.span("header"),
                 idle: timeouts.span("idle"),

@@ -2,6 +2,7 @@
 //! [`World`].
 
 mod admin;
+mod errors;
 mod listeners;
 mod pools;
 mod probe;
@@ -44,6 +45,8 @@ pub struct World<'a> {
     pub offline: bool,
     /// A file of certificates or of a key, by its path as it is typed.
     pub pem: &'a dyn Fn(&str) -> Bytes,
+    /// The contents of an error page.
+    pub page: &'a dyn Fn(&str) -> Result<bytes::Bytes, String>,
 }
 
 /// A file and those it includes, walked and joined.
@@ -89,6 +92,7 @@ impl Check<'_> {
         let listeners = self.listeners(root);
         self.no_address_twice(root);
         self.bound = listeners.iter().map(|listener| listener.address).collect();
+        let errors = self.error_pages(&root.within("defaults")).into();
         let services = self.services(root);
         let routes = self.routes(root);
         Plan {
@@ -104,6 +108,7 @@ impl Check<'_> {
             },
             admin,
             telemetry,
+            errors,
             listeners,
             routes,
             services,

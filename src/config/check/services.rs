@@ -36,6 +36,7 @@ impl Check<'_> {
             };
             let path = format!("services.{name}");
             self.probe_keys_fit(own, &path);
+            self.pages_fit(own, &path);
             let merged = merge(defaults, own);
             let view = View::new(&merged, keys::SERVICE, place, path);
             let service = self.service(name.clone(), &view, &merged);
@@ -70,6 +71,8 @@ impl Check<'_> {
                 Some("close-now") => WebsocketDrain::CloseNow,
                 _ => WebsocketDrain::CloseAtDeadline,
             },
+            errors: self.error_pages(view),
+            pool_header: view.flag("pool_header"),
             upgrades: upgrades(view),
             pools,
         }

@@ -8,7 +8,7 @@ use super::{
     file::{Fallback, Section, keys, keys_of},
     plan::{Admin, Listener, LogFormat, Plan, Role, Telemetry, Token},
 };
-use crate::units::{Access, ByteSize, Name, Span};
+use crate::units::{Access, ByteSize, ErrorPage, ErrorPages, Name, Span};
 pub use value::Field;
 use value::{array, quoted};
 
@@ -79,6 +79,7 @@ pub fn describe(plan: &Plan) -> Vec<Block> {
     blocks.extend([startup, shutdown]);
     admin(&plan.admin, &mut blocks);
     telemetry(&plan.telemetry, &mut blocks);
+    blocks.extend(pages(&plan.errors, "defaults"));
     for listener in &plan.listeners {
         blocks.extend(listener_blocks(listener));
     }
@@ -165,6 +166,10 @@ fn listener_blocks(listener: &Listener) -> [Block; 3] {
         block.put("trusted_proxies", array(networks));
     }
     access(&listener.access, &mut block);
+    block.put("via", listener.via.to_string());
+    if let Some(sampled) = listener.traceparent {
+        block.text("traceparent", sampled);
+    }
     let within = |key: &str, section| {
         let mut block = Block::table(format!("listeners.{key}"), section);
         block.name = format!("listeners {identity}.{key}");
@@ -182,6 +187,23 @@ fn listener_blocks(listener: &Listener) -> [Block; 3] {
     limits.text("header_bytes", header_bytes);
     limits.put("headers", listener.limits.headers.to_string());
     [block, timeouts, limits]
+}
+
+/// `errors` of a service or of all.
+fn pages(pages: &ErrorPages, of: &str) -> Vec<Block> {
+    let block = |page: &ErrorPage| {
+        let status = match page.statuses {
+            (first, last) if first == last => first.to_string(),
+            (first, _) => format!("{}xx", first / 100),
+        };
+        let mut block = Block::table(format!("{of}.errors.{status}"), keys::ERROR_PAGE);
+        let contents = page.contents().clone();
+        block.put("file", Field::File(page.file.clone(), contents));
+        let kind = page.content_type.to_str().unwrap_or_default();
+        block.text("content_type", kind);
+        block
+    };
+    pages.iter().map(block).collect()
 }
 
 /// `allow` and `deny` of a route or a listener.

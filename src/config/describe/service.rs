@@ -1,5 +1,5 @@
 use super::{
-    Block, Field,
+    Block, Field, pages,
     value::{array, map, of_json, quoted, table},
 };
 use crate::{
@@ -37,7 +37,9 @@ pub fn describe(service: &Service, routed: bool, blocks: &mut Vec<Block>) {
     block.text("min_ready", service.min_ready);
     block.put("fail_open", service.fail_open.to_string());
     block.put("upgrades", array(&service.upgrades));
+    block.put("pool_header", service.pool_header.to_string());
     blocks.push(block);
+    blocks.extend(pages(&service.errors, &path));
     blocks.extend(sticky(service, &path));
     blocks.extend(preview(service, &path));
     blocks.extend(times_and_limits(service, &path));

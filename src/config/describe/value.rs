@@ -1,5 +1,7 @@
 use std::fmt;
 
+use bytes::Bytes;
+
 use crate::units::{Secret, SecretSource};
 
 /// A value as TOML.
@@ -10,6 +12,8 @@ pub enum Field {
     List(Vec<String>),
     /// Shown as where it came from; compared by what it is.
     Secret(Secret),
+    /// Likewise: a file's path, and what it holds.
+    File(String, Bytes),
 }
 
 impl From<String> for Field {
@@ -23,6 +27,7 @@ impl fmt::Display for Field {
         match self {
             Self::Text(text) => f.write_str(text),
             Self::List(items) => write!(f, "[{}]", items.join(", ")),
+            Self::File(path, _) => f.write_str(&quoted(path)),
             Self::Secret(secret) => match secret.source() {
                 Some(SecretSource::File(path)) => write!(f, "{{ file = {} }}", quoted(path)),
                 Some(SecretSource::Env(name)) => write!(f, "{{ env = {} }}", quoted(name)),

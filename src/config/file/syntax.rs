@@ -385,6 +385,24 @@ pub const RATE_KEY: Syntax = Syntax {
     },
 };
 
+/// What the proxy itself answers to requests that it could read.
+const OWN_STATUSES: [&str; 14] = [
+    "4xx", "5xx", "400", "403", "404", "405", "408", "413", "429", "431", "501", "502", "503",
+    "504",
+];
+
+pub const ERROR_STATUS: Syntax = Syntax {
+    what: "4xx, 5xx or a status that the proxy answers itself: 400, 403, 404, 405, 408, 413, 429, 431, 501, 502, 503 or 504",
+    pattern: Some("^(4xx|5xx|400|403|404|405|408|413|429|431|501|502|503|504)$"),
+    check: |text| {
+        if OWN_STATUSES.contains(&text) {
+            Ok(())
+        } else {
+            Err(malformed(ERROR_STATUS.what))
+        }
+    },
+};
+
 pub const STATUS: Syntax = Syntax {
     what: "a status or a range of them: 200, 2xx or 200-299",
     pattern: Some("^([1-5]xx|[1-5][0-9]{2}(-[1-5][0-9]{2})?)$"),

@@ -2,7 +2,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use ipnet::IpNet;
 
-use crate::units::Access;
+use crate::units::{Access, Percent};
 
 /// An address we accept on. Connections keep the listener's settings they were accepted under.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,6 +12,10 @@ pub struct Listener {
     pub trusted_proxies: Vec<IpNet>,
     /// Judged on the peer's address, before anything is read from it.
     pub access: Access,
+    /// Requests and answers say in `Via` that they came through here.
+    pub via: bool,
+    /// Starts a trace where a request brings none; so many of them are sampled.
+    pub traceparent: Option<Percent>,
     pub timeouts: ListenerTimeouts,
     pub limits: ListenerLimits,
 }

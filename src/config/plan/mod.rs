@@ -8,7 +8,7 @@ mod service;
 
 use std::{collections::BTreeMap, num::NonZeroUsize, path::PathBuf, sync::Arc, time::Duration};
 
-use crate::units::Name;
+use crate::units::{ErrorPages, Name};
 pub use admin::{AccessLog, Admin, LogFormat, Role, Telemetry, Token};
 pub use listener::{Listener, ListenerLimits, ListenerTimeouts};
 pub use pool::{Endpoint, HttpProbe, Pool, Probe, ProbeKind, Tls, Transport};
@@ -26,6 +26,8 @@ pub struct Plan {
     pub shutdown: Shutdown,
     pub admin: Admin,
     pub telemetry: Telemetry,
+    /// For answers before a service is known; each service has its own, these included.
+    pub errors: Arc<ErrorPages>,
     pub listeners: Vec<Arc<Listener>>,
     /// In file order; `hosts` short forms and the implied route of a single service included.
     pub routes: Vec<Arc<Route>>,

@@ -1,7 +1,9 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use super::Pool;
-use crate::units::{Name, Percent, Secret, StickyBy, Timeouts, WebsocketDrain, Weights};
+use crate::units::{
+    ErrorPages, Name, Percent, Secret, StickyBy, Timeouts, WebsocketDrain, Weights,
+};
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Service {
@@ -20,6 +22,10 @@ pub struct Service {
     /// How long a drain waits unless the call says otherwise.
     pub drain_deadline: Duration,
     pub drain_websockets: WebsocketDrain,
+    /// In place of the proxy's own short answers.
+    pub errors: ErrorPages,
+    /// Answers name the pool that made them.
+    pub pool_header: bool,
     /// The protocols that a client may upgrade to, in lower case.
     pub upgrades: Vec<String>,
     pub pools: BTreeMap<Name, Pool>,

@@ -112,6 +112,7 @@ impl Proxy {
         if let Some(rules) = &decision.rules {
             rules.to_answer(said);
         }
+        headers::sign(said, Version::HTTP_11, &decision, &progress.client);
         if let Some(cookie) = decision.set_cookie
             && may_set_cookie(said)
         {

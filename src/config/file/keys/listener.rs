@@ -23,6 +23,17 @@ pub const LISTENER: Section = &[&[
         "Networks whose connections are closed at once; wins over allow.",
     ),
     Key::new(
+        "via",
+        Shape::Bool,
+        "Say in Via, to apps and to clients, that a message came through Cutover (RFC 9110 section 7.6.3).",
+    )
+    .or(Fallback::Bool(false)),
+    Key::new(
+        "traceparent",
+        text(&syntax::PERCENT),
+        "Start a W3C trace for requests without a valid traceparent, and call so many of them sampled; a valid one goes on as it came. Default: start none, pass on what comes.",
+    ),
+    Key::new(
         "timeouts",
         Shape::Table(LISTENER_TIMEOUTS),
         "How long clients may take.",

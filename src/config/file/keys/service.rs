@@ -54,12 +54,28 @@ pub const PER_SERVICE: &[Key] = &[
     Key::new("timeouts", Shape::Table(TIMEOUTS), "How long each part of a request may take."),
     Key::new("limits", Shape::Table(LIMITS), "How much a request may carry."),
     Key::new("drain", Shape::Table(DRAIN), "How work ends on what is taken away."),
+    Key::new("errors", Shape::Map(&syntax::ERROR_STATUS, &Shape::Table(ERROR_PAGE)), "Pages in place of the proxy's own short answers, by status or class of statuses. Those in [defaults] are for answers before a service is known, too."),
+    Key::new("pool_header", Shape::Bool, "Name in each answer's header `cutover-pool` the pool that made it.").or(Fallback::Bool(false)),
     Key::new("retry", Shape::Later, "a request of which nothing was written already goes once to another endpoint; more retries come with a later version"),
     Key::new("hold", Shape::Later, "holding requests comes with a later version"),
     Key::new("outlier", Shape::Later, "taking endpoints out by their answers comes with a later version; probes take them out in this one"),
     Key::new("rollout", Shape::Later, "rollouts come with a later version; `cutover shift` moves traffic by steps"),
     Key::new("upgrades", Shape::Array(&Shape::Text(&syntax::UPGRADE)), "Protocols that clients may upgrade a connection to; anything else is answered as if it had not been asked for.").or(Fallback::Texts(&["websocket"])),
 ];
+
+pub const ERROR_PAGE: Section = &[&[
+    Key::new(
+        "file",
+        text(&syntax::FILE),
+        "Read with the configuration, 64KiB at most; {status} in it becomes the status.",
+    )
+    .required(),
+    Key::new(
+        "content_type",
+        text(&syntax::HEADER_VALUE),
+        "Of the page. Default: by the file's name, for .html, .json and .txt.",
+    ),
+]];
 
 pub const STICKY: Section = &[&[
     Key::new("by", text(&syntax::STICKY), "cookie: our own cookie `cutover_SERVICE`; header:NAME: a header's value; ip: the client's address; none.").or_text("none"),
