@@ -1,9 +1,14 @@
-use crate::{tls::ClientSettings, units::Protocol};
+use crate::{
+    tls::ClientSettings,
+    units::{PreambleVersion, Protocol},
+};
 
 /// How a pool's endpoints are spoken to.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Transport {
     pub protocol: Protocol,
+    /// Connections begin with the PROXY protocol, and carry the requests of one client alone.
+    pub preamble: Option<PreambleVersion>,
     /// `None`: in clear.
     pub tls: Option<Handshakes>,
 }

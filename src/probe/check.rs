@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     config::plan::{Probe, ProbeKind, Transport},
-    units::{Address, Protocol},
+    units::{Address, Preamble, Protocol},
     upstream::dial::{DialError, Stream, dial_with},
 };
 
@@ -74,7 +74,11 @@ impl Limit {
     /// The first thing that is done, so it has all of the time.
     async fn dial(&self, address: &Address, transport: &Transport) -> Result<Opened, Failure> {
         let tls = transport.tls.as_ref().map(|tls| &tls.usual);
-        let opened = dial_with(address, tls, self.timeout).await;
+        let preamble = transport
+            .preamble
+            .map(|version| Preamble::OURS.write(version));
+        let preamble = preamble.unwrap_or_default();
+        let opened = dial_with(address, &preamble, tls, self.timeout).await;
         let (stream, agreed) = opened.map_err(|error| match error.cause() {
             DialError::Connect(error) => not_connected(error),
             DialError::Tls(error) => Failure::new(Reason::Tls, plain(error)),

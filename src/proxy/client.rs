@@ -1,5 +1,5 @@
 use std::{
-    cell::{Cell, RefCell},
+    cell::{Cell, OnceCell, RefCell},
     net::{IpAddr, SocketAddr},
     rc::Rc,
     time::Duration,
@@ -8,7 +8,10 @@ use std::{
 use http::HeaderValue;
 
 use super::head;
-use crate::units::Percent;
+use crate::{
+    units::{Ends, Percent, Preamble},
+    upstream::Caller,
+};
 
 /// The one on the other end of a connection.
 pub struct Client {
@@ -20,6 +23,8 @@ pub struct Client {
     pub(super) forwarded_for: HeaderValue,
     /// The last `Forwarded` element written and the `Host` it was written for.
     pub(super) forwarded: RefCell<Option<(HeaderValue, HeaderValue)>>,
+    /// What endpoints know its connections by that are told who it is.
+    id: OnceCell<u64>,
 }
 
 /// What all connections of one listener share on one worker.
@@ -46,8 +51,24 @@ impl Client {
             forwarded_for: HeaderValue::from_str(&ip.to_string())
                 .expect("an address is made of digits, letters, dots and colons"),
             forwarded: RefCell::default(),
+            id: OnceCell::new(),
             door,
         })
+    }
+}
+
+impl Client {
+    /// As endpoints are told of it that speak the PROXY protocol.
+    pub(super) fn caller(&self) -> Caller {
+        let ends = Ends {
+            client: self.address,
+            server: self.door.address,
+        };
+        Caller {
+            // Two of the same are as likely as to guess a key of 64 bits.
+            id: *self.id.get_or_init(|| fastrand::u64(..)),
+            preamble: Preamble { ends: Some(ends) },
+        }
     }
 }
 

@@ -46,7 +46,7 @@ pub(super) async fn send(
     let timeouts = &decision.timeouts;
     let mut refusals = 0;
     loop {
-        let mut connection = connect(decision, began).await?;
+        let mut connection = connect(decision, progress, began).await?;
         let now = if connection.reused {
             began
         } else {
@@ -134,10 +134,20 @@ fn take_back(
 }
 
 /// A parked connection or a new one; always a new one where it may come to carry another protocol.
-async fn connect(decision: &Decision, began: Instant) -> Result<Connection<Upload>, ProxyError> {
+async fn connect(
+    decision: &Decision,
+    progress: &Progress,
+    began: Instant,
+) -> Result<Connection<Upload>, ProxyError> {
     let (line, timeouts) = (&decision.line, &decision.timeouts);
+    let caller = line.announces().then(|| progress.client.caller());
     let opened = if decision.terms.is_some() {
-        line.dial_to_switch(timeouts).await
+        line.dial_to_switch(caller.as_ref(), timeouts).await
+    } else if let Some(caller) = caller {
+        match line.take_for(&caller, began, timeouts.keep_alive) {
+            Some(parked) => return Ok(parked),
+            None => line.dial_for(&caller, timeouts).await,
+        }
     } else {
         match line.take(began, timeouts.keep_alive) {
             Some(parked) => return Ok(parked),

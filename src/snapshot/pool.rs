@@ -56,6 +56,7 @@ pub fn pool(
 fn transport(plan: &plan::Transport, before: Option<&Arc<Pool>>) -> Arc<Transport> {
     let next = Transport {
         protocol: plan.protocol,
+        preamble: plan.preamble,
         tls: plan.tls.as_ref().map(|tls| Handshakes {
             usual: tls.usual.clone(),
             to_switch: tls.to_switch.clone(),

@@ -44,7 +44,19 @@ pub enum PreambleRead {
     Malformed,
 }
 
+impl PreambleVersion {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::V1 => "v1",
+            Self::V2 => "v2",
+        }
+    }
+}
+
 impl Preamble {
+    /// Of a connection that is the proxy's own, such as a probe's.
+    pub const OURS: Self = Self { ends: None };
+
     /// Reads it from the first bytes of a connection.
     pub fn read(bytes: &[u8]) -> PreambleRead {
         let begins = |with: &[u8]| {

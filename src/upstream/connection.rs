@@ -30,6 +30,8 @@ pub(super) struct Single<B> {
     pub driver: AbortHandle,
     /// Of a connection that may switch protocols.
     pub switch: Option<Switch>,
+    /// The only client whose requests it may carry.
+    pub caller: Option<u64>,
 }
 
 impl<B: Payload> Connection<B> {

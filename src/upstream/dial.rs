@@ -10,7 +10,10 @@ use std::{
 
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
-use tokio::net::{TcpStream, UnixStream};
+use tokio::{
+    io::AsyncWriteExt,
+    net::{TcpStream, UnixStream},
+};
 
 use super::write_gathered;
 use crate::{
@@ -72,15 +75,14 @@ pub async fn dial(address: &Address, timeout: Duration) -> Result<Stream, DialEr
     }
 }
 
-/// The same, made safe where `tls` says how, and whether HTTP/2 was agreed on. The timeout covers all of it.
+/// The same, with `preamble` before the first byte, made safe where `tls` says how, and whether HTTP/2 was agreed on. The timeout
+/// covers all of it.
 pub async fn dial_with(
     address: &Address,
+    preamble: &[u8],
     tls: Option<&ClientSettings>,
     timeout: Duration,
 ) -> Result<(Stream, bool), DialError> {
-    let Some(tls) = tls else {
-        return Ok((dial(address, timeout).await?, false));
-    };
     let host = match address {
         Address::Ip(address) => address.ip().to_string(),
         Address::Named(host, _) => host.to_string(),
@@ -88,7 +90,14 @@ pub async fn dial_with(
         Address::Unix(_) => "localhost".to_owned(),
     };
     let connect = async {
-        Ok(match dial(address, timeout).await? {
+        let mut stream = dial(address, timeout).await?;
+        if !preamble.is_empty() {
+            stream.say(preamble).await?;
+        }
+        let Some(tls) = tls else {
+            return Ok((stream, false));
+        };
+        Ok(match stream {
             Stream::Tcp(stream) => {
                 let safe = tls.connect(stream.into_inner(), &host).await?;
                 (Stream::TlsTcp(Box::new(TokioIo::new(safe.stream))), safe.h2)
@@ -106,6 +115,16 @@ pub async fn dial_with(
 }
 
 impl Stream {
+    /// Writes these bytes before any others.
+    async fn say(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => stream.inner_mut().write_all(bytes).await,
+            Self::Unix(stream) => stream.inner_mut().write_all(bytes).await,
+            // What is safe already has begun.
+            Self::TlsTcp(_) | Self::TlsUnix(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
     /// Whether nobody between could read it.
     pub fn is_secure(&self) -> bool {
         matches!(self, Self::TlsTcp(_) | Self::TlsUnix(_))

@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     pool::{Seat, Transport},
-    units::{Protocol, Timeouts},
+    units::{Preamble, PreambleVersion, Protocol, Timeouts},
 };
 
 /// Idle connections one worker keeps to one endpoint. As many as were in use at once, up to this: what is above it
@@ -47,6 +47,7 @@ pub struct Line<B: Payload> {
     seat: Rc<Seat>,
     transport: RefCell<Arc<Transport>>,
     protocol: Cell<Protocol>,
+    preamble: Cell<Option<PreambleVersion>>,
     /// Grows when the transport changes.
     era: Cell<u32>,
     /// Oldest first; taken from the end.
@@ -65,6 +66,21 @@ struct Parked<B> {
     since: Instant,
 }
 
+impl<B: Payload> Parked<B> {
+    /// Whether it can carry another.
+    fn is_fit(&self, now: Instant, keep_alive: Duration) -> bool {
+        self.single.sender.is_ready() && now.saturating_duration_since(self.since) < keep_alive
+    }
+}
+
+/// The client that a connection is opened for, where the endpoint is told.
+#[derive(Debug, Clone, Copy)]
+pub struct Caller {
+    /// No two clients of a worker have the same.
+    pub id: u64,
+    pub preamble: Preamble,
+}
+
 /// What an endpoint was found to speak.
 enum Opened<B: Payload> {
     Single(Single<B>),
@@ -76,6 +92,7 @@ impl<B: Payload> Line<B> {
         Rc::new(Self {
             seat: Rc::new(seat),
             protocol: Cell::new(transport.protocol),
+            preamble: Cell::new(transport.preamble),
             transport: RefCell::new(transport),
             era: Cell::default(),
             idle: RefCell::default(),
@@ -97,10 +114,33 @@ impl<B: Payload> Line<B> {
         }
         self.transport.replace(transport.clone());
         self.protocol.set(transport.protocol);
+        self.preamble.set(transport.preamble);
         self.era.set(self.era.get().wrapping_add(1));
         self.idle.borrow_mut().clear();
         self.shared.retire();
         self.shared.chose_h1.set(false);
+    }
+
+    /// Whether the endpoint is told who the client is, so that connections are opened and taken for a [`Caller`].
+    pub fn announces(&self) -> bool {
+        self.preamble.get().is_some()
+    }
+
+    /// The connection that a caller's own request was last on, under the conditions of [`Line::take`].
+    pub fn take_for(
+        &self,
+        caller: &Caller,
+        now: Instant,
+        keep_alive: Duration,
+    ) -> Option<Connection<B>> {
+        self.keep_alive.set(keep_alive);
+        let mut idle = self.idle.borrow_mut();
+        idle.retain(|parked| parked.is_fit(now, keep_alive));
+        let own = idle
+            .iter()
+            .rposition(|parked| parked.single.caller == Some(caller.id))?;
+        let parked = idle.remove(own);
+        Some(self.connection(Way::Single(parked.single), true))
     }
 
     /// A place on a connection that others share, or the connection parked last, if one is still open and younger than
@@ -133,6 +173,48 @@ impl<B: Payload> Line<B> {
         }
     }
 
+    /// Opens a new connection for a caller, and tells the endpoint who that is.
+    pub async fn dial_for(
+        &self,
+        caller: &Caller,
+        timeouts: &Timeouts,
+    ) -> Result<Connection<B>, DialError> {
+        let (stream, _) = Box::pin(self.announced(Some(caller), false, timeouts)).await?;
+        let mut single = self.carry(stream).await?;
+        single.caller = Some(caller.id);
+        Ok(self.connection(Way::Single(single), false))
+    }
+
+    /// A stream on which the caller is announced, where endpoints are told.
+    async fn announced(
+        &self,
+        caller: Option<&Caller>,
+        to_switch: bool,
+        timeouts: &Timeouts,
+    ) -> Result<(Stream, bool), DialError> {
+        let transport = self.transport.borrow().clone();
+        let tls = transport.tls.as_ref();
+        let tls = tls.map(|tls| {
+            if to_switch {
+                &tls.to_switch
+            } else {
+                &tls.usual
+            }
+        });
+        let preamble = transport.preamble.map(|version| {
+            let preamble = caller.map_or(Preamble::OURS, |caller| caller.preamble);
+            preamble.write(version)
+        });
+        let address = &self.seat.endpoint.key.address;
+        dial_with(
+            address,
+            &preamble.unwrap_or_default(),
+            tls,
+            timeouts.connect,
+        )
+        .await
+    }
+
     /// Opens a new connection, or waits for one that several share.
     pub async fn dial(self: &Rc<Self>, timeouts: &Timeouts) -> Result<Connection<B>, DialError> {
         if self.protocol.get() == Protocol::H1 && self.transport.borrow().tls.is_none() {
@@ -145,11 +227,12 @@ impl<B: Payload> Line<B> {
     }
 
     /// Opens a new connection that may switch to another protocol. Until it does, and if it does not, it is one as any.
-    pub async fn dial_to_switch(&self, timeouts: &Timeouts) -> Result<Connection<B>, DialError> {
-        let tls = self.transport.borrow().tls.clone();
-        let tls = tls.as_ref().map(|tls| &tls.to_switch);
-        let address = &self.seat.endpoint.key.address;
-        let dialled = Box::pin(dial_with(address, tls, timeouts.connect)).await?;
+    pub async fn dial_to_switch(
+        &self,
+        caller: Option<&Caller>,
+        timeouts: &Timeouts,
+    ) -> Result<Connection<B>, DialError> {
+        let dialled = Box::pin(self.announced(caller, true, timeouts)).await?;
         let handshake = http1::Builder::new()
             .max_buf_size(BUFFER)
             .handshake(dialled.0);
@@ -184,6 +267,7 @@ impl<B: Payload> Line<B> {
             sender,
             driver,
             switch,
+            caller: None,
         }
     }
 
@@ -258,15 +342,13 @@ impl<B: Payload> Line<B> {
     }
 
     async fn open(&self, timeouts: &Timeouts) -> Result<Opened<B>, DialError> {
-        let transport = self.transport.borrow().clone();
-        let tls = transport.tls.as_ref().map(|tls| &tls.usual);
-        let address = &self.seat.endpoint.key.address;
+        let (protocol, safe) = (self.protocol.get(), self.transport.borrow().tls.is_some());
         let opening = async {
-            let (stream, agreed) = dial_with(address, tls, timeouts.connect).await?;
-            let h2 = match transport.protocol {
+            let (stream, agreed) = self.announced(None, false, timeouts).await?;
+            let h2 = match protocol {
                 Protocol::H1 => false,
                 Protocol::Auto => agreed,
-                Protocol::H2 if tls.is_some() && !agreed => {
+                Protocol::H2 if safe && !agreed => {
                     let why = "the endpoint did not choose HTTP/2 in the handshake of TLS (ALPN)";
                     return Err(DialError::Protocol(why.into()));
                 }
@@ -336,10 +418,9 @@ impl<B: Payload> Line<B> {
     /// Closes what was parked too long or has been closed by the endpoint.
     pub(super) fn sweep(&self, now: Instant) {
         let keep_alive = self.keep_alive.get();
-        self.idle.borrow_mut().retain(|parked| {
-            parked.single.sender.is_ready()
-                && now.saturating_duration_since(parked.since) < keep_alive
-        });
+        let mut idle = self.idle.borrow_mut();
+        idle.retain(|parked| parked.is_fit(now, keep_alive));
+        drop(idle);
         self.shared.sweep(now, keep_alive);
         self.drivers
             .borrow_mut()

@@ -17,7 +17,7 @@ pub use connection::Connection;
 pub use dial::{DialError, Stream, dial};
 pub use gather::write_gathered;
 pub use h2::{Cancelled, Refusal, cancelled, is_breach};
-pub use line::Line;
+pub use line::{Caller, Line};
 pub use lines::{Lines, Use};
 pub use payload::Payload;
 pub use switch::Switched;

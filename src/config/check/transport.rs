@@ -10,7 +10,7 @@ use crate::{
         problem::{Code, Problem},
     },
     tls::{Authorities, Certificate, ClientSettings, Trust, Version},
-    units::{Address, Protocol},
+    units::{Address, PreambleVersion, Protocol},
 };
 
 impl Check<'_> {
@@ -37,8 +37,25 @@ impl Check<'_> {
                     .expected("`tls` beside it, or \"h1\" or \"h2\""),
             );
         }
+        let preamble = match pool.text("proxy_protocol") {
+            Some("v1") => Some(PreambleVersion::V1),
+            Some("v2") => Some(PreambleVersion::V2),
+            _ => None,
+        };
+        if preamble.is_some() && protocol != Protocol::H1 {
+            let path = pool.path_of("proxy_protocol");
+            let problem = Problem::new(
+                Code::Conflict,
+                pool.place_of("proxy_protocol"),
+                format!(
+                    "`{path}` beside HTTP/2, where a connection carries the requests of many clients"
+                ),
+            );
+            self.tell(problem.key(path).expected("protocol = \"h1\""));
+        }
         Transport {
             protocol,
+            preamble,
             tls: wanted
                 .then(|| self.upstream_tls(pool, endpoints, protocol))
                 .flatten(),

@@ -7,7 +7,7 @@ use crate::{
         file::keys,
         plan::{Endpoint, HttpProbe, Pool, Probe, ProbeKind, Service, Tls, WeightsMode},
     },
-    units::{ByteSize, Span, StickyBy, WebsocketDrain},
+    units::{ByteSize, PreambleVersion, Span, StickyBy, WebsocketDrain},
 };
 
 pub fn describe(service: &Service, routed: bool, blocks: &mut Vec<Block>) {
@@ -104,6 +104,11 @@ fn pool_blocks(pool: &Pool, path: &str, blocks: &mut Vec<Block>) {
     block.put("endpoints", Field::List(endpoints.collect()));
     block.text("balance", &pool.balance);
     block.text("protocol", pool.transport.protocol.as_str());
+    let preamble = pool.transport.preamble;
+    block.text(
+        "proxy_protocol",
+        preamble.map_or("none", PreambleVersion::as_str),
+    );
     if pool.probe.is_none() {
         block.put("probe", false.to_string());
     }

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use crate::{
     tls::{ClientSettings, Version},
-    units::{Address, Balance, Name, Protocol},
+    units::{Address, Balance, Name, PreambleVersion, Protocol},
 };
 
 #[derive(Debug, Clone, PartialEq)]
@@ -19,6 +19,8 @@ pub struct Pool {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Transport {
     pub protocol: Protocol,
+    /// Connections begin with the PROXY protocol.
+    pub preamble: Option<PreambleVersion>,
     /// `None`: in clear.
     pub tls: Option<Tls>,
 }

@@ -1,8 +1,11 @@
-use std::{io, net::SocketAddr};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
 };
 
 use super::{app::find, within};
@@ -43,6 +46,13 @@ impl Client {
             .await
             .unwrap();
         Self::over(stream)
+    }
+
+    pub async fn connect_from(ip: IpAddr, address: SocketAddr) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(SocketAddr::new(ip, 0)).unwrap();
+        let connected = within("a connection", socket.connect(address)).await;
+        Self::over(connected.unwrap())
     }
 
     pub fn over(stream: TcpStream) -> Self {

@@ -227,6 +227,11 @@ fn build(
 }
 
 impl Proxy {
+    /// One that comes from another address of this machine.
+    pub async fn client_from(&self, ip: &str) -> Client {
+        Client::connect_from(ip.parse().unwrap(), self.address).await
+    }
+
     pub async fn client(&self) -> Client {
         Client::connect(self.address).await
     }

@@ -32,6 +32,12 @@ pub const PER_POOL: &[Key] = &[
     )
     .or_text("h1"),
     Key::new(
+        "proxy_protocol",
+        Shape::Word(&["none", "v1", "v2"]),
+        "Begin each connection with the PROXY protocol, which says who the client is. A connection then carries the requests of one client alone.",
+    )
+    .or_text("none"),
+    Key::new(
         "tls",
         Shape::Either(&[Shape::Table(UPSTREAM_TLS), Shape::Bool]),
         "TLS to endpoints; `true`: with the defaults of the table.",
