@@ -30,6 +30,8 @@ pub(super) struct Again {
     /// Taken, not copied: none of them goes over HTTP/2.
     extensions: Extensions,
     body: Option<Rc<Kept>>,
+    /// What is to hold the body.
+    upload: Upload,
 }
 
 impl Again {
@@ -37,6 +39,7 @@ impl Again {
     pub fn keep(request: &mut Request<Upload>) -> Box<Self> {
         let body = request.body_mut().keep();
         Box::new(Self {
+            upload: request.body().twin(),
             method: request.method().clone(),
             uri: request.uri().clone(),
             version: request.version(),
@@ -48,7 +51,8 @@ impl Again {
 
     /// The request, to be sent once more; `None` where too much of its body has gone. Takes the body away from where it was
     /// sent to.
-    pub fn back(self: Box<Self>, mut upload: Upload) -> Option<Request<Upload>> {
+    pub fn back(self: Box<Self>) -> Option<Request<Upload>> {
+        let mut upload = self.upload;
         upload.source = match self.body {
             None => Source::Empty,
             Some(kept) => {
@@ -56,6 +60,7 @@ impl Again {
                 Source::Kept(kept, turn)
             }
         };
+        upload.begin_again();
         let mut request = Request::new(upload);
         *request.method_mut() = self.method;
         *request.uri_mut() = self.uri;

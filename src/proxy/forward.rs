@@ -54,7 +54,9 @@ pub(super) async fn send(
         };
         progress.waiting(now, timeouts);
         progress.notebook.add(|note| note.sent(now));
-        let again = connection.is_shared().then(|| ours.as_mut().map(keep));
+        let again = connection
+            .is_shared()
+            .then(|| ours.as_mut().map(Again::keep));
         let Some(request) = ours.take() else {
             return Err(Kind::EndpointBroke.into());
         };
@@ -68,10 +70,7 @@ pub(super) async fn send(
             // Unless it is what was asked for: what follows such an answer would be read as nobody means it.
             Some(Ok(answer))
                 if answer.status() == StatusCode::SWITCHING_PROTOCOLS
-                    && !decision
-                        .terms
-                        .as_ref()
-                        .is_some_and(|terms| terms.are_met(&answer)) =>
+                    && !is_asked_for(decision, &answer) =>
             {
                 return Err(failed(decision, Kind::EndpointMalformed.into()));
             }
@@ -106,15 +105,14 @@ pub(super) async fn send(
     }
 }
 
-/// What it takes to send a request once more.
-fn keep(request: &mut Request<Upload>) -> (Box<Again>, Upload) {
-    let twin = request.body().twin();
-    (Again::keep(request), twin)
+fn is_asked_for<B>(decision: &Decision, answer: &Response<B>) -> bool {
+    let terms = decision.terms.as_ref();
+    terms.is_some_and(|terms| terms.are_met(answer))
 }
 
 /// The request of a shared connection, as it was, where the endpoint has not looked at it; and whether it said so.
 fn take_back(
-    (again, upload): (Box<Again>, Upload),
+    again: Box<Again>,
     error: &TrySendError<Request<Upload>>,
     connection: &Connection<Upload>,
     ours: &mut Option<Request<Upload>>,
@@ -125,10 +123,7 @@ fn take_back(
         connection.retire();
     }
     if unsent || refusal.is_some() {
-        *ours = again.back(upload);
-    }
-    if let Some(request) = ours {
-        request.body().begin_again();
+        *ours = again.back();
     }
     refusal
 }

@@ -772,3 +772,44 @@ fn the_service_manager_says_where_state_and_sockets_are() {
     assert!(all[0].1.ends_with("is too long for a socket"), "{all:?}");
     assert!(check(&format!("admin.address = \"unix:/run/a.sock\"\n{long}")).is_ok());
 }
+
+#[test]
+fn how_endpoints_are_spoken_to_must_make_sense() {
+    let over = |lines: &str| SMALL.replace("weights = ", &format!("{lines}\nweights = "));
+    let missing = "`ca` can't be read: /srv/ca.pem: it does not exist";
+    for (lines, code, message) in [
+        ("protocol = \"h3\"", Code::InvalidValue, "`h3` is not valid"),
+        (
+            "protocol = \"auto\"",
+            Code::Conflict,
+            "without TLS an endpoint has no say in what is spoken",
+        ),
+        (
+            "tls = { verify = false, cert = \"a.pem\" }",
+            Code::MissingKey,
+            "`cert` has no `key` beside it",
+        ),
+        ("tls.ca = \"ca.pem\"", Code::Unreadable, missing),
+        (
+            "tls = { verify = false, server_name = \"a:443\" }",
+            Code::InvalidValue,
+            "`a:443` is not valid",
+        ),
+        (
+            "probe.type = \"grpc\"",
+            Code::Conflict,
+            "gRPC is spoken over HTTP/2, and these endpoints speak HTTP/1.1",
+        ),
+        (
+            "protocol = \"h2\"\nprobe.type = \"grpc\"",
+            Code::Conflict,
+            "`path` is for HTTP probes",
+        ),
+    ] {
+        let told = told(&over(lines));
+        assert!(
+            told.contains(&(code, message.to_owned())),
+            "{lines}: {told:?}"
+        );
+    }
+}

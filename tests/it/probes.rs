@@ -16,7 +16,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::{
     control::{World, act, switch},
-    support::{App, answer, endpoint},
+    support::{App, H2App, answer, authority, endpoint, h2_endpoint},
 };
 
 struct Probed {
@@ -225,4 +225,88 @@ async fn an_endpoint_that_leaves_the_file_is_not_asked_any_more() {
     let (asked, elsewhere) = (other.requests().len(), blue.requests().len());
     blue.until_requests(elsewhere + 5).await;
     assert!(other.requests().len() <= asked + 1);
+}
+
+/// The same, whose endpoints are met as `transport` says.
+fn shop_over(transport: &str, probe: &str, blue: SocketAddr, green: SocketAddr) -> String {
+    shop(probe, &[blue], &[green]).replace("weights = ", &format!("{transport}\nweights = "))
+}
+
+#[tokio::test]
+async fn a_probe_goes_the_way_that_requests_go() {
+    let (root, other) = (authority("root"), authority("other"));
+    let ca = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(ca.path(), &root.pem).unwrap();
+    let blue = h2_endpoint("blue").tls(&root.server(&["127.0.0.1"]), (true, true));
+    let green = h2_endpoint("green").tls(&other.server(&["127.0.0.1"]), (true, true));
+    let (blue, green) = (blue.start().await, green.start().await);
+    let tls = format!("tls.ca = {:?}", ca.path());
+    for protocol in ["h1", "h2", "auto"] {
+        let transport = format!("protocol = \"{protocol}\"\n{tls}");
+        let shop = start(&shop_over(&transport, QUICK, blue.address, green.address));
+        shop.until("blue", State::Ready).await;
+        let probe = shop.first("blue").await.probe.unwrap();
+        assert!(probe.url.starts_with("https://127.0.0.1:"), "{}", probe.url);
+        until_failed(&shop, "green").await;
+        let error = shop.error("green").await;
+        assert!(error.starts_with("TLS: "), "{error}");
+        let rows = shop.failures.rows();
+        let told = rows.iter().find(|(_, _, count)| *count > 0).unwrap();
+        assert_eq!(told.1.as_str(), "tls");
+    }
+}
+
+async fn until_failed(shop: &Probed, pool: &str) {
+    shop.world
+        .until(|service| {
+            let probe = &first(service, pool).probe;
+            probe.as_ref().is_some_and(|probe| probe.error.is_some())
+        })
+        .await;
+}
+
+/// An app that says so of its health.
+async fn healthy(status: u8) -> H2App {
+    let app = h2_endpoint("app").serve(move |mut call| async move {
+        let (body, _) = call.body().await;
+        let path = call.request.uri().path();
+        // The name of the service stands in the question.
+        let asked = path == "/grpc.health.v1.Health/Check" && body.ends_with(b"shop.v1.Cart");
+        let code = if asked { "0" } else { "12" };
+        let head = http::Response::builder().header("content-type", "application/grpc");
+        let mut stream = call
+            .respond
+            .send_response(head.body(()).unwrap(), false)
+            .unwrap();
+        let answer = vec![0, 0, 0, 0, 2, 8, status];
+        stream.send_data(answer.into(), false).unwrap();
+        let trailers = [("grpc-status".parse().unwrap(), code.parse().unwrap())];
+        stream
+            .send_trailers(trailers.into_iter().collect())
+            .unwrap();
+    });
+    app.start().await
+}
+
+#[tokio::test]
+async fn a_grpc_endpoint_is_ready_when_its_health_service_says_serving() {
+    let (blue, green) = (healthy(1).await, healthy(2).await);
+    let probe = r#"{ type = "grpc", service = "shop.v1.Cart", interval = "20ms" }"#;
+    let text = shop_over("protocol = \"h2\"", probe, blue.address, green.address);
+    let shop = start(&text);
+    shop.until("blue", State::Ready).await;
+    let probe = shop.first("blue").await.probe.unwrap();
+    assert!(probe.url.ends_with("/shop.v1.Cart"), "{}", probe.url);
+    until_failed(&shop, "green").await;
+    assert_eq!(shop.error("green").await, "NOT_SERVING, expected SERVING");
+    let (blue, green) = (healthy(1).await, endpoint("h1").start().await);
+    let probe = r#"{ type = "grpc", interval = "20ms" }"#;
+    let text = shop_over("protocol = \"h2\"", probe, blue.address, green.address);
+    let shop = start(&text);
+    until_failed(&shop, "blue").await;
+    let error = shop.error("blue").await;
+    assert!(error.contains("has no grpc.health.v1.Health"), "{error}");
+    until_failed(&shop, "green").await;
+    let error = shop.error("green").await;
+    assert!(error.starts_with("HTTP/2: "), "{error}");
 }

@@ -151,6 +151,13 @@ impl<B: Payload> Shared<B> {
     }
 }
 
+/// Its tasks hold one another: they would go on until the endpoint lets go.
+impl<B: Payload> Drop for Shared<B> {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
 fn builder(tasks: &Tasks, quiet: Duration) -> http2::Builder<Tasks> {
     let mut builder = http2::Builder::new(tasks.clone());
     builder

@@ -13,6 +13,10 @@ use crate::upstream::{DialError, Payload};
 /// Connections of one worker to one endpoint. Where each takes one request at a time, as many may be on their way.
 const MOST_CONNECTIONS: usize = 256;
 
+/// After an attempt has failed while other connections live, none is made for so long: those who wait get a place as soon as
+/// one becomes free.
+const REST: Duration = Duration::from_millis(250);
+
 /// The connections to one endpoint that requests share, and those that wait for one.
 pub struct Set<B: Payload> {
     /// Those that take nothing new any more are among them until they are empty.
@@ -24,6 +28,7 @@ pub struct Set<B: Payload> {
     pub wake: Notify,
     /// How many attempts have failed, and how the last did.
     failed: RefCell<(u64, Option<Arc<DialError>>)>,
+    rests_until: Cell<Option<Instant>>,
     /// How many requests a new connection is expected to take.
     expected: Cell<usize>,
     /// Whether a connection that has become empty is kept.
@@ -40,6 +45,7 @@ impl<B: Payload> Set<B> {
             waiting: Cell::default(),
             wake: Notify::new(),
             failed: RefCell::default(),
+            rests_until: Cell::default(),
             expected: Cell::new(usize::MAX),
             open: Cell::new(true),
             chose_h1: Cell::default(),
@@ -64,12 +70,19 @@ impl<B: Payload> Set<B> {
     /// Whether those who wait are more than what is being opened will take.
     pub fn wants_another(&self) -> bool {
         let (opening, expected) = (self.opening.get(), self.expected.get());
+        let live = self.live();
+        let rests = self.rests_until.get();
+        self.waiting.get() > opening.saturating_mul(expected)
+            && live + opening < MOST_CONNECTIONS
+            && (live == 0 || rests.is_none_or(|until| until <= Instant::now()))
+    }
+
+    fn live(&self) -> usize {
         let connections = self.connections.borrow();
         let live = connections
             .iter()
             .filter(|connection| !connection.is_over());
-        self.waiting.get() > opening.saturating_mul(expected)
-            && live.count() + opening < MOST_CONNECTIONS
+        live.count()
     }
 
     pub fn begins_opening(&self) {
@@ -79,6 +92,14 @@ impl<B: Payload> Set<B> {
     pub fn has_opened(&self) {
         self.opening.set(self.opening.get() - 1);
         self.wake.notify_waiters();
+        self.forget_unwanted();
+    }
+
+    /// Where no connection is kept and nobody waits, one that has just been opened is for nobody.
+    fn forget_unwanted(&self) {
+        if !self.open.get() && self.waiting.get() == 0 {
+            self.close(|_| true);
+        }
     }
 
     pub fn add(&self, connection: Rc<Shared<B>>) {
@@ -88,6 +109,10 @@ impl<B: Payload> Set<B> {
     }
 
     pub fn fail(&self, error: DialError) {
+        if self.live() > 0 {
+            self.rests_until.set(Some(Instant::now() + REST));
+            return;
+        }
         let mut failed = self.failed.borrow_mut();
         *failed = (failed.0 + 1, Some(Arc::new(error)));
     }
@@ -167,5 +192,6 @@ pub struct Waiter<B: Payload>(Rc<Set<B>>);
 impl<B: Payload> Drop for Waiter<B> {
     fn drop(&mut self) {
         self.0.waiting.set(self.0.waiting.get() - 1);
+        self.0.forget_unwanted();
     }
 }

@@ -273,6 +273,13 @@ impl Proxy {
         desk.publisher.publish(next);
     }
 
+    /// What the file says of a pool.
+    pub fn plan(&self, pool: &str) -> config::plan::Pool {
+        let desk = self.desk.lock().unwrap();
+        let service = desk.plan.services.values().next().unwrap();
+        service.pools[pool].clone()
+    }
+
     pub fn shift(&self, weights: &[(&str, u32)]) {
         let weights = weights
             .iter()

@@ -38,6 +38,7 @@ pub fn h2_endpoint(name: &str) -> Plan {
         }),
         max_streams: None,
         tls: None,
+        until_close: None,
     }
 }
 
@@ -45,6 +46,7 @@ pub struct Plan {
     serve: Serve,
     max_streams: Option<u32>,
     tls: Option<ServerSettings>,
+    until_close: Option<(&'static str, bool)>,
 }
 
 /// A running app server. Stops when it is dropped.
@@ -127,6 +129,12 @@ impl Plan {
         self
     }
 
+    /// Over HTTP/1.1: answers with this body, which ends with the connection, and TLS in order or not.
+    pub fn until_close(mut self, body: &'static str, in_order: bool) -> Self {
+        self.until_close = Some((body, in_order));
+        self
+    }
+
     pub fn serve<F>(mut self, serve: impl Fn(Call) -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = ()> + Send + 'static,
@@ -149,7 +157,7 @@ impl Plan {
                     stream.set_nodelay(true).unwrap();
                     let nth = site.connections.fetch_add(1, SeqCst);
                     let (site, serve, most) = (site.clone(), self.serve.clone(), self.max_streams);
-                    let acceptor = acceptor.clone();
+                    let (acceptor, until_close) = (acceptor.clone(), self.until_close);
                     peers.spawn(async move {
                         site.open.fetch_add(1, SeqCst);
                         let _open = OnDrop(site.clone());
@@ -165,7 +173,7 @@ impl Plan {
                                 if secure.alpn == Alpn::H2 {
                                     speak(stream, nth, &site, serve, most).await;
                                 } else {
-                                    speak_h1(stream, &site).await;
+                                    speak_h1(stream, &site, until_close).await;
                                 }
                             }
                             Err(refused) => {
@@ -223,13 +231,25 @@ where
     }
 }
 
-async fn speak_h1<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, site: &Site) {
+async fn speak_h1<S>(mut stream: S, site: &Site, until_close: Option<(&str, bool)>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let mut head = Vec::new();
     while let Ok(byte) = stream.read_u8().await {
         head.push(byte);
         if head.ends_with(b"\r\n\r\n") {
             site.calls.fetch_add(1, SeqCst);
             head.clear();
+            if let Some((body, in_order)) = until_close {
+                let answer = format!("HTTP/1.1 200 OK\r\n\r\n{body}");
+                let _ = stream.write_all(answer.as_bytes()).await;
+                let _ = stream.flush().await;
+                if in_order {
+                    let _ = stream.shutdown().await;
+                }
+                return;
+            }
             let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nh1";
             if stream.write_all(answer).await.is_err() || stream.flush().await.is_err() {
                 return;
