@@ -13,7 +13,7 @@ use cutover::{
 };
 use tokio::net::TcpSocket;
 
-use crate::support::{Client, Proxy, endpoint, proxy};
+use crate::support::{Client, Proxy, endpoint, proxy, within};
 
 /// Where clients may say who they are.
 const BEHIND_A_PROXY: &str = "trusted_proxies = [\"127.0.0.1\"]";
@@ -109,6 +109,32 @@ async fn a_connection_to_a_listener_that_is_not_for_it_is_closed_without_a_word(
         }
     }
     assert_eq!(proxy.rejections(), [("forbidden", 2)]);
+}
+
+#[tokio::test]
+async fn another_file_closes_a_listener_to_new_connections_and_cuts_none() {
+    let app = endpoint("blue").start().await;
+    let proxy = proxy().pool("blue", 100, &[&app]).start();
+    let mut open = proxy.client().await;
+    assert_eq!(open.get("/").await.status, 200);
+    let listener = |lines: &str| {
+        let text = format!(
+            "[[listeners]]\naddress = \"{}\"\n{lines}\n[services.app]\nendpoints = [\"127.0.0.1:1\"]\n",
+            proxy.address
+        );
+        proxy.listen(&text).unwrap();
+    };
+    listener("deny = [\"127.0.0.1\"]");
+    within("the listener to be closed", async {
+        while proxy.client().await.try_get("/").await.is_ok() {}
+    })
+    .await;
+    assert_eq!(open.get("/").await.status, 200);
+    listener("");
+    within("the listener to be open", async {
+        while proxy.client().await.try_get("/").await.is_err() {}
+    })
+    .await;
 }
 
 const HOURLY: &str = "rate_limit = { requests = 10, per = \"1h\" }";

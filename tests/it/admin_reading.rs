@@ -294,6 +294,7 @@ fn explain_tells_what_a_route_changes_and_answers() {
     let file = format!(
         "{TWO_SERVICES}\n[[routes]]\npath = \"/api\"\nservice = \"shop\"\nstrip_prefix = true\n\
          request_headers = {{ set = {{ x-a = \"1\" }}, remove = [\"x-b\"] }}\n\
+         rate_limit = {{ requests = 100, per = \"1m\", burst = 20 }}\nallow = [\"10.0.0.0/8\"]\n\
          [[routes]]\npath = \"/old\"\nredirect = {{ to = \"https://new.test{{path}}\", status = 301 }}\n"
     );
     let console = Console::start(&file);
@@ -304,6 +305,15 @@ fn explain_tells_what_a_route_changes_and_answers() {
         steps.contains("the request: sets x-a, removes x-b"),
         "{steps}"
     );
+    let told = [
+        "for clients of 10.0.0.0/8 only",
+        "100 requests in 1m of each client, 20 at once",
+    ];
+    assert!(told.iter().all(|told| steps.contains(told)), "{steps}");
+    for (client, answer) in [("10.0.0.1", Value::Null), ("11.0.0.1", json!(403))] {
+        let explained = console.get(&format!("/v1/explain?url=%2Fapi%2Fx&client={client}"));
+        assert_eq!(explained.json["answer"], answer, "{client}");
+    }
     let old = console.get("/v1/explain?url=%2Fold").json;
     assert_eq!(
         (&old["answer"], &old["service"]),

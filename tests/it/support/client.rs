@@ -89,6 +89,13 @@ impl Client {
         self.answer().await
     }
 
+    /// The same; an error where the connection ends before the answer has.
+    pub async fn try_get(&mut self, path: &str) -> io::Result<Answer> {
+        self.try_send(format!("GET {path} HTTP/1.1\r\nhost: test\r\n\r\n").as_bytes())
+            .await?;
+        self.try_answer(false).await
+    }
+
     /// The next answer to a request that was not `HEAD`.
     pub async fn answer(&mut self) -> Answer {
         within("an answer", self.try_answer(false)).await.unwrap()
