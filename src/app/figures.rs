@@ -16,11 +16,13 @@ use crate::{
     },
     pool::State,
     probe::Failures,
+    server::Gauge,
     snapshot::{Readers, Snapshot},
     telemetry::{
         AccessLog, Exposition, PoolShard, Rejection, Totals, TunnelCounts, TunnelEnd, Windows,
         WorkerShard, names, shard::Source,
     },
+    tls::Certificate,
     units::PoolKey,
 };
 
@@ -64,6 +66,8 @@ pub struct Figures<'a> {
     pub workers: &'a [Arc<WorkerShard>],
     /// Open connections of each listener.
     pub connections: &'a [(SocketAddr, u32)],
+    /// What each listener shows.
+    pub certificates: &'a [(SocketAddr, Certificate)],
     pub probes: &'a Failures,
     /// Locked for one look at a time: who samples them must not wait for a whole scrape.
     pub windows: &'a Mutex<Windows>,
@@ -100,6 +104,29 @@ impl Figures<'_> {
         for (listener, open) in self.connections {
             let listener = listener.to_string();
             out.gauge(&names::CONNECTIONS, [&listener], f64::from(*open));
+        }
+        self.tls(&shards, out);
+    }
+
+    fn tls(&self, shards: &[&WorkerShard], out: &mut Exposition) {
+        for (end, result) in Gauge::ends_of_handshakes() {
+            let count = shards.iter().map(|shard| shard.handshakes(end)).sum();
+            out.count(&names::HANDSHAKES, [result], count);
+        }
+        // A name may have two, of different kinds of keys: the first to end is what matters.
+        let mut ends = BTreeMap::new();
+        for (listener, certificate) in self.certificates {
+            let facts = certificate.facts();
+            for name in facts.all_names() {
+                let end = ends
+                    .entry((listener.to_string(), name))
+                    .or_insert(facts.not_after);
+                *end = facts.not_after.min(*end);
+            }
+        }
+        for ((listener, name), end) in ends {
+            let end = float(u64::try_from(end).unwrap_or(0));
+            out.gauge(&names::CERTIFICATE_NOT_AFTER, [&*listener, &*name], end);
         }
     }
 

@@ -8,7 +8,11 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{loader::Site, plane::Plane, signals::Ask};
+use super::{
+    loader::{Event, Site},
+    plane::Plane,
+    signals::Ask,
+};
 use crate::{
     config::plan::Shutdown,
     control::{Actor, ActorKind, Handle, Order, Phase},
@@ -68,7 +72,10 @@ async fn serve(plane: &mut Plane, asks: &mut mpsc::Receiver<Ask>) -> Shutdown {
     tell(NotifyState::Ready);
     loop {
         tokio::select! {
-            edit = plane.loader.edited() => plane.loader.follow(edit, &plane.site).await,
+            event = plane.loader.event() => match event {
+                Event::Edited(edit) => plane.loader.follow(edit, &plane.site).await,
+                Event::Certificates(news) => plane.loader.hear(news, &plane.site).await,
+            },
             Some(load) = plane.loads.recv() => {
                 let outcome = plane.loader.load(load.order, &plane.site).await;
                 // Whoever asked may have gone; what was done stays.

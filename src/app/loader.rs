@@ -3,16 +3,21 @@
 use std::{
     io,
     path::{Path, PathBuf},
+    time::SystemTime,
 };
 
 use tokio::sync::{mpsc, watch};
 
-use super::plane::log_settings;
+use super::{
+    certificates::{Certificates, News, changes},
+    plane::log_settings,
+};
 use crate::{
     admin::Rejected,
     config::{
         self, Edit, Hash, Loaded, Plan, Problems, SURELY,
         plan::{Admin, Shutdown, Token},
+        problem,
     },
     control::{Actor, Applied, Code, Handle, Order, Refusal},
     server::Server,
@@ -32,6 +37,13 @@ pub struct Loader {
     tokens: watch::Sender<Vec<Token>>,
     /// `None`: not watched, or the watch has died.
     edits: Option<(config::Watch, mpsc::Receiver<Edit>)>,
+    certificates: Certificates,
+}
+
+/// What happens by itself.
+pub enum Event {
+    Edited(Edit),
+    Certificates(News),
 }
 
 /// Settings that are read at the start alone.
@@ -70,6 +82,7 @@ impl Loader {
         plan: &Plan,
         hash: Hash,
         tokens: watch::Sender<Vec<Token>>,
+        certificates: Certificates,
     ) -> io::Result<Self> {
         let edits = plan.watch.then(|| config::watch(path, hash)).transpose()?;
         Ok(Self {
@@ -80,18 +93,33 @@ impl Loader {
             fixed: Fixed::of(plan),
             tokens,
             edits,
+            certificates,
         })
     }
 
-    /// The next edit of the file; never, where it is not watched.
-    pub async fn edited(&mut self) -> Edit {
-        if let Some((_, edits)) = &mut self.edits
-            && let Some(edit) = edits.recv().await
-        {
-            return edit;
+    /// The next edit of the file, where it is watched, or news of a certificate.
+    pub async fn event(&mut self) -> Event {
+        tokio::select! {
+            edit = edited(&mut self.edits) => Event::Edited(edit),
+            news = self.certificates.news() => Event::Certificates(news),
         }
-        self.edits = None;
-        std::future::pending().await
+    }
+
+    /// Shows the certificates that there are now, or tells what has become of one.
+    pub async fn hear(&mut self, news: News, site: &Site) {
+        match news {
+            News::Issued => self.show_certificates(site),
+            News::Said { failed, said } => site.control.certificate(failed, said).await,
+        }
+    }
+
+    /// Connections that are open stay as they are.
+    pub fn show_certificates(&mut self, site: &Site) {
+        let issued = self.certificates.issued();
+        match site.server.prepare(&self.plan.listeners, &issued) {
+            Ok(prepared) => site.server.serve(prepared),
+            Err(error) => tracing::error!(%error, "the certificates stay as they were"),
+        }
     }
 
     /// As the plan in force says.
@@ -135,6 +163,20 @@ impl Loader {
         site: &Site,
     ) -> Result<Applied, Rejected> {
         let (dry_run, actor) = (order.dry_run, order.actor.clone());
+        let loaded = loaded.and_then(|loaded| {
+            loaded.judge_times(Some(&self.plan), SystemTime::now())?;
+            Ok(loaded)
+        });
+        if let Err(problems) = &loaded
+            && !dry_run
+        {
+            let of_certificates =
+                |found: &&config::Problem| found.code == problem::Code::Certificate;
+            for found in problems.iter().filter(of_certificates) {
+                let said = format!("{}: {}", found.key, found.message);
+                site.control.certificate(true, said).await;
+            }
+        }
         let outcome = match loaded {
             Ok(loaded) => self.enforce(loaded, order, site).await,
             Err(problems) => Err(invalid(&problems)),
@@ -161,9 +203,13 @@ impl Loader {
         let Loaded { plan, hash, .. } = loaded;
         let dry_run = order.dry_run;
         // A dry run binds too, and lets go again: whether that can be done is part of the question.
-        let prepared = site.server.prepare(&plan.listeners).map_err(|error| {
-            Rejected::Refused(Refusal::new(Code::BindFailed, error.to_string()))
-        })?;
+        let issued = self.certificates.issued();
+        let prepared = site
+            .server
+            .prepare(&plan.listeners, &issued)
+            .map_err(|error| {
+                Rejected::Refused(Refusal::new(Code::BindFailed, error.to_string()))
+            })?;
         let applied = site.control.load(plan.clone(), order).await;
         let mut applied = applied.map_err(Rejected::Refused)?;
         applied.notes.extend(self.remark(&plan));
@@ -178,7 +224,12 @@ impl Loader {
         {
             tracing::error!(%error, "the access log stays as it was");
         }
+        for said in changes(&self.plan, &plan) {
+            site.control.certificate(false, said).await;
+        }
+        self.certificates.keep(&plan);
         (self.plan, self.in_force, self.refused) = (plan, hash, None);
+        self.show_certificates(site);
         Ok(applied)
     }
 
@@ -190,6 +241,17 @@ impl Loader {
             note.to_owned()
         })
     }
+}
+
+/// Never returns where nothing is watched, or nothing any more.
+async fn edited(edits: &mut Option<(config::Watch, mpsc::Receiver<Edit>)>) -> Edit {
+    if let Some((_, edits)) = edits
+        && let Some(edit) = edits.recv().await
+    {
+        return edit;
+    }
+    *edits = None;
+    std::future::pending().await
 }
 
 fn invalid(problems: &Problems) -> Rejected {

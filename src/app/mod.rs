@@ -3,6 +3,7 @@
 //! Owns the process: what is started in which order ([`Running`]), how the file is loaded, now and later, signals, and
 //! the way out. Startup is the first reload: read, check, bind, build, publish.
 
+mod certificates;
 mod figures;
 mod life;
 mod loader;

@@ -1,6 +1,8 @@
 use std::{
     future,
+    path::Path,
     sync::{Arc, Mutex, PoisonError},
+    time::SystemTime,
 };
 
 use tokio::{
@@ -9,6 +11,7 @@ use tokio::{
 };
 
 use super::{
+    certificates::Certificates,
     figures::{Figures, sample},
     loader::{Loader, Site},
     running::{Bound, Options, StartError},
@@ -20,6 +23,7 @@ use crate::{
     control, pool, probe,
     server::{self, Server},
     telemetry::{AccessLog, Windows, WorkerShard, access_log},
+    tls::Challenges,
     units::PoolKey,
 };
 
@@ -41,8 +45,7 @@ pub struct Plane {
 impl Plane {
     /// Starts every part in the order in which they need one another. A failure leaves nothing behind.
     pub fn raise(options: &Options, asks: &mpsc::Sender<Ask>) -> Result<(Self, Bound), StartError> {
-        let Loaded { plan, hash, .. } =
-            config::load(&options.config).map_err(StartError::Config)?;
+        let Loaded { plan, hash, .. } = load(&options.config)?;
         let access_log = AccessLog::start(&log_settings(&plan.telemetry.access_log))?;
         // Takes the lock on `state_dir`, which the admin socket may lie in.
         let (control, controller) = control::start(plan.clone())?;
@@ -54,14 +57,18 @@ impl Plane {
         let workers: Vec<Arc<WorkerShard>> =
             (0..plan.workers.get()).map(|_| Arc::default()).collect();
         let (nudge, nudges) = pool::nudges();
+        let challenges = Arc::<Challenges>::default();
+        let mut certificates = Certificates::new(&plan.state_dir, challenges.clone());
+        certificates.keep(&plan);
         let server = Server::start(server::Settings {
             workers: plan.workers,
             readers: control.readers().clone(),
             shards: workers.clone(),
             nudge,
             access_log: access_log.clone(),
+            challenges,
         })?;
-        let prepared = server.prepare(&plan.listeners)?;
+        let prepared = server.prepare(&plan.listeners, &certificates.issued())?;
 
         let probes = probe::Failures::default();
         tasks.spawn(probe::run(control.clone(), nudges, probes.clone()));
@@ -88,7 +95,7 @@ impl Plane {
         if options.signals {
             signals::listen(asks)?;
         }
-        let loader = Loader::new(&options.config, &plan, hash, tokens)?;
+        let loader = Loader::new(&options.config, &plan, hash, tokens, certificates)?;
         let plane = Self {
             site: Site {
                 control,
@@ -104,6 +111,15 @@ impl Plane {
         };
         Ok((plane, bound))
     }
+}
+
+/// The file, with certificates whatever their time: to refuse the start would make of one listener's trouble everybody's.
+fn load(path: &Path) -> Result<Loaded, StartError> {
+    let loaded = config::load(path).map_err(StartError::Config)?;
+    if let Err(problems) = loaded.judge_times(None, SystemTime::now()) {
+        tracing::error!("certificates are shown that no client takes:\n{problems}");
+    }
+    Ok(loaded)
 }
 
 async fn answer(listener: admin::Listener, router: admin::Router) {
@@ -128,6 +144,7 @@ fn measured(
             view,
             workers: &workers,
             connections: &gauge.connections(),
+            certificates: &gauge.certificates(),
             probes: &probes,
             windows: &sampled,
             access_log: &access_log,

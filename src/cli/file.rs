@@ -3,6 +3,7 @@
 use std::{
     io::IsTerminal,
     path::{Path, PathBuf},
+    time::SystemTime,
 };
 
 use clap::{Args, Subcommand, ValueEnum};
@@ -77,7 +78,10 @@ pub fn check(args: &Check) -> Result<Exit, Failure> {
     let loaded = if args.offline {
         config::load_offline(&path)
     } else {
-        config::load(&path)
+        config::load(&path).and_then(|loaded| {
+            loaded.judge_times(None, SystemTime::now())?;
+            Ok(loaded)
+        })
     };
     match (loaded, args.format) {
         (Ok(_), Format::Human) => say(format_args!("{} is right\n", path.display())),

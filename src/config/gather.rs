@@ -20,6 +20,8 @@ const LARGEST: u64 = 2 * 1024 * 1024;
 /// Of all files together.
 const LARGEST_SUM: u64 = 16 * 1024 * 1024;
 const MOST_FILES: usize = 1000;
+/// Of a certificate, a key or a list of them.
+pub const LARGEST_BESIDE: u64 = 4 * 1024 * 1024;
 
 /// SHA-256 over all bytes that were read, and over what could not be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -50,6 +52,27 @@ pub struct Gathered {
     pub hash: Hash,
     /// The folders in which a file may appear that would be included.
     pub folders: BTreeSet<PathBuf>,
+    /// Certificates and the like that the first file names, and what was in them.
+    pub beside: Vec<Beside>,
+}
+
+/// A file that is no part of the text and yet of what it means.
+pub struct Beside {
+    pub path: PathBuf,
+    /// SHA-256; nothing where it can't be read.
+    digest: Option<[u8; 32]>,
+}
+
+impl Beside {
+    fn at(path: PathBuf) -> Self {
+        let digest = Self::digest(&path);
+        Self { path, digest }
+    }
+
+    fn digest(path: &Path) -> Option<[u8; 32]> {
+        let bytes = bounded(path, LARGEST_BESIDE).ok()?;
+        Some(Sha256::digest(bytes).into())
+    }
 }
 
 /// Reads `path` and what it includes.
@@ -63,6 +86,13 @@ pub fn is_as_before(path: &Path, before: &Gathered) -> bool {
         return false;
     };
     if !before.problems.is_empty() || !main.is_still(path) {
+        return false;
+    }
+    if before
+        .beside
+        .iter()
+        .any(|beside| Beside::digest(&beside.path) != beside.digest)
+    {
         return false;
     }
     // The same text names the same patterns; what they match may differ.
@@ -92,13 +122,41 @@ fn gather_from(path: &Path, bytes: Result<Vec<u8>, String>) -> Gathered {
         let bytes = bounded(&file, LARGEST.min(left));
         gathering.add(file, bytes, Some(place));
     }
+    let beside: Vec<_> = beside(path, &gathering.trees[0])
+        .into_iter()
+        .map(Beside::at)
+        .collect();
+    for beside in &beside {
+        // Their names are part of the text.
+        gathering.hasher.update(beside.digest.unwrap_or_default());
+    }
     Gathered {
         sources: gathering.sources,
         trees: gathering.trees,
         problems: gathering.problems,
         hash: Hash(gathering.hasher.finalize().into()),
         folders: gathering.folders,
+        beside,
     }
+}
+
+/// The certificates, keys and authorities that the tree of `main` names.
+fn beside(main: &Path, tree: &Parsed) -> BTreeSet<PathBuf> {
+    let base = main.parent().unwrap_or(Path::new(""));
+    let listeners = tree.table.get("listeners").into_iter();
+    let tables = listeners.flat_map(Node::items).filter_map(Node::table);
+    let mut found = BTreeSet::new();
+    for tls in tables.filter_map(|listener| listener.get("tls")?.table()) {
+        let pairs = tls.get("certificates").into_iter().flat_map(Node::items);
+        let others = ["client_auth", "acme"].map(|name| tls.get(name));
+        for table in pairs.chain(others.into_iter().flatten()) {
+            let names = ["cert", "key", "ca", "crl"].map(|key| table.table()?.get(key)?.text());
+            let names = names.into_iter().flatten();
+            let sound = |name: &&str| !name.is_empty() && !name.contains('\0');
+            found.extend(names.filter(sound).map(|name| base.join(name)));
+        }
+    }
+    found
 }
 
 #[derive(Default)]

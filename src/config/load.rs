@@ -6,6 +6,7 @@ use std::{
     num::NonZeroUsize,
     path::{Path, PathBuf},
     thread,
+    time::SystemTime,
 };
 
 use bytes::Bytes;
@@ -13,16 +14,15 @@ use bytes::Bytes;
 use super::{
     check::{File, World, check},
     file::{Node, Parsed, Place, Table, Value, keys, walk},
-    gather::{Gathered, Hash, bounded, gather, gather_text},
+    gather::{Gathered, Hash, LARGEST_BESIDE, bounded, gather, gather_text},
     plan::Plan,
     problem::{Code, Problem, Problems},
+    source::Source,
 };
 use crate::units::{Secret, SecretSource};
 
 /// A key longer than this is a mistake.
 const LARGEST_SECRET: u64 = 64 * 1024;
-/// Every root certificate there is comes to a third of a mebibyte.
-const LARGEST_PEM: u64 = 4 << 20;
 
 /// Of an error page: each is kept in memory.
 const LARGEST_PAGE: u64 = 64 * 1024;
@@ -35,6 +35,40 @@ pub struct Loaded {
     pub hash: Hash,
     /// The file itself, then those it includes.
     pub files: Vec<PathBuf>,
+}
+
+impl Loaded {
+    /// Whether every certificate may be shown at this time; those that `in_force` has are not judged again, for what is
+    /// served does not get worse by being served on.
+    pub fn judge_times(&self, in_force: Option<&Plan>, now: SystemTime) -> Result<(), Problems> {
+        let pairs = |plan: &'_ Plan| {
+            let listeners = plan.listeners.clone().into_iter().enumerate();
+            listeners.flat_map(|(listener, plan)| {
+                let pairs = plan.tls.iter().flat_map(|tls| tls.certificates.clone());
+                let pairs: Vec<_> = pairs.enumerate().collect();
+                pairs
+                    .into_iter()
+                    .filter_map(move |(index, pair)| Some((listener, index, pair.certificate?)))
+            })
+        };
+        let known: Vec<_> = in_force.into_iter().flat_map(pairs).collect();
+        let mut problems = Vec::new();
+        for (listener, index, certificate) in pairs(&self.plan) {
+            if !known.iter().any(|(.., known)| *known == certificate)
+                && let Err(error) = certificate.at(now)
+            {
+                let key = format!("listeners[{listener}].tls.certificates[{index}].cert");
+                let message = format!("`{key}`: {error}");
+                let problem = Problem::new(Code::Certificate, Place::default(), message);
+                problems.push(problem.key(key));
+            }
+        }
+        if problems.is_empty() {
+            return Ok(());
+        }
+        let path = self.files.first().cloned().unwrap_or_default();
+        Err(Problems::new(problems, vec![Source::new(path, "")]))
+    }
 }
 
 /// What is taken from outside the files.
@@ -221,7 +255,8 @@ fn pem(name: &str, base: &Path, outside: &Outside<'_>) -> Result<Option<Vec<u8>>
         return Ok(None);
     }
     let path = base.join(name);
-    let bytes = bounded(&path, LARGEST_PEM).map_err(|why| format!("{}: {why}", path.display()))?;
+    let bytes =
+        bounded(&path, LARGEST_BESIDE).map_err(|why| format!("{}: {why}", path.display()))?;
     Ok(Some(bytes))
 }
 

@@ -32,6 +32,8 @@ pub enum Code {
     Unreachable,
     /// It would let strangers in.
     Insecure,
+    /// A certificate, its key, or who signs them: it can't be used.
+    Certificate,
 }
 
 impl Code {
@@ -51,6 +53,7 @@ impl Code {
             Self::InvalidWeights => "invalid-weights",
             Self::Unreachable => "unreachable",
             Self::Insecure => "insecure",
+            Self::Certificate => "certificate",
         }
     }
 }

@@ -171,6 +171,9 @@ impl Looker {
         for source in &gathered.sources {
             stations(&source.path, &mut wanted);
         }
+        for beside in &gathered.beside {
+            stations(&beside.path, &mut wanted);
+        }
         for folder in &gathered.folders {
             wanted.insert(folder.clone());
         }

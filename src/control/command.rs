@@ -31,6 +31,8 @@ pub enum Command {
     },
     /// A file that was refused before it got here, and why. The plan in force serves on.
     Rejected { problems: String, actor: Actor },
+    /// What has become of a certificate, in words.
+    Certificate { failed: bool, said: String },
     /// What probes saw. Batched by the controller.
     Probed(Vec<Probed>),
     /// Where the process is in its life.

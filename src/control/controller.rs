@@ -209,6 +209,7 @@ impl Controller {
             Command::Rejected { problems, actor } => self.rejected(problems, &actor),
             Command::Probed(probed) => self.observe(probed),
             Command::Phase(phase) => self.enter(phase),
+            Command::Certificate { failed, said } => self.certificate(failed, said),
         }
     }
 

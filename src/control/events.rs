@@ -66,10 +66,14 @@ pub enum Kind {
     StateDamaged,
     StateUnwritable,
     StateWritable,
+    /// A listener has a new certificate.
+    Certificate,
+    /// A certificate was not taken, or could not be got; what there was is shown on.
+    CertificateFailed,
 }
 
 impl Kind {
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 29] = [
         Self::Phase,
         Self::Weights,
         Self::Switch,
@@ -97,6 +101,8 @@ impl Kind {
         Self::StateDamaged,
         Self::StateUnwritable,
         Self::StateWritable,
+        Self::Certificate,
+        Self::CertificateFailed,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -128,6 +134,8 @@ impl Kind {
             Self::StateDamaged => "state-damaged",
             Self::StateUnwritable => "state-unwritable",
             Self::StateWritable => "state-writable",
+            Self::Certificate => "certificate",
+            Self::CertificateFailed => "certificate-failed",
         }
     }
 }

@@ -92,6 +92,11 @@ impl Handle {
         self.note(Command::Rejected { problems, actor }).await;
     }
 
+    /// Tells what has become of a certificate: a listener has a new one, or it `failed` to.
+    pub async fn certificate(&self, failed: bool, said: String) {
+        self.note(Command::Certificate { failed, said }).await;
+    }
+
     async fn note(&self, command: Command) {
         let (reply, noted) = oneshot::channel();
         // Without a controller there is nobody to tell.

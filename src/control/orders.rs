@@ -123,6 +123,15 @@ impl Controller {
         });
     }
 
+    pub(super) fn certificate(&mut self, failed: bool, said: String) {
+        let kind = if failed {
+            Kind::CertificateFailed
+        } else {
+            Kind::Certificate
+        };
+        self.tell(Draft::new(kind, &Actor::system()).because(said));
+    }
+
     pub(super) fn enter(&mut self, phase: Phase) {
         let before = self.phase.send_replace(phase);
         if before != phase {

@@ -2,13 +2,15 @@ use std::{
     cell::{Cell, OnceCell, RefCell},
     net::{IpAddr, SocketAddr},
     rc::Rc,
+    sync::Arc,
     time::Duration,
 };
 
 use http::HeaderValue;
 
-use super::head;
+use super::{certified::Certified, head};
 use crate::{
+    tls::{Challenges, Secure},
     units::{Ends, Percent, Preamble},
     upstream::Caller,
 };
@@ -19,6 +21,10 @@ pub struct Client {
     /// Its forwarding headers are believed.
     pub trusted: bool,
     pub door: Rc<Door>,
+    /// What the handshake has proved; `None` in clear text.
+    pub secure: Option<Secure>,
+    /// Who it is, as header values, where it has shown a certificate.
+    pub(super) certified: Option<Box<Certified>>,
     /// Its address as header values want it.
     pub(super) forwarded_for: HeaderValue,
     /// The last `Forwarded` element written and the `Host` it was written for.
@@ -40,10 +46,18 @@ pub struct Door {
     pub traceparent: Option<Percent>,
     /// Answers announce that the connection will be closed: the process or the listener is going away.
     pub closing: Rc<Cell<bool>>,
+    /// Clients speak TLS.
+    pub secure: bool,
+    /// What every answer tells browsers: `Strict-Transport-Security`.
+    pub hsts: Option<HeaderValue>,
+    /// Requests are sent to the HTTPS on this port, and none passed on.
+    pub redirect: Option<u16>,
+    /// What authorities may be looking for.
+    pub challenges: Arc<Challenges>,
 }
 
 impl Client {
-    pub fn new(address: SocketAddr, door: Rc<Door>) -> Rc<Self> {
+    pub fn new(address: SocketAddr, door: Rc<Door>, secure: Option<Secure>) -> Rc<Self> {
         let ip = address.ip().to_canonical();
         Rc::new(Self {
             address: SocketAddr::new(ip, address.port()),
@@ -53,7 +67,21 @@ impl Client {
             forwarded: RefCell::default(),
             id: OnceCell::new(),
             door,
+            certified: secure
+                .as_ref()
+                .and_then(|secure| secure.identity.as_deref())
+                .map(|identity| Box::new(Certified::of(identity))),
+            secure,
         })
+    }
+
+    /// The scheme of what it asks for.
+    pub(super) fn scheme(&self) -> &'static str {
+        if self.secure.is_some() {
+            "https"
+        } else {
+            "http"
+        }
     }
 }
 
@@ -78,7 +106,7 @@ impl Door {
         head::Door {
             fields: self.max_headers,
             address: self.address,
-            secure: false,
+            secure: self.secure,
         }
     }
 

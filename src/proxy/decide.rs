@@ -5,11 +5,11 @@ use std::{
     sync::Arc,
 };
 
-use http::{HeaderName, HeaderValue, Request};
+use http::{HeaderName, HeaderValue, Request, uri::Scheme};
 use tokio::time::Instant;
 
 use super::{
-    Kind, Proxy, Upload,
+    Kind, Proxy, Upload, forwarded,
     handle::Refused,
     rules::{self, Applied, Asking},
     tunnel::Terms,
@@ -178,7 +178,10 @@ fn choose_pool<'a>(
         None => (draw(), None),
         Some(affinity) => match affinity.key(head, client) {
             Some(bound) => (key(bound), None),
-            None => match affinity.mint(fastrand::u64(..), false) {
+            None => match affinity.mint(
+                fastrand::u64(..),
+                forwarded::scheme(head.headers) == Scheme::HTTPS,
+            ) {
                 Some(minted) => (key(minted.key), Some(minted.set_cookie)),
                 None => (draw(), None),
             },

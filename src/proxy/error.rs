@@ -26,6 +26,8 @@ pub enum Kind {
     RateLimited(u32),
     /// `TRACE`, which would show the app's view of a request to a script, and `CONNECT`, which asks for a tunnel.
     MethodNotAllowed,
+    /// The host is not one of the certificate that the client was shown, where clients must show theirs too.
+    Misdirected,
     /// The client stopped sending its body.
     ClientSlow,
     /// The client went away; nobody reads the answer.
@@ -73,6 +75,7 @@ impl Kind {
             Self::Forbidden => StatusCode::FORBIDDEN,
             Self::RateLimited(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::ClientSlow | Self::ClientGone => StatusCode::REQUEST_TIMEOUT,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooManyHeaders => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
@@ -96,6 +99,7 @@ impl Kind {
             Self::Forbidden => "forbidden",
             Self::RateLimited(_) => "rate-limited",
             Self::MethodNotAllowed => "method-not-allowed",
+            Self::Misdirected => "misdirected",
             Self::ClientSlow => "client-slow",
             Self::ClientGone => "client-gone",
             Self::BodyTooLarge => "body-too-large",
@@ -120,6 +124,7 @@ impl Kind {
             | Self::Forbidden
             | Self::RateLimited(_)
             | Self::MethodNotAllowed
+            | Self::Misdirected
             | Self::ClientSlow
             | Self::ClientGone
             | Self::BodyTooLarge

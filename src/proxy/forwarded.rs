@@ -12,6 +12,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header, uri::Scheme};
 
 use super::{
+    certified,
     client::{Client, Door},
     head,
 };
@@ -35,7 +36,7 @@ pub(super) fn write(headers: &mut HeaderMap, client: &Client) {
     } else {
         headers.remove(REAL_IP);
         headers.insert(FOR, client.forwarded_for.clone());
-        headers.insert(PROTO, HeaderValue::from_static("http"));
+        headers.insert(PROTO, HeaderValue::from_static(client.scheme()));
         if let Some(host) = headers.get(header::HOST) {
             let host = host.clone();
             let element = element_for(client, &host);
@@ -55,6 +56,7 @@ pub(super) fn clean_trailers(trailers: &mut HeaderMap) {
     for name in [FOR, PROTO, HOST, REAL_IP, REQUEST_ID, header::FORWARDED] {
         trailers.remove(name);
     }
+    certified::remove(trailers);
     head::drop_ambiguous(trailers);
 }
 
@@ -62,7 +64,7 @@ fn append(headers: &mut HeaderMap, client: &Client) {
     let hops = joined(headers, &FOR, &client.forwarded_for);
     headers.insert(FOR, hops);
     if !headers.contains_key(PROTO) {
-        headers.insert(PROTO, HeaderValue::from_static("http"));
+        headers.insert(PROTO, HeaderValue::from_static(client.scheme()));
     }
     if let Some(host) = headers.get(header::HOST) {
         let host = host.clone();
@@ -97,16 +99,16 @@ fn element_for(client: &Client, host: &HeaderValue) -> HeaderValue {
     {
         return element.clone();
     }
-    let element = element(client.address, host);
+    let element = element(client, host);
     client
         .forwarded
         .replace(Some((host.clone(), element.clone())));
     element
 }
 
-fn element(client: SocketAddr, host: &HeaderValue) -> HeaderValue {
+fn element(client: &Client, host: &HeaderValue) -> HeaderValue {
     let mut text = String::new();
-    let _ = match client.ip() {
+    let _ = match client.address.ip() {
         IpAddr::V4(address) => write!(text, "for={address}"),
         IpAddr::V6(address) => write!(text, "for=\"[{address}]\""),
     };
@@ -114,7 +116,8 @@ fn element(client: SocketAddr, host: &HeaderValue) -> HeaderValue {
     if let Ok(host) = host.to_str() {
         let _ = write!(text, ";host=\"{host}\"");
     }
-    text.push_str(";proto=http");
+    text.push_str(";proto=");
+    text.push_str(client.scheme());
     HeaderValue::from_maybe_shared(Bytes::from(text))
         .unwrap_or_else(|_| HeaderValue::from_static("for=unknown"))
 }

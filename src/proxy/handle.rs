@@ -5,7 +5,7 @@ use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use super::{
-    Body, Kind, Proxy, Upload,
+    Body, Kind, Proxy, Upload, certified, door,
     error::{ProxyError, Resend},
     forward::{pass_on, send},
     forwarded, head, headers,
@@ -32,6 +32,7 @@ impl Proxy {
         progress.head_read(began);
         self.note(&request, &progress, began);
         let form = Form::preferred(request.headers());
+        let client = &progress.client;
         let mut request = Some(request.map(|body| Upload::new(body, &progress)));
         let mut answer = match self.answer(&mut request, &progress, began).await {
             Ok(answer) => answer,
@@ -41,8 +42,9 @@ impl Proxy {
         if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
             return Ok(answer);
         }
+        door::instruct(&mut answer, client);
         // An answer that overtakes the request's body ends the connection: the client must not send its next request on it.
-        if progress.client.door.closing.get() || progress.upload() != UploadState::Done {
+        if client.door.closing.get() || progress.upload() != UploadState::Done {
             announce_close(&mut answer);
         }
         Ok(answer)
@@ -60,10 +62,12 @@ impl Proxy {
         let request = ours.as_mut().ok_or(Kind::Malformed)?;
         let version = request.version();
         let fields = head::check(request, &client.door.rules())?;
+        door::pass(request, client)?;
         let address = forwarded::client_address(request.headers(), client);
         tunnel::note_asked(request);
         headers::remove_hop_by_hop(request.headers_mut(), fields);
         forwarded::write(request.headers_mut(), client);
+        certified::write(request.headers_mut(), client);
         if client.door.via {
             request
                 .headers_mut()
@@ -217,7 +221,7 @@ pub(super) struct Refused {
 
 pub(super) enum Why {
     Error(ProxyError),
-    /// Its route asks no endpoint.
+    /// Its route asks no endpoint, or its listener lets none be asked.
     Own(Box<Response<Body>>),
 }
 
@@ -245,6 +249,16 @@ impl Refused {
             service: Some(service.clone()),
             rules: rules.map(|rules| Box::new(Applied::new(rules))),
             ..Kind::NoEndpoint.into()
+        }
+    }
+
+    /// The listener answers it.
+    pub(super) fn at_door(answer: Response<Body>) -> Self {
+        Self {
+            why: Why::Own(Box::new(answer)),
+            seat: None,
+            service: None,
+            rules: None,
         }
     }
 
@@ -293,6 +307,7 @@ fn rejection(kind: Kind) -> Option<Rejection> {
         Kind::NoRoute => Some(Rejection::NoRoute),
         Kind::Forbidden => Some(Rejection::Forbidden),
         Kind::RateLimited(_) => Some(Rejection::RateLimited),
+        Kind::Misdirected => Some(Rejection::Misdirected),
         Kind::MethodNotAllowed => Some(Rejection::MethodNotAllowed),
         Kind::TooManyHeaders => Some(Rejection::HeadTooLarge),
         Kind::NoEndpoint => Some(Rejection::NoEndpoint),

@@ -7,8 +7,10 @@
 mod again;
 pub mod alarm;
 mod body;
+mod certified;
 mod client;
 mod decide;
+mod door;
 mod error;
 mod exchange;
 mod forward;
@@ -28,6 +30,7 @@ mod worker;
 pub use alarm::Clock;
 pub use body::Body;
 pub use client::{Client, Door};
+pub use door::hsts;
 pub use error::{Fault, Kind, ProxyError, Resend};
 pub use progress::{Phase, Progress};
 pub use reply::farewell;

@@ -14,7 +14,9 @@ use tokio::{net::TcpListener, net::TcpStream, sync::watch};
 use super::{
     connection,
     crowd::{Crowd, Guest},
+    guard::{Bounds, Guard},
     listen::refuse_handshakes,
+    stream::Stream,
     worker::Worker,
 };
 use crate::{
@@ -38,6 +40,7 @@ pub(super) struct Entry {
     pub access: Access,
     /// The connections of each client, and how many it may have.
     pub per_client: Option<(Arc<Crowd>, u32)>,
+    pub guard: Option<(Arc<Guard>, Bounds)>,
 }
 
 /// Accepts until there is no entry any more, and then what the kernel has queued.
@@ -126,7 +129,7 @@ impl Worker {
 
     /// Serves a connection, or says that there is no room for it. Who may not come in is told nothing.
     fn admit(self: &Rc<Self>, stream: TcpStream, peer: SocketAddr, entry: &Entry) {
-        let client = Client::new(peer, entry.door.clone());
+        let client = Client::new(peer, entry.door.clone(), None);
         if !entry.access.permits(client.address.ip()) {
             self.proxy.shard().rejected(Rejection::Forbidden);
             return;
@@ -141,13 +144,30 @@ impl Worker {
         };
         // It only costs time on small answers; a socket that refuses it is already broken.
         let _ = stream.set_nodelay(true);
-        let progress = Progress::new(client, &self.clock);
-        let connection =
-            connection::serve(stream, progress, self.proxy.clone(), entry.header_bytes);
         let worker = self.clone();
+        let (door, header_bytes) = (entry.door.clone(), entry.header_bytes);
+        let Some((guard, bounds)) = entry.guard.clone() else {
+            let progress = Progress::new(client, &self.clock);
+            let stream = Stream::Plain(stream);
+            let connection = connection::serve(stream, progress, self.proxy.clone(), header_bytes);
+            tokio::task::spawn_local(async move {
+                let _open = worker.opened();
+                connection.await;
+                drop(place);
+            });
+            return;
+        };
+        // A task of its own kind, so that one in clear text does not grow by it.
         tokio::task::spawn_local(async move {
-            let _open = worker.opened();
-            connection.await;
+            let _open = worker.clone().opened();
+            let met = guard.admit(stream, &bounds, worker.proxy.shard()).await;
+            // What it shows is not held on to when it changes.
+            drop((guard, bounds));
+            if let Some((stream, secure)) = met {
+                let client = Client::new(peer, door, Some(secure));
+                let progress = Progress::new(client, &worker.clock);
+                connection::serve(stream, progress, worker.proxy.clone(), header_bytes).await;
+            }
             drop(place);
         });
     }

@@ -4,12 +4,12 @@ use http::StatusCode;
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::{
-    io::AsyncWriteExt,
+    io::{AsyncWrite, AsyncWriteExt},
     net::TcpStream,
     time::{Instant, timeout},
 };
 
-use super::socket::Socket;
+use super::{socket::Socket, stream::Stream};
 use crate::{
     proxy::{Phase, Progress, Proxy, farewell},
     telemetry::{Rejection, shard::Source},
@@ -44,7 +44,7 @@ enum End {
 
 /// Serves the requests of one connection to its end.
 pub(super) async fn serve(
-    stream: TcpStream,
+    stream: Stream,
     progress: Rc<Progress>,
     proxy: Rc<Proxy>,
     header_bytes: usize,
@@ -97,7 +97,7 @@ pub(super) async fn serve(
         say(&mut stream, status).await;
     }
     if !matches!(end, End::Stuck) {
-        linger(stream).await;
+        part(stream).await;
     }
 }
 
@@ -125,13 +125,23 @@ pub(super) async fn turn_away(mut stream: TcpStream) {
 }
 
 /// A few hundred bytes: the socket's buffer takes them, or the client is not reading and does not care.
-async fn say(stream: &mut TcpStream, status: StatusCode) {
+async fn say(stream: &mut (impl AsyncWrite + Unpin), status: StatusCode) {
     let bytes = farewell(status);
-    let _ = timeout(LINGER, stream.write_all(&bytes)).await;
+    let said = async { stream.write_all(&bytes).await.and(stream.flush().await) };
+    let _ = timeout(LINGER, said).await;
+}
+
+/// Says the last word that TLS has to say, and lingers.
+pub(super) async fn part(mut stream: Stream) {
+    if stream.is_secure() {
+        // Whoever does not read it does not care.
+        let _ = timeout(LINGER, stream.shutdown()).await;
+    }
+    linger(stream.into_socket()).await;
 }
 
 /// Says that nothing more will come, takes what the client still sends, and closes.
-async fn linger(mut stream: TcpStream) {
+pub(super) async fn linger(mut stream: TcpStream) {
     if stream.shutdown().await.is_err() {
         return;
     }

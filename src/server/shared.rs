@@ -14,6 +14,7 @@ use super::{
     BindError,
     crowd::Crowd,
     drain::{Drained, Ended},
+    guard::{Guard, Issued, ended},
     listen::{Sockets, bind},
     worker,
 };
@@ -22,6 +23,7 @@ use crate::{
     pool::Nudge,
     snapshot::Readers,
     telemetry::{AccessLog, WorkerShard},
+    tls::{Certificate, Challenges, Failure},
 };
 
 /// What the data plane is made of.
@@ -32,6 +34,8 @@ pub struct Settings {
     pub shards: Vec<Arc<WorkerShard>>,
     pub nudge: Nudge,
     pub access_log: AccessLog,
+    /// What authorities may be looking for.
+    pub challenges: Arc<Challenges>,
 }
 
 /// The data plane: the workers' threads and the sockets they accept on.
@@ -69,6 +73,9 @@ pub(super) struct Lent {
     /// Connections open over all workers.
     pub open: Arc<AtomicU32>,
     pub crowd: Arc<Crowd>,
+    pub guard: Option<Arc<Guard>>,
+    /// Handshakes under way over all workers.
+    pub under_way: Arc<AtomicU32>,
 }
 
 /// How far the process is on its way out.
@@ -95,6 +102,22 @@ impl Gauge {
             .iter()
             .map(|lent| (lent.plan.address, lent.open.load(Relaxed)))
             .collect()
+    }
+
+    /// The certificates that each listener shows.
+    pub fn certificates(&self) -> Vec<(SocketAddr, Certificate)> {
+        let listeners = self.0.wanted().listeners;
+        let shown = listeners.iter().flat_map(|lent| {
+            let guard = lent.guard.iter().flat_map(|guard| &guard.certificates);
+            guard.map(|certificate| (lent.plan.address, certificate.clone()))
+        });
+        shown.collect()
+    }
+
+    /// How TLS handshakes have ended, as [`WorkerShard::handshakes`] numbers them: each by its name.
+    pub fn ends_of_handshakes() -> impl Iterator<Item = (usize, &'static str)> {
+        let failures = Failure::ALL.map(|failure| (ended(failure), failure.as_str()));
+        std::iter::once((0, "done")).chain(failures)
     }
 }
 
@@ -128,23 +151,37 @@ impl Server {
         Ok(Self { shared, ended })
     }
 
-    /// Binds what of `listeners` is not served yet. A refusal leaves everything as it was.
-    pub fn prepare(&self, listeners: &[Arc<plan::Listener>]) -> Result<Prepared, BindError> {
+    /// Binds what of `listeners` is not served yet, with the certificates that there are. A refusal leaves everything as it
+    /// was.
+    pub fn prepare(
+        &self,
+        listeners: &[Arc<plan::Listener>],
+        issued: &Issued,
+    ) -> Result<Prepared, BindError> {
         let served = self.shared.wanted().listeners;
-        let workers = self.shared.settings.workers.get();
+        let settings = &self.shared.settings;
         let mut prepared = Vec::with_capacity(listeners.len());
         for plan in listeners {
             let kept = served.iter().find(|lent| lent.plan.address == plan.address);
+            let before = kept.and_then(|lent| lent.guard.as_ref());
+            let guard = Guard::of(plan, issued, &settings.challenges, before);
+            let guard = guard.map_err(|source| BindError {
+                address: plan.address,
+                source,
+            })?;
             prepared.push(match kept {
                 Some(lent) => Lent {
                     plan: plan.clone(),
+                    guard,
                     ..lent.clone()
                 },
                 None => Lent {
                     plan: plan.clone(),
-                    sockets: bind(plan.address, workers)?.into(),
+                    sockets: bind(plan.address, settings.workers.get())?.into(),
                     open: Arc::default(),
                     crowd: Arc::default(),
+                    guard,
+                    under_way: Arc::default(),
                 },
             });
         }

@@ -7,8 +7,8 @@ use std::{
 
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 
+use super::stream::Stream;
 use crate::{
     proxy::{Phase, Progress},
     upstream::write_gathered,
@@ -19,7 +19,7 @@ use crate::{
 /// While a request's head is being read there is nothing to write, unless hyper cannot read the head: then it writes a
 /// refusal of its own. That is kept back, for the refusal is ours to word.
 pub(super) struct Socket {
-    stream: TokioIo<TcpStream>,
+    stream: TokioIo<Stream>,
     progress: Rc<Progress>,
     /// The last write took less than it was given: more of an answer is to come.
     unfinished: bool,
@@ -28,7 +28,7 @@ pub(super) struct Socket {
 }
 
 impl Socket {
-    pub(super) fn new(stream: TcpStream, progress: Rc<Progress>) -> Self {
+    pub(super) fn new(stream: Stream, progress: Rc<Progress>) -> Self {
         Self {
             stream: TokioIo::new(stream),
             progress,
@@ -37,7 +37,7 @@ impl Socket {
         }
     }
 
-    pub(super) fn into_stream(self) -> TcpStream {
+    pub(super) fn into_stream(self) -> Stream {
         self.stream.into_inner()
     }
 
@@ -103,9 +103,14 @@ impl Write for Socket {
         true
     }
 
-    /// Nothing is buffered here.
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.kept_back {
+            return Poll::Ready(Ok(()));
+        }
+        let flushed = Pin::new(&mut self.stream).poll_flush(context);
+        // TLS writes what it had in store.
+        self.unfinished |= flushed.is_pending();
+        flushed
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

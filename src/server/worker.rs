@@ -16,12 +16,13 @@ use super::{
     accept::{Entry, accept},
     connection,
     drain::Ended,
+    guard::{Bounds, Guard},
     listen::Sockets,
     shared::{Lent, Shared, Stage},
 };
 use crate::{
     config::plan,
-    proxy::{Clock, Door, Proxy, tunnel::GRACE},
+    proxy::{Clock, Door, Proxy, hsts as hsts_value, tunnel::GRACE},
 };
 
 /// How often idle connections to endpoints are looked through.
@@ -53,6 +54,7 @@ pub(super) struct Worker {
 struct Listening {
     sockets: Arc<Sockets>,
     plan: Arc<plan::Listener>,
+    guard: Option<Arc<Guard>>,
     closing: Rc<Cell<bool>>,
     entry: watch::Sender<Option<Rc<Entry>>>,
 }
@@ -141,7 +143,7 @@ impl Worker {
                     known.entry.send_replace(None);
                 }
                 (None, Some(unserved)) => {
-                    self.take_queued(&unserved, &entry(lent, &Rc::new(Cell::new(true))));
+                    self.take_queued(&unserved, &self.entry(lent, &Rc::new(Cell::new(true))));
                 }
                 (None, None) => {}
             }
@@ -149,10 +151,11 @@ impl Worker {
         for lent in wanted.listeners {
             let known = listening.iter_mut().find(|known| known.serves(&lent));
             match known {
-                Some(known) if known.plan == lent.plan => {}
+                Some(known) if known.is_as(&lent) => {}
                 Some(known) => {
-                    known.entry.send_replace(Some(entry(&lent, &known.closing)));
-                    known.plan = lent.plan;
+                    let entry = self.entry(&lent, &known.closing);
+                    known.entry.send_replace(Some(entry));
+                    (known.plan, known.guard) = (lent.plan, lent.guard);
                 }
                 None => match self.listen(&lent, accepting) {
                     Ok(new) => listening.extend(new),
@@ -176,12 +179,13 @@ impl Worker {
             return Ok(None);
         };
         let closing = Rc::new(Cell::new(false));
-        let (sender, receiver) = watch::channel(Some(entry(lent, &closing)));
+        let (sender, receiver) = watch::channel(Some(self.entry(lent, &closing)));
         let listener = TcpListener::from_std(socket)?;
         accepting.spawn_local(accept(self.clone(), listener, receiver));
         Ok(Some(Listening {
             sockets: lent.sockets.clone(),
             plan: lent.plan.clone(),
+            guard: lent.guard.clone(),
             closing,
             entry: sender,
         }))
@@ -231,6 +235,43 @@ impl Worker {
         Ended { cut, tunnels }
     }
 
+    fn entry(&self, lent: &Lent, closing: &Rc<Cell<bool>>) -> Rc<Entry> {
+        let plan = &lent.plan;
+        let hsts = plan.tls.as_ref().and_then(|tls| tls.hsts);
+        Rc::new(Entry {
+            door: Rc::new(Door {
+                address: lent.sockets.address,
+                trusted_proxies: plan.trusted_proxies.clone(),
+                header_timeout: plan.timeouts.header,
+                idle_timeout: plan.timeouts.idle,
+                max_headers: plan.limits.headers.into(),
+                via: plan.via,
+                traceparent: plan.traceparent,
+                closing: closing.clone(),
+                secure: plan.tls.is_some(),
+                hsts: hsts.map(|it| hsts_value(it.max_age, it.include_subdomains, it.preload)),
+                redirect: plan.redirect_https,
+                challenges: self.shared.settings.challenges.clone(),
+            }),
+            limit: plan.limits.connections,
+            header_bytes: usize::try_from(plan.limits.header_bytes).unwrap_or(usize::MAX),
+            open: lent.open.clone(),
+            access: plan.access.clone(),
+            per_client: plan
+                .limits
+                .connections_per_client
+                .map(|most| (lent.crowd.clone(), most)),
+            guard: lent.guard.clone().map(|guard| {
+                let bounds = Bounds {
+                    under_way: lent.under_way.clone(),
+                    limit: plan.limits.handshakes,
+                    time: plan.timeouts.handshake,
+                };
+                (guard, bounds)
+            }),
+        })
+    }
+
     /// Whether the process accepts nowhere any more.
     pub(super) fn ends(&self) -> bool {
         self.shared.wanted().stage >= Stage::Draining
@@ -259,6 +300,15 @@ impl Listening {
     fn serves(&self, lent: &Lent) -> bool {
         Arc::ptr_eq(&self.sockets, &lent.sockets)
     }
+
+    fn is_as(&self, lent: &Lent) -> bool {
+        // Certificates come and go while the plan stays.
+        let guarded = match (&self.guard, &lent.guard) {
+            (Some(here), Some(there)) => Arc::ptr_eq(here, there),
+            (here, there) => here.is_none() && there.is_none(),
+        };
+        guarded && self.plan == lent.plan
+    }
 }
 
 struct Open(Rc<Worker>);
@@ -268,30 +318,6 @@ impl Drop for Open {
         self.0.open.set(self.0.open.get() - 1);
         self.0.closed.notify_one();
     }
-}
-
-fn entry(lent: &Lent, closing: &Rc<Cell<bool>>) -> Rc<Entry> {
-    let plan = &lent.plan;
-    Rc::new(Entry {
-        door: Rc::new(Door {
-            address: lent.sockets.address,
-            trusted_proxies: plan.trusted_proxies.clone(),
-            header_timeout: plan.timeouts.header,
-            idle_timeout: plan.timeouts.idle,
-            max_headers: plan.limits.headers.into(),
-            via: plan.via,
-            traceparent: plan.traceparent,
-            closing: closing.clone(),
-        }),
-        limit: plan.limits.connections,
-        header_bytes: usize::try_from(plan.limits.header_bytes).unwrap_or(usize::MAX),
-        open: lent.open.clone(),
-        access: plan.access.clone(),
-        per_client: plan
-            .limits
-            .connections_per_client
-            .map(|most| (lent.crowd.clone(), most)),
-    })
 }
 
 /// A task of the worker's own that panicked takes the worker with it, so that all of it is started again.

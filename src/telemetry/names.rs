@@ -66,6 +66,18 @@ pub const CONNECTIONS: Metric = metric(
     &["listener"],
     "Open connections of clients",
 );
+pub const HANDSHAKES: Metric = metric(
+    Counter,
+    "cutover_tls_handshakes_total",
+    &["result"],
+    "TLS handshakes with clients, by how they ended",
+);
+pub const CERTIFICATE_NOT_AFTER: Metric = metric(
+    Gauge,
+    "cutover_certificate_not_after_seconds",
+    &["listener", "name"],
+    "When the certificate shown for a name ends, in seconds since 1970",
+);
 
 // Endpoints.
 pub const ENDPOINT_REQUESTS: Metric = metric(
@@ -233,6 +245,8 @@ pub const ALL: &[&Metric] = &[
     &IN_FLIGHT,
     &REJECTED,
     &CONNECTIONS,
+    &HANDSHAKES,
+    &CERTIFICATE_NOT_AFTER,
     &ENDPOINT_REQUESTS,
     &ENDPOINT_CONNECTIONS,
     &UPSTREAM_ERRORS,

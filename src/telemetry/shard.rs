@@ -271,6 +271,8 @@ pub enum Rejection {
     /// The body is coded in a way that is not taken apart.
     UnsupportedCoding,
     MethodNotAllowed,
+    /// The host is not one of the certificate that the client was shown.
+    Misdirected,
     NoRoute,
     /// The service has no endpoint that may be given a request.
     NoEndpoint,
@@ -280,7 +282,7 @@ pub enum Rejection {
 
 impl Rejection {
     /// Before any service was chosen.
-    pub const AT_THE_DOOR: [Self; 10] = [
+    pub const AT_THE_DOOR: [Self; 11] = [
         Self::Connections,
         Self::ClientConnections,
         Self::Forbidden,
@@ -290,6 +292,7 @@ impl Rejection {
         Self::Malformed,
         Self::UnsupportedCoding,
         Self::MethodNotAllowed,
+        Self::Misdirected,
         Self::NoRoute,
     ];
     /// On a service's behalf. The last two are at the door, too: of listeners, and of routes without a service.
@@ -312,6 +315,7 @@ impl Rejection {
             Self::Malformed => "malformed",
             Self::UnsupportedCoding => "unsupported_coding",
             Self::MethodNotAllowed => "method_not_allowed",
+            Self::Misdirected => "misdirected",
             Self::NoRoute => "no_route",
             Self::NoEndpoint => "no_endpoint",
             Self::BodyTooLarge => "body_too_large",
@@ -325,11 +329,24 @@ pub struct WorkerShard {
     /// Answers to such requests (404, 400, 503 ...), by status.
     unrouted: PoolShard,
     rejections: [AtomicU64; Rejection::COUNT],
+    /// TLS handshakes: `[0]` that came to a connection, then those that did not, by reason.
+    handshakes: [AtomicU64; HANDSHAKES],
 }
+
+/// How a handshake may end. Who shakes hands knows the reasons; here they are numbers.
+const HANDSHAKES: usize = 16;
 
 impl WorkerShard {
     pub fn unrouted(&self) -> &PoolShard {
         &self.unrouted
+    }
+
+    pub fn shook_hands(&self, end: usize) {
+        add(&self.handshakes[end.min(HANDSHAKES - 1)], 1);
+    }
+
+    pub fn handshakes(&self, end: usize) -> u64 {
+        self.handshakes[end.min(HANDSHAKES - 1)].load(Relaxed)
     }
 
     pub fn rejected(&self, rejection: Rejection) {

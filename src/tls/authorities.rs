@@ -1,6 +1,6 @@
 //! Who is believed when they vouch for somebody.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use rustls::{
     RootCertStore,
@@ -75,6 +75,21 @@ impl Authorities {
             self.revoked.push(list.map_err(|error| garbage(&error))?);
         }
         Ok(self)
+    }
+}
+
+/// Equal where they would judge alike.
+impl PartialEq for Authorities {
+    fn eq(&self, other: &Self) -> bool {
+        self.roots.roots == other.roots.roots && self.revoked == other.revoked
+    }
+}
+
+impl Eq for Authorities {}
+
+impl fmt::Debug for Authorities {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Authorities({})", self.roots.len())
     }
 }
 

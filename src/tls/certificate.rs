@@ -1,6 +1,7 @@
 //! A chain of certificates with the key of its first one: taken whole or not at all.
 
 use std::{
+    fmt,
     sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -65,6 +66,22 @@ pub enum CertificateError {
     NotYetValid(String),
 }
 
+impl CertificateError {
+    /// Whether it is the key's file that must change.
+    pub fn is_of_key(&self) -> bool {
+        matches!(
+            self,
+            Self::EmptyKey
+                | Self::NoKey
+                | Self::Encrypted
+                | Self::KeyCutOff(_)
+                | Self::GarbageKey(_)
+                | Self::UnusableKey(_)
+                | Self::Mismatch
+        )
+    }
+}
+
 impl Certificate {
     /// Reads a chain and a key from PEM; both may stand in one file, and be given twice. Everything is judged but the time.
     pub fn new(chain: &[u8], key: &[u8]) -> Result<Self, CertificateError> {
@@ -124,6 +141,15 @@ impl PartialEq for Certificate {
         Arc::ptr_eq(&self.key, &other.key)
             || (self.facts.fingerprint == other.facts.fingerprint
                 && self.key.cert == other.key.cert)
+    }
+}
+
+impl Eq for Certificate {}
+
+/// Never the key.
+impl fmt::Debug for Certificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Certificate({:?})", self.facts.names)
     }
 }
 

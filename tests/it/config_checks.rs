@@ -369,8 +369,56 @@ const DOORS: &[((&str, &str), Code, &str)] = &[
     ),
     (
         (LISTENER, "address = \"0.0.0.0:1\"\ntls = {}"),
-        Code::NotSupported,
-        "`tls` is not supported in this version",
+        Code::MissingKey,
+        "there is no certificate",
+    ),
+    (
+        (
+            LISTENER,
+            "address = \"0.0.0.0:1\"\ntls.client_auth.ca = \"/nowhere/a.pem\"\ntls.acme.hosts = [\"a.test\"]",
+        ),
+        Code::Unreadable,
+        "the file can't be read: /nowhere/a.pem: it does not exist",
+    ),
+    (
+        (
+            LISTENER,
+            "address = \"0.0.0.0:1\"\ntls.acme.hosts = [\"*.a.test\"]",
+        ),
+        Code::InvalidValue,
+        "`*.a.test` can't be proved by `http-01` or `tls-alpn-01`",
+    ),
+    (
+        (
+            LISTENER,
+            "address = \"0.0.0.0:1\"\ntls.acme = { hosts = [\"a.test\"], directory = \"http://a\" }",
+        ),
+        Code::InvalidValue,
+        "`http://a` is not valid",
+    ),
+    (
+        (
+            LISTENER,
+            "address = \"0.0.0.0:1\"\nredirect_https = true\ntls.acme.hosts = [\"a.test\"]",
+        ),
+        Code::Conflict,
+        "`redirect_https` with `tls`: who comes here speaks HTTPS already",
+    ),
+    (
+        (
+            LISTENER,
+            "address = \"0.0.0.0:1\"\ntimeouts.handshake = \"5s\"",
+        ),
+        Code::Conflict,
+        "`listeners[0].timeouts.handshake` without `tls`: nobody shakes hands here",
+    ),
+    (
+        (
+            LISTENER,
+            "address = \"0.0.0.0:1\"\ntls.acme.hosts = [\"a.test\"]\ntls.hsts.preload = true",
+        ),
+        Code::Conflict,
+        "no browser's list takes hosts that do not say so for all hosts below and for a year",
     ),
     (
         ("", "telemetry.address = \"127.0.0.1:8080\""),

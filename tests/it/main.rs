@@ -42,5 +42,6 @@ mod timeouts;
 mod tls_certificates;
 mod tls_endpoints;
 mod tls_handshake;
+mod tls_listeners;
 mod websocket_drains;
 mod websockets;

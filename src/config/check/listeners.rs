@@ -53,6 +53,8 @@ impl Check<'_> {
             );
         }
         let networks = view.texts("trusted_proxies");
+        let tls = self.tls(view);
+        let redirect_https = self.redirect_https(view);
         Some(Listener {
             address: view.parsed("address")?,
             trusted_proxies: networks
@@ -65,6 +67,7 @@ impl Check<'_> {
             timeouts: ListenerTimeouts {
                 header: timeouts.span("header"),
                 idle: timeouts.span("idle"),
+                handshake: timeouts.span("handshake"),
             },
             limits: ListenerLimits {
                 connections: limits.integer("connections"),
@@ -73,7 +76,10 @@ impl Check<'_> {
                     .then(|| limits.integer("connections_per_client")),
                 header_bytes: u32::try_from(header_bytes.0).unwrap_or(u32::MAX),
                 headers: limits.integer("headers"),
+                handshakes: limits.integer("handshakes"),
             },
+            tls: tls.map(Arc::new),
+            redirect_https,
         })
     }
 

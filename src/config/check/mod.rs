@@ -9,6 +9,7 @@ mod probe;
 mod routes;
 mod rules;
 mod services;
+mod tls;
 mod transport;
 
 use std::{

@@ -1,14 +1,15 @@
 //! A plan in the file's words: what `export` prints and `diff` compares, so that neither can forget a field.
 
+mod listener;
 mod route;
 mod service;
 mod value;
 
 use super::{
     file::{Fallback, Section, keys, keys_of},
-    plan::{Admin, Listener, LogFormat, Plan, Role, Telemetry, Token},
+    plan::{Admin, LogFormat, Plan, Role, Telemetry, Token},
 };
-use crate::units::{Access, ByteSize, ErrorPage, ErrorPages, Name, Span};
+use crate::units::{Access, ErrorPage, ErrorPages, Name, Span};
 pub use value::Field;
 use value::{array, quoted};
 
@@ -81,7 +82,7 @@ pub fn describe(plan: &Plan) -> Vec<Block> {
     telemetry(&plan.telemetry, &mut blocks);
     blocks.extend(pages(&plan.errors, "defaults"));
     for listener in &plan.listeners {
-        blocks.extend(listener_blocks(listener));
+        listener::describe(listener, &mut blocks);
     }
     blocks.extend(plan.routes.iter().map(|r| route::describe(r)));
     for service in plan.services.values() {
@@ -155,38 +156,6 @@ fn telemetry(telemetry: &Telemetry, blocks: &mut Vec<Block>) {
         log.text("path", path.display());
     }
     blocks.extend([block, log]);
-}
-
-fn listener_blocks(listener: &Listener) -> [Block; 3] {
-    let identity = listener.address.to_string();
-    let mut block = Block::item("listeners", &identity, keys::LISTENER);
-    block.text("address", listener.address);
-    let networks = &listener.trusted_proxies;
-    if !networks.is_empty() {
-        block.put("trusted_proxies", array(networks));
-    }
-    access(&listener.access, &mut block);
-    block.put("via", listener.via.to_string());
-    if let Some(sampled) = listener.traceparent {
-        block.text("traceparent", sampled);
-    }
-    let within = |key: &str, section| {
-        let mut block = Block::table(format!("listeners.{key}"), section);
-        block.name = format!("listeners {identity}.{key}");
-        block
-    };
-    let mut timeouts = within("timeouts", keys::LISTENER_TIMEOUTS);
-    timeouts.span("header", listener.timeouts.header);
-    timeouts.span("idle", listener.timeouts.idle);
-    let mut limits = within("limits", keys::LISTENER_LIMITS);
-    limits.put("connections", listener.limits.connections.to_string());
-    if let Some(most) = listener.limits.connections_per_client {
-        limits.put("connections_per_client", most.to_string());
-    }
-    let header_bytes = ByteSize(u64::from(listener.limits.header_bytes));
-    limits.text("header_bytes", header_bytes);
-    limits.put("headers", listener.limits.headers.to_string());
-    [block, timeouts, limits]
 }
 
 /// `errors` of a service or of all.

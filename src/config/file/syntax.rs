@@ -312,6 +312,22 @@ pub const GRPC_SERVICE: Syntax = Syntax {
     },
 };
 
+pub const DIRECTORY: Syntax = Syntax {
+    what: "the URL of an ACME directory, which begins with https://",
+    pattern: Some(r"^https://[^\s]+$"),
+    check: |text| {
+        let url = text.parse::<http::Uri>().ok();
+        let right = url.is_some_and(|url| {
+            url.scheme_str() == Some("https") && url.host().is_some_and(|host| !host.is_empty())
+        });
+        if right && text.starts_with("https://") {
+            Ok(())
+        } else {
+            Err(malformed(DIRECTORY.what))
+        }
+    },
+};
+
 pub const GLOB: Syntax = Syntax {
     what: "a file or a pattern such as services.d/*.toml",
     pattern: Some("^[^\\x00]+$"),

@@ -1,8 +1,12 @@
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use ipnet::IpNet;
 
-use crate::units::{Access, Percent};
+use crate::{
+    tls::{Authorities, Certificate, Version},
+    units::{Access, Percent},
+};
 
 /// An address we accept on. Connections keep the listener's settings they were accepted under.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +22,10 @@ pub struct Listener {
     pub traceparent: Option<Percent>,
     pub timeouts: ListenerTimeouts,
     pub limits: ListenerLimits,
+    /// `None`: clear text.
+    pub tls: Option<Arc<ListenerTls>>,
+    /// The port of the HTTPS that every request is sent to instead of being passed on.
+    pub redirect_https: Option<u16>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +34,8 @@ pub struct ListenerTimeouts {
     pub header: Duration,
     /// How long a connection may stand idle between requests.
     pub idle: Duration,
+    /// From a connection's beginning to the end of the TLS handshake.
+    pub handshake: Duration,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,4 +47,66 @@ pub struct ListenerLimits {
     /// Of a request's head.
     pub header_bytes: u32,
     pub headers: u16,
+    /// TLS handshakes under way at once, over all workers.
+    pub handshakes: u32,
+}
+
+/// How a listener meets clients that speak TLS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListenerTls {
+    /// In the order of the file: the first is shown to who asks for no name that has one.
+    pub certificates: Vec<Pair>,
+    pub acme: Option<Acme>,
+    pub min_version: Version,
+    pub client_auth: Option<ClientAuth>,
+    pub strict_sni: bool,
+    pub hsts: Option<Hsts>,
+}
+
+/// A certificate and its key, as files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pair {
+    pub cert: String,
+    pub key: String,
+    /// What was in them; `None` where they were not to be read.
+    pub certificate: Option<Certificate>,
+}
+
+/// Certificates that are got and renewed by themselves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Acme {
+    pub hosts: Vec<String>,
+    pub email: Option<String>,
+    pub directory: String,
+    /// Proofs are shown in a handshake, not by a path.
+    pub by_handshake: bool,
+    pub renew_before: Duration,
+    pub ca: Option<Pem>,
+}
+
+/// A file of PEM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pem {
+    pub path: String,
+    /// Empty where it was not to be read.
+    pub text: Bytes,
+}
+
+/// Clients are asked for certificates.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientAuth {
+    pub ca: String,
+    pub crl: Option<String>,
+    /// What was in them; `None` where they were not to be read.
+    pub authorities: Option<Authorities>,
+    /// A client without one is refused.
+    pub required: bool,
+}
+
+/// What browsers are told (RFC 6797).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hsts {
+    pub max_age: Duration,
+    pub include_subdomains: bool,
+    pub preload: bool,
 }

@@ -10,7 +10,9 @@ use std::{collections::BTreeMap, num::NonZeroUsize, path::PathBuf, sync::Arc, ti
 
 use crate::units::{ErrorPages, Name};
 pub use admin::{AccessLog, Admin, LogFormat, Role, Telemetry, Token};
-pub use listener::{Listener, ListenerLimits, ListenerTimeouts};
+pub use listener::{
+    Acme, ClientAuth, Hsts, Listener, ListenerLimits, ListenerTimeouts, ListenerTls, Pair, Pem,
+};
 pub use pool::{Endpoint, HttpProbe, Pool, Probe, ProbeKind, Tls, Transport};
 pub use route::{Route, Target};
 pub use service::{Preview, Service, Sticky, WeightsMode};

@@ -9,7 +9,7 @@ use std::{
 use cutover::{
     config::{self, Outside, Plan},
     pool::{Directory, Nudges, State, nudges},
-    server::{Drained, Server, Settings},
+    server::{self, Drained, Server, Settings},
     snapshot::{self, Decided, DecidedEndpoint, Input, Publisher, Readers, Standing},
     telemetry::{AccessLog, PoolShard, Rejection, TunnelCounts, WorkerShard, access_log},
     units::{Name, Secret},
@@ -149,9 +149,12 @@ impl Builder {
             shards: shards.clone(),
             nudge,
             access_log: self.access_log(),
+            challenges: Arc::default(),
         })
         .unwrap();
-        let prepared = server.prepare(&plan.listeners).unwrap();
+        let prepared = server
+            .prepare(&plan.listeners, &server::Issued::new())
+            .unwrap();
         let address = prepared.addresses()[0];
         server.serve(prepared);
         Proxy {
@@ -404,7 +407,9 @@ impl Proxy {
     /// Changes the listeners to those of another text of the file.
     pub fn listen(&self, text: &str) -> Result<(), cutover::server::BindError> {
         let plan = load(text);
-        let prepared = self.server().prepare(&plan.listeners)?;
+        let prepared = self
+            .server()
+            .prepare(&plan.listeners, &server::Issued::new())?;
         self.server().serve(prepared);
         Ok(())
     }

@@ -45,14 +45,159 @@ pub const LISTENER: Section = &[&[
     ),
     Key::new(
         "tls",
-        Shape::Later,
-        "TLS comes with a later version; until then terminate it before this proxy",
+        Shape::Table(LISTENER_TLS),
+        "Speak TLS here. Without it: clear text.",
     ),
     Key::new(
         "redirect_https",
-        Shape::Later,
-        "comes with TLS in a later version",
+        Shape::Either(&[Shape::Bool, Shape::Table(REDIRECT_HTTPS)]),
+        "Answer every request with the way to the same place over HTTPS, and pass none on.",
+    )
+    .or(Fallback::Bool(false)),
+]];
+
+pub const REDIRECT_HTTPS: Section = &[&[Key::new(
+    "port",
+    Shape::Integer {
+        min: 1,
+        max: 65_535,
+    },
+    "The port that clients reach the listener with TLS by.",
+)
+.or(Fallback::Integer(443))]];
+
+pub const LISTENER_TLS: Section = &[&[
+    Key::new(
+        "certificates",
+        Shape::Array(&Shape::Table(PAIR)),
+        "Who asks for a name gets the certificate that has it; who asks for none, or for one that none has, the first. Two for the same names may have keys of different kinds.",
     ),
+    Key::new(
+        "acme",
+        Shape::Table(ACME),
+        "Certificates that are got and renewed by themselves.",
+    ),
+    Key::new(
+        "min_version",
+        Shape::Word(&["1.2", "1.3"]),
+        "The oldest version of TLS that is spoken.",
+    )
+    .or_text("1.2"),
+    Key::new(
+        "client_auth",
+        Shape::Table(CLIENT_AUTH),
+        "Ask clients for certificates.",
+    ),
+    Key::new(
+        "strict_sni",
+        Shape::Bool,
+        "Refuse who asks for no name, or for one that no certificate has.",
+    )
+    .or(Fallback::Bool(false)),
+    Key::new(
+        "hsts",
+        Shape::Table(HSTS),
+        "Tell browsers, with every answer, to come over HTTPS only (Strict-Transport-Security).",
+    ),
+]];
+
+pub const PAIR: Section = &[&[
+    Key::new(
+        "cert",
+        text(&syntax::FILE),
+        "The certificate as PEM, then those that lead to its authority.",
+    )
+    .required(),
+    Key::new(
+        "key",
+        text(&syntax::FILE),
+        "Its key as PEM, not encrypted; may be the same file.",
+    )
+    .required(),
+]];
+
+pub const ACME: Section = &[&[
+    Key::new(
+        "hosts",
+        Shape::Array(&Shape::Text(&syntax::HOST)),
+        "A certificate each, kept below `state_dir`. No wildcards.",
+    )
+    .required(),
+    Key::new(
+        "email",
+        text(&syntax::FULL),
+        "Where the authority may write to.",
+    ),
+    Key::new(
+        "directory",
+        text(&syntax::DIRECTORY),
+        "The authority.",
+    )
+    .or_text("https://acme-v02.api.letsencrypt.org/directory"),
+    Key::new(
+        "challenge",
+        Shape::Word(&["http-01", "tls-alpn-01"]),
+        "How the authority is shown that the hosts are ours: by a path on port 80, or in a handshake on port 443.",
+    )
+    .or_text("http-01"),
+    Key::new(
+        "renew_before",
+        Shape::Span {
+            min: 60_000,
+            max: 90 * DAY,
+        },
+        "Before the end of a certificate, but never before two thirds of its life are over.",
+    )
+    .or_text("30d"),
+    Key::new(
+        "ca",
+        text(&syntax::FILE),
+        "Who signs the directory's own certificate, as PEM. Default: those the system trusts.",
+    ),
+]];
+
+pub const CLIENT_AUTH: Section = &[&[
+    Key::new(
+        "ca",
+        text(&syntax::FILE),
+        "Who signs clients' certificates, as PEM.",
+    )
+    .required(),
+    Key::new(
+        "crl",
+        text(&syntax::FILE),
+        "Certificates that were taken back, as PEM.",
+    ),
+    Key::new(
+        "mode",
+        Shape::Word(&["required", "optional"]),
+        "Whether a client without one is refused.",
+    )
+    .or_text("required"),
+]];
+
+pub const HSTS: Section = &[&[
+    Key::new(
+        "max_age",
+        Shape::Span {
+            min: 0,
+            max: 366 * DAY,
+        },
+        "How long browsers keep it in mind.",
+    )
+    .or_text("365d"),
+    Key::new(
+        "include_subdomains",
+        Shape::Bool,
+        "For all hosts below, too.",
+    )
+    .or(Fallback::Bool(false)),
+    Key::new(
+        "preload",
+        Shape::Bool,
+        "Consent to be put on the list that browsers come with.",
+    )
+    .or(Fallback::Bool(false)),
 ]];
 
 pub const LISTENER_TIMEOUTS: Section = &[&[
@@ -68,6 +213,12 @@ pub const LISTENER_TIMEOUTS: Section = &[&[
         "How long a connection may stand idle between requests.",
     )
     .or_text("75s"),
+    Key::new(
+        "handshake",
+        Shape::Span { min: 1, max: HOUR },
+        "From a connection's beginning to the end of the TLS handshake.",
+    )
+    .or_text("10s"),
 ]];
 
 pub const LISTENER_LIMITS: Section = &[&[
@@ -100,4 +251,13 @@ pub const LISTENER_LIMITS: Section = &[&[
         "Header lines of a request.",
     )
     .or(Fallback::Integer(100)),
+    Key::new(
+        "handshakes",
+        Shape::Integer {
+            min: 1,
+            max: 10_000_000,
+        },
+        "TLS handshakes under way at once, over all workers.",
+    )
+    .or(Fallback::Integer(1000)),
 ]];
