@@ -12,7 +12,7 @@ use tokio::{
 };
 
 use crate::support::{
-    App, Client, H2App, PATIENCE, Proxy, Wire, endpoint,
+    App, Client, H2App, Proxy, Wire, endpoint,
     h2::{DATA, END_STREAM, HEADERS, RST_STREAM},
     h2_endpoint, proxy, within,
 };
@@ -503,14 +503,15 @@ async fn a_dead_connection_is_found_by_a_ping() {
         .start()
         .await;
     let proxy = proxy()
-        .service("protocol = \"h2\"\ntimeouts = { response = \"600ms\", idle = \"400ms\" }")
+        .service("protocol = \"h2\"\ntimeouts = { response = \"2s\", idle = \"2s\" }")
         .pool("blue", 100, &[&app])
         .start();
-    let began = Instant::now();
-    let mut first = begin(&proxy, 1).await;
-    let answer = first[0].answer().await;
-    assert!(matches!(answer.status, 502 | 504), "{}", answer.status);
-    assert!(began.elapsed() < PATIENCE);
+    // Both on one connection, and before the time to answer is over.
+    for mut client in begin(&proxy, 2).await {
+        assert_eq!(client.answer().await.status, 502);
+    }
+    assert_eq!(proxy.failures("blue"), [("reset", 2)]);
+    assert_eq!(app.connections(), 1);
     proxy
         .until("the connection to be closed", |proxy| {
             proxy.connections("blue") == 0

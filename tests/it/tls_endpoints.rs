@@ -9,7 +9,9 @@ use tempfile::TempDir;
 use tokio::io::AsyncReadExt;
 
 use crate::support::{
-    Authority, H2App, Pair, Proxy, authority, endpoint, h2_endpoint, proxy, within,
+    Authority, H2App, Pair, Proxy, authority, endpoint, h2_endpoint, proxy,
+    websocket::{frame, handshake},
+    within,
 };
 
 /// A folder with the files that a configuration names.
@@ -271,4 +273,24 @@ async fn t_08_an_answer_that_ends_with_its_connection_needs_the_end_of_tls() {
         let answer = within("the end", client.try_answer(false)).await;
         assert_eq!(answer.is_ok(), whole, "close_notify: {in_order}");
     }
+}
+
+#[tokio::test]
+async fn a_websocket_passes_over_http_1_and_tls_where_other_requests_go_over_http_2() {
+    let (files, root) = (Files::new(), authority("root"));
+    let pair = root.server(&[LOCAL]);
+    let app = h2_endpoint("blue").tls(&pair, (true, true)).start().await;
+    let proxy = over_tls(&app, "auto", &trusting(&files, &root));
+    assert_eq!(proxy.get("/").await.body, "blue");
+    let mut socket = handshake(&proxy).await;
+    let hello = frame(0x82, b"hello");
+    socket.writer.send(&hello).await;
+    assert_eq!(socket.reader.bytes(hello.len()).await, hello);
+    assert_eq!(proxy.tunnels("blue"), 1);
+    drop(socket);
+    proxy
+        .until("the tunnel to end", |proxy| proxy.tunnels("blue") == 0)
+        .await;
+    assert_eq!(proxy.get("/").await.body, "blue");
+    assert_eq!(app.connections(), 2);
 }

@@ -44,7 +44,7 @@ const SEND_BUFFER: usize = 256 << 10;
 /// The most of an answer's head.
 const HEAD: u32 = 64 << 10;
 
-/// A ping that is not answered for so long has found a dead connection.
+/// A ping that is not answered for so long, or for half of the silence before it, has found a dead connection.
 const LONGEST_PING: Duration = Duration::from_secs(10);
 
 type Link<B> = http2::Connection<Watched, B, Tasks>;
@@ -168,7 +168,7 @@ fn builder(tasks: &Tasks, quiet: Duration) -> http2::Builder<Tasks> {
         .max_send_buf_size(SEND_BUFFER)
         .max_header_list_size(HEAD)
         .keep_alive_interval(quiet)
-        .keep_alive_timeout(quiet.min(LONGEST_PING));
+        .keep_alive_timeout((quiet / 2).min(LONGEST_PING));
     builder
 }
 

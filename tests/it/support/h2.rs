@@ -240,7 +240,11 @@ where
         head.push(byte);
         if head.ends_with(b"\r\n\r\n") {
             site.calls.fetch_add(1, SeqCst);
+            let upgrades = String::from_utf8_lossy(&head).contains("upgrade: websocket");
             head.clear();
+            if upgrades {
+                return echo(stream).await;
+            }
             if let Some((body, in_order)) = until_close {
                 let answer = format!("HTTP/1.1 200 OK\r\n\r\n{body}");
                 let _ = stream.write_all(answer.as_bytes()).await;
@@ -254,6 +258,18 @@ where
             if stream.write_all(answer).await.is_err() || stream.flush().await.is_err() {
                 return;
             }
+        }
+    }
+}
+
+/// Agrees to be a WebSocket, and gives back what comes.
+async fn echo<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
+    let mut bytes = super::websocket::switching();
+    while stream.write_all(&bytes).await.is_ok() && stream.flush().await.is_ok() {
+        let mut more = [0; 1024];
+        match stream.read(&mut more).await {
+            Ok(read) if read > 0 => bytes = more[..read].to_vec(),
+            _ => return,
         }
     }
 }
