@@ -123,6 +123,10 @@ impl Slot {
 }
 
 impl Alarm {
+    pub fn clock(&self) -> &Rc<Clock> {
+        &self.clock
+    }
+
     /// Arms it for `moment`, or moves it there.
     pub fn set(&self, moment: Instant) {
         let since = moment.saturating_duration_since(self.clock.origin);

@@ -27,9 +27,17 @@ pub enum BodyError {
     Unfinished,
 }
 
+/// What is handed over at a time where other answers share the connection. HTTP/2 keeps what it is handed until the client takes
+/// it, so this and the send buffer bound what an unread answer holds.
+const PIECE: usize = 16 << 10;
+
 /// An endpoint's body, and the exchange that ends with it.
 pub struct Relay {
     incoming: Incoming,
+    /// The most that is handed over at a time.
+    piece: usize,
+    /// Received and not yet handed over.
+    rest: Bytes,
     exchange: Option<Exchange>,
 }
 
@@ -43,8 +51,11 @@ impl Body {
     }
 
     pub(super) fn relayed(incoming: Incoming, exchange: Exchange) -> Self {
+        let shares = exchange.progress.shares;
         Self::Relayed(Relay {
             incoming,
+            piece: if shares { PIECE } else { usize::MAX },
+            rest: Bytes::new(),
             exchange: Some(exchange),
         })
     }
@@ -68,6 +79,9 @@ impl Relay {
         &mut self,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if !self.rest.is_empty() {
+            return Poll::Ready(Some(Ok(self.next_piece())));
+        }
         let frame = Pin::new(&mut self.incoming).poll_frame(context);
         let frame = frame.map_err(BodyError::from);
         if let Some(exchange) = &self.exchange {
@@ -90,7 +104,24 @@ impl Relay {
             }
             None => self.end(Ending::Whole),
         }
-        Poll::Ready(frame)
+        Poll::Ready(match frame {
+            Some(Ok(frame)) if frame.data_ref().is_some_and(|data| data.len() > self.piece) => {
+                self.rest = frame.into_data().unwrap_or_default();
+                Some(Ok(self.next_piece()))
+            }
+            other => other,
+        })
+    }
+
+    fn next_piece(&mut self) -> Frame<Bytes> {
+        if let Some(exchange) = &self.exchange {
+            exchange.progress.has_written();
+        }
+        Frame::data(self.rest.split_to(self.piece.min(self.rest.len())))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.rest.is_empty() && self.incoming.is_end_stream()
     }
 }
 
@@ -123,7 +154,7 @@ impl http_body::Body for Body {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Own(bytes) => bytes.is_none(),
-            Self::Relayed(relay) => relay.incoming.is_end_stream(),
+            Self::Relayed(relay) => relay.is_end_stream(),
         }
     }
 

@@ -1,5 +1,5 @@
 use std::{
-    cell::{Cell, OnceCell, RefCell},
+    cell::{OnceCell, RefCell},
     net::{IpAddr, SocketAddr},
     rc::Rc,
     sync::Arc,
@@ -8,7 +8,7 @@ use std::{
 
 use http::HeaderValue;
 
-use super::{certified::Certified, head};
+use super::{certified::Certified, closing::Closing, head};
 use crate::{
     tls::{Challenges, Secure},
     units::{Ends, Percent, Preamble},
@@ -45,7 +45,9 @@ pub struct Door {
     /// Starts traces, of which so many are sampled.
     pub traceparent: Option<Percent>,
     /// Answers announce that the connection will be closed: the process or the listener is going away.
-    pub closing: Rc<Cell<bool>>,
+    pub closing: Rc<Closing>,
+    /// A connection of HTTP/2 ends about then, whatever is asked on it, so that clients spread over workers anew.
+    pub max_age: Option<Duration>,
     /// Clients speak TLS.
     pub secure: bool,
     /// What every answer tells browsers: `Strict-Transport-Security`.

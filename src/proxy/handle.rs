@@ -44,7 +44,9 @@ impl Proxy {
         }
         door::instruct(&mut answer, client);
         // An answer that overtakes the request's body ends the connection: the client must not send its next request on it.
-        if client.door.closing.get() || progress.upload() != UploadState::Done {
+        // One that streams share is told by itself.
+        if !progress.shares && (client.door.closing.get() || progress.upload() != UploadState::Done)
+        {
             announce_close(&mut answer);
         }
         Ok(answer)
@@ -201,7 +203,7 @@ impl Proxy {
             });
         }
         progress.idle(now);
-        if kind.is_some_and(ends_connection) {
+        if !progress.shares && kind.is_some_and(ends_connection) {
             announce_close(&mut answer);
         }
         answer

@@ -40,6 +40,8 @@ pub struct Progress {
     awaits_endpoint: Cell<bool>,
     /// What the connection becomes once the answer that says so has been sent.
     tunnel: Cell<Option<Box<Tunnel>>>,
+    /// Other requests share the connection: it does not end with this one.
+    pub(super) shares: bool,
 }
 
 /// Where an exchange stands, which decides what the silence of a peer means.
@@ -75,6 +77,15 @@ pub(super) enum UploadState {
 impl Progress {
     /// Of a connection that was just made.
     pub fn new(client: Rc<Client>, clock: &Rc<Clock>) -> Rc<Self> {
+        Self::of(client, clock, false)
+    }
+
+    /// Of a stream that was just begun.
+    pub fn of_stream(client: Rc<Client>, clock: &Rc<Clock>) -> Rc<Self> {
+        Self::of(client, clock, true)
+    }
+
+    fn of(client: Rc<Client>, clock: &Rc<Clock>, shares: bool) -> Rc<Self> {
         let now = Instant::now();
         let progress = Rc::new(Self {
             notebook: Notebook::default(),
@@ -89,11 +100,16 @@ impl Progress {
             uploaded: Cell::default(),
             awaits_endpoint: Cell::default(),
             tunnel: Cell::default(),
+            shares,
             client,
         });
         // The first request is awaited as long as a head may take, not as long as a connection may idle.
         progress.alarm.set(now + progress.patience.get());
         progress
+    }
+
+    pub fn clock(&self) -> &Rc<Clock> {
+        self.alarm.clock()
     }
 
     pub fn phase(&self) -> Phase {

@@ -9,12 +9,14 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use tokio::{net::TcpListener, net::TcpStream, sync::watch};
 
 use super::{
     connection,
     crowd::{Crowd, Guest},
     guard::{Bounds, Guard},
+    http2,
     listen::refuse_handshakes,
     stream::Stream,
     worker::Worker,
@@ -22,6 +24,7 @@ use super::{
 use crate::{
     proxy::{Client, Door, Progress},
     telemetry::Rejection,
+    tls::Alpn,
     units::Access,
 };
 
@@ -164,9 +167,15 @@ impl Worker {
             // What it shows is not held on to when it changes.
             drop((guard, bounds));
             if let Some((stream, secure)) = met {
+                let h2 = secure.alpn == Alpn::H2;
                 let client = Client::new(peer, door, Some(secure));
-                let progress = Progress::new(client, &worker.clock);
-                connection::serve(stream, progress, worker.proxy.clone(), header_bytes).await;
+                let (proxy, clock) = (worker.proxy.clone(), worker.clock.clone());
+                if h2 {
+                    http2::serve(stream, Bytes::new(), client, proxy, clock, header_bytes).await;
+                } else {
+                    let progress = Progress::new(client, &clock);
+                    connection::serve(stream, progress, proxy, header_bytes).await;
+                }
             }
             drop(place);
         });

@@ -9,7 +9,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::{socket::Socket, stream::Stream};
+use super::{http2, socket::Socket, stream::Stream};
 use crate::{
     proxy::{Phase, Progress, Proxy, farewell},
     telemetry::{Rejection, shard::Source},
@@ -34,6 +34,8 @@ enum End {
     Malformed,
     /// A request's head is larger than allowed.
     TooLarge,
+    /// The client speaks HTTP/2 without having asked (RFC 9113 §3.3).
+    Http2,
     /// Nothing was asked for too long.
     Idle,
     /// A request's head was begun and not finished in time.
@@ -77,6 +79,21 @@ pub(super) async fn serve(
     })
     .await;
     let parts = connection.into_parts();
+    if let End::Http2 = end {
+        let (stream, early) = (parts.io.into_stream(), parts.read_buf);
+        let (client, clock) = (progress.client.clone(), progress.clock().clone());
+        drop((parts.service, progress));
+        // Apart, so that a connection of HTTP/1.1 does not grow by it.
+        return Box::pin(http2::serve(
+            stream,
+            early,
+            client,
+            proxy,
+            clock,
+            header_bytes,
+        ))
+        .await;
+    }
     if let (End::Closed, Some(tunnel)) = (&end, progress.take_tunnel()) {
         let stream = TokioIo::new(parts.io.into_stream());
         // What belongs to requests pins the buffer that their heads were read into.
@@ -104,7 +121,7 @@ pub(super) async fn serve(
 /// What a client is told, and counted for, whose request could not be read; `unread` is what there is of it.
 fn refusal(end: &End, unread: &[u8], most: usize) -> Option<(StatusCode, Rejection)> {
     Some(match end {
-        End::Closed | End::Idle | End::Stuck => return None,
+        End::Closed | End::Http2 | End::Idle | End::Stuck => return None,
         End::Malformed => (StatusCode::BAD_REQUEST, Rejection::Malformed),
         End::HeadLate => (StatusCode::REQUEST_TIMEOUT, Rejection::HeadTimeout),
         // Its first line alone is too long.
@@ -161,7 +178,9 @@ pub(super) async fn linger(mut stream: TcpStream) {
 
 fn end_of(error: &hyper::Error) -> End {
     tracing::debug!(%error, "connection ended");
-    if error.is_parse_too_large() {
+    if error.is_parse_version_h2() {
+        End::Http2
+    } else if error.is_parse_too_large() {
         End::TooLarge
     } else if error.is_parse() {
         End::Malformed

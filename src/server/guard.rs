@@ -74,7 +74,7 @@ impl Guard {
             certificates: certificates.clone(),
             min_version: plan.min_version,
             h1: true,
-            h2: false,
+            h2: true,
             client_auth,
             strict_sni: plan.strict_sni,
             tickets: tickets.clone(),

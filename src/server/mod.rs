@@ -8,6 +8,7 @@ mod connection;
 mod crowd;
 mod drain;
 mod guard;
+mod http2;
 mod listen;
 mod shared;
 mod socket;

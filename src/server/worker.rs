@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     config::plan,
-    proxy::{Clock, Door, Proxy, hsts as hsts_value, tunnel::GRACE},
+    proxy::{Clock, Closing, Door, Proxy, hsts as hsts_value, tunnel::GRACE},
 };
 
 /// How often idle connections to endpoints are looked through.
@@ -55,7 +55,7 @@ struct Listening {
     sockets: Arc<Sockets>,
     plan: Arc<plan::Listener>,
     guard: Option<Arc<Guard>>,
-    closing: Rc<Cell<bool>>,
+    closing: Rc<Closing>,
     entry: watch::Sender<Option<Rc<Entry>>>,
 }
 
@@ -143,7 +143,7 @@ impl Worker {
                     known.entry.send_replace(None);
                 }
                 (None, Some(unserved)) => {
-                    self.take_queued(&unserved, &self.entry(lent, &Rc::new(Cell::new(true))));
+                    self.take_queued(&unserved, &self.entry(lent, &gone()));
                 }
                 (None, None) => {}
             }
@@ -178,7 +178,7 @@ impl Worker {
         let Some(socket) = lent.sockets.lend(self.index)? else {
             return Ok(None);
         };
-        let closing = Rc::new(Cell::new(false));
+        let closing = Rc::<Closing>::default();
         let (sender, receiver) = watch::channel(Some(self.entry(lent, &closing)));
         let listener = TcpListener::from_std(socket)?;
         accepting.spawn_local(accept(self.clone(), listener, receiver));
@@ -235,7 +235,7 @@ impl Worker {
         Ended { cut, tunnels }
     }
 
-    fn entry(&self, lent: &Lent, closing: &Rc<Cell<bool>>) -> Rc<Entry> {
+    fn entry(&self, lent: &Lent, closing: &Rc<Closing>) -> Rc<Entry> {
         let plan = &lent.plan;
         let hsts = plan.tls.as_ref().and_then(|tls| tls.hsts);
         Rc::new(Entry {
@@ -248,6 +248,7 @@ impl Worker {
                 via: plan.via,
                 traceparent: plan.traceparent,
                 closing: closing.clone(),
+                max_age: plan.timeouts.max_connection_age,
                 secure: plan.tls.is_some(),
                 hsts: hsts.map(|it| hsts_value(it.max_age, it.include_subdomains, it.preload)),
                 redirect: plan.redirect_https,
@@ -318,6 +319,13 @@ impl Drop for Open {
         self.0.open.set(self.0.open.get() - 1);
         self.0.closed.notify_one();
     }
+}
+
+/// Of a listener that is going away already.
+fn gone() -> Rc<Closing> {
+    let closing = Rc::<Closing>::default();
+    closing.set(true);
+    closing
 }
 
 /// A task of the worker's own that panicked takes the worker with it, so that all of it is started again.

@@ -98,7 +98,7 @@ const HOMES: &[(&str, &[&str])] = &[
             "upstream",
         ],
     ),
-    ("h2", &["upstream"]),
+    ("h2", &["server/http2", "upstream"]),
     ("hmac", &["routing"]),
     ("instant_acme", &["acme"]),
     ("metrics", &["telemetry"]),

@@ -7,7 +7,7 @@ use crate::{
         plan::{Listener, ListenerLimits, ListenerTimeouts},
         problem::{Code, Problem},
     },
-    units::ByteSize,
+    units::{ByteSize, Span},
 };
 
 /// What hyper can read with: below this it refuses to start, above it a head is an attack.
@@ -67,6 +67,9 @@ impl Check<'_> {
             timeouts: ListenerTimeouts {
                 header: timeouts.span("header"),
                 idle: timeouts.span("idle"),
+                max_connection_age: timeouts
+                    .parsed::<Span>("max_connection_age")
+                    .map(|span| span.0),
                 handshake: timeouts.span("handshake"),
             },
             limits: ListenerLimits {

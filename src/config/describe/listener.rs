@@ -8,7 +8,7 @@ use crate::{
         plan::{Acme, Listener, ListenerTls, Pair},
     },
     tls::Version,
-    units::ByteSize,
+    units::{ByteSize, Span},
 };
 
 pub fn describe(listener: &Listener, blocks: &mut Vec<Block>) {
@@ -38,6 +38,9 @@ pub fn describe(listener: &Listener, blocks: &mut Vec<Block>) {
     let mut timeouts = within("timeouts", keys::LISTENER_TIMEOUTS);
     timeouts.span("header", listener.timeouts.header);
     timeouts.span("idle", listener.timeouts.idle);
+    let age = listener.timeouts.max_connection_age.map(Span);
+    let age = age.map_or_else(|| "none".to_owned(), |age| age.to_string());
+    timeouts.text("max_connection_age", age);
     let mut limits = within("limits", keys::LISTENER_LIMITS);
     limits.put("connections", listener.limits.connections.to_string());
     if let Some(most) = listener.limits.connections_per_client {

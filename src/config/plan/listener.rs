@@ -34,6 +34,8 @@ pub struct ListenerTimeouts {
     pub header: Duration,
     /// How long a connection may stand idle between requests.
     pub idle: Duration,
+    /// After about so long a connection of HTTP/2 begins no more requests; `None`: never.
+    pub max_connection_age: Option<Duration>,
     /// From a connection's beginning to the end of the TLS handshake.
     pub handshake: Duration,
 }

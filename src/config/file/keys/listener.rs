@@ -214,6 +214,12 @@ pub const LISTENER_TIMEOUTS: Section = &[&[
     )
     .or_text("75s"),
     Key::new(
+        "max_connection_age",
+        text(&syntax::SPAN_OR_NONE),
+        "After about so long, 10 % less or more, a connection of HTTP/2 takes no more requests, so that clients spread over workers and proxies anew; those under way end.",
+    )
+    .or_text("1h"),
+    Key::new(
         "handshake",
         Shape::Span { min: 1, max: HOUR },
         "From a connection's beginning to the end of the TLS handshake.",

@@ -1,0 +1,206 @@
+//! HTTP/2 towards clients (RFC 9113).
+//!
+//! Owns the connection that streams share: its bounds, its age, and its end. Each stream is a request like any other, handled and
+//! timed by itself, so that what one does or suffers is no other's affair.
+
+mod streams;
+mod wire;
+
+use std::{future::poll_fn, pin::pin, rc::Rc, time::Duration};
+
+use bytes::Bytes;
+use h2::Reason;
+use http::Request;
+use hyper::{body::Incoming, server::conn::http2, service::service_fn};
+use hyper_util::rt::TokioTimer;
+use tokio::time::Instant;
+
+use self::{
+    streams::{Executor, Streams},
+    wire::Wire,
+};
+use super::stream::Stream;
+use crate::{
+    proxy::{Client, Clock, Progress, Proxy},
+    telemetry::Rejection,
+};
+
+/// Streams that a client may have open at once on a connection, as many as nginx allows.
+const STREAMS: u32 = 128;
+
+/// What a client may send before the endpoint has taken it: on one stream, and on all of a connection.
+const STREAM_WINDOW: u32 = 256 << 10;
+const CONNECTION_WINDOW: u32 = 1 << 20;
+
+/// What is kept of one stream's answer while the client takes nothing.
+const SEND_BUFFER: usize = 32 << 10;
+
+/// The least that is allowed of a request's header list, as it is counted there (RFC 9113 §6.5.2): 32 bytes more for each field.
+const HEADER_LIST: u32 = 64 << 10;
+
+/// A client that is silent for so long is asked whether it is there, and has so long to answer.
+const PING: Duration = Duration::from_secs(30);
+const PONG: Duration = Duration::from_secs(20);
+
+/// How long a client may take to close a connection on which nothing is open any more.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// How much of its age a connection may end earlier or later, so that those of one moment do not all come back at one.
+const JITTER: f64 = 0.1;
+
+/// Serves the streams of one connection to its end; `early` was read already.
+pub(super) async fn serve(
+    stream: Stream,
+    early: Bytes,
+    client: Rc<Client>,
+    proxy: Rc<Proxy>,
+    clock: Rc<Clock>,
+    header_bytes: usize,
+) {
+    let streams = Streams::new();
+    let service = service_fn({
+        let (proxy, client, clock, streams) = (
+            proxy.clone(),
+            client.clone(),
+            clock.clone(),
+            streams.clone(),
+        );
+        move |request: Request<Incoming>| {
+            let progress = Progress::of_stream(client.clone(), &clock);
+            streams.announce(&progress);
+            proxy.clone().handle(request, progress)
+        }
+    });
+    let list = u32::try_from(header_bytes).unwrap_or(u32::MAX);
+    let mut builder = http2::Builder::new(Executor(streams.clone()));
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buf_size(SEND_BUFFER)
+        .max_header_list_size(list.max(HEADER_LIST))
+        .keep_alive_interval(PING)
+        .keep_alive_timeout(PONG);
+    let mut connection = pin!(builder.serve_connection(Wire::new(stream, early), service));
+    let door = &client.door;
+    let mut told = pin!(door.closing.told());
+    told.as_mut().enable();
+    let mut life = Life::new(&client, &streams);
+    let alarm = clock.alarm();
+    if door.closing.get() {
+        life.leave();
+        connection.as_mut().graceful_shutdown();
+    }
+    alarm.set(life.next());
+    loop {
+        tokio::select! {
+            biased;
+            ended = &mut connection => {
+                if let Err(error) = ended {
+                    tracing::debug!(%error, "connection ended");
+                    if is_malformed(&error) {
+                        proxy.shard().rejected(Rejection::Malformed);
+                    }
+                }
+                return;
+            }
+            () = &mut told, if !life.leaving => {
+                life.leave();
+                connection.as_mut().graceful_shutdown();
+            }
+            () = poll_fn(|context| alarm.poll(context)) => {
+                if life.is_over() {
+                    return;
+                }
+                if life.is_to_leave() {
+                    life.leave();
+                    connection.as_mut().graceful_shutdown();
+                }
+            }
+        }
+        alarm.set(life.next());
+    }
+}
+
+/// How long a connection lasts.
+struct Life<'a> {
+    client: &'a Client,
+    streams: &'a Streams,
+    began: Instant,
+    /// When it is to end whatever is asked on it.
+    age: Option<Instant>,
+    /// The client has been told that it may begin no more streams.
+    leaving: bool,
+}
+
+impl<'a> Life<'a> {
+    fn new(client: &'a Client, streams: &'a Streams) -> Self {
+        let began = Instant::now();
+        let jitter = 1.0 + JITTER * (2.0 * fastrand::f64() - 1.0);
+        let age = client.door.max_age;
+        Self {
+            client,
+            streams,
+            began,
+            age: age.and_then(|age| began.checked_add(age.mul_f64(jitter))),
+            leaving: false,
+        }
+    }
+
+    fn leave(&mut self) {
+        self.leaving = true;
+    }
+
+    /// When nothing has been open for too long; nothing while something is.
+    fn idle(&self) -> Option<Instant> {
+        let door = &self.client.door;
+        let (quiet, patience) = match self.streams.quiet_since() {
+            None => return None,
+            Some(_) if self.leaving => (self.streams.quiet_since(), FAREWELL),
+            Some(_) if self.streams.begun() > 0 => (self.streams.quiet_since(), door.idle_timeout),
+            // The first request is awaited as long as a head may take.
+            Some(_) => (Some(self.began), door.header_timeout),
+        };
+        quiet.map(|since| since + patience)
+    }
+
+    /// When it is to be looked at again.
+    fn next(&self) -> Instant {
+        // While streams are open: now and then, since their ends wake nobody.
+        let again = Instant::now()
+            + if self.leaving {
+                FAREWELL
+            } else {
+                self.client.door.idle_timeout
+            };
+        let age = self.age.filter(|_| !self.leaving);
+        self.idle().into_iter().chain(age).fold(again, Instant::min)
+    }
+
+    fn is_to_leave(&self) -> bool {
+        let now = Instant::now();
+        let due = |moment: Instant| moment <= now;
+        !self.leaving && (self.idle().is_some_and(due) || self.age.is_some_and(due))
+    }
+
+    /// It has been told to end, and nothing is open on it.
+    fn is_over(&self) -> bool {
+        self.leaving && self.idle().is_some_and(|moment| moment <= Instant::now())
+    }
+}
+
+/// Whether the client broke the protocol's rules.
+fn is_malformed(error: &hyper::Error) -> bool {
+    use std::error::Error as _;
+    let cause = error
+        .source()
+        .and_then(|cause| cause.downcast_ref::<h2::Error>());
+    cause.is_some_and(|error| {
+        !error.is_remote()
+            && !error.is_io()
+            && error
+                .reason()
+                .is_some_and(|reason| reason != Reason::NO_ERROR)
+    })
+}
