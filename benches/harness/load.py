@@ -26,14 +26,23 @@ class Result:
         return self.requests / self.seconds
 
 
-def closed_loop(cores, url, connections, seconds, size=0):
+def closed_loop(cores, url, connections, seconds, size=0, headers=()):
     """As many requests as `connections` can make, each sending its next when it has the last one's answer."""
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "30s", "--latency", url]
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "30s", "--latency", *(word for header in headers for word in ("-H", header)), url]
     text = subprocess.run(on_cores(cores, command), capture_output=True, text=True, check=True).stdout
     total = re.search(r"(\d+) requests in ([\d.]+)(us|ms|s|m),", text)
     latency = {p: float(value) * TIMES[unit] for p, value, unit in re.findall(r"(\d+)%\s+([\d.]+)(us|ms|s|m)\b", text)}
     seconds = float(total[2]) * TIMES[total[3]] / 1e6
     return Result(_served(int(total[1]), text, size), seconds, latency.get("50", 0), latency.get("99", 0), _wrk_errors(text))
+
+
+def streams(cores, url, connections, streams, seconds):
+    """As many requests as `connections` can make over HTTP/2 with `streams` each at a time."""
+    command = ["h2load", "-t1", f"-c{connections}", f"-m{streams}", f"-D{seconds}", url]
+    text = subprocess.run(on_cores(cores, command), capture_output=True, text=True, check=True).stdout
+    done, bad = (sum(map(int, re.search(pattern, text).groups())) for pattern in (r"(\d+) succeeded", r"(\d+) failed, (\d+) errored, (\d+) timeout"))
+    mean = re.search(r"time for request:\s+\S+\s+\S+\s+([\d.]+)(us|ms|s)", text)
+    return Result(done, seconds, float(mean[1]) * TIMES[mean[2]], 0, bad)
 
 
 def _served(finished, text, size):

@@ -1,4 +1,5 @@
 """The proxies under comparison and the app servers behind them: how each is configured and started."""
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -22,6 +23,15 @@ COMMANDS = {
 }
 
 
+# What a listener needs to speak TLS; {0} holds cert.pem, key.pem, and both.pem with the two of them. No tickets, so that each connection is a whole handshake.
+TLS = {
+    "nginx": " ssl http2; ssl_certificate {0}/cert.pem; ssl_certificate_key {0}/key.pem; ssl_session_cache off; ssl_session_tickets off;"
+    " ssl_protocols TLSv1.2 TLSv1.3; http2_max_concurrent_streams 256; http2_max_requests 1000000000; keepalive_requests 1000000000",
+    "haproxy": " ssl crt {0}/both.pem alpn h2,http/1.1",
+    "cutover": 'tls.certificates = [{{ cert = "{0}/cert.pem", key = "{0}/key.pem" }}]',
+}
+
+
 @dataclass
 class Sample:
     """One proxy under one load for a few seconds. CPU in microseconds per request, memory in MiB."""
@@ -39,9 +49,10 @@ class Proxy:
     port: int
     process: subprocess.Popen
     dir: Path
+    scheme: str = "http"
 
     def url(self, path):
-        return f"http://127.0.0.1:{self.port}/{path}"
+        return f"{self.scheme}://127.0.0.1:{self.port}/{path}"
 
     def sample(self, run):
         """Runs a load and puts down what it cost this proxy."""
@@ -61,7 +72,7 @@ class Stage:
     def __init__(self, folder, cutover, processes: Processes):
         self.dir, self.cutover, self.processes = Path(folder), cutover, processes
         self.dir.chmod(0o755)  # nginx's workers are somebody else
-        self.ports = {"BLUE": free_port(), "GREEN": free_port()}
+        self.ports = {"BLUE": free_port(), "GREEN": free_port(), "ECHO": free_port()}
         self._started = 0
 
     def start_apps(self):
@@ -71,19 +82,20 @@ class Stage:
             (www / name).write_bytes(b"x" * size)
         config = self.render(PEERS / "app.conf", www.parent)
         process = self.processes.start(self.other_cores, ["nginx", "-p", str(www.parent), "-c", str(config), "-g", "daemon off;"], www.parent / "log")
-        if not all(answers(port, process) for port in self.ports.values()):
+        echo = self.processes.start(self.other_cores, ["node", str(PEERS.parent / "apps" / "tunnel.js"), str(self.ports["ECHO"])], www.parent / "log")
+        if not all(answers(self.ports[name], process) for name in ("BLUE", "GREEN")) or not answers(self.ports["ECHO"], echo):
             sys.exit("the app servers did not start:\n" + (www.parent / "log").read_text())
 
-    def start(self, name, workers=1, cores=None, template=None, state=None):
-        """Starts a proxy and waits until it serves; every proxy has a folder of its own."""
+    def start(self, name, workers=1, cores=None, template=None, state=None, certificate=None):
+        """Starts a proxy and waits until it serves, over TLS where it is given a certificate; every proxy has a folder of its own."""
         self._started += 1
         folder, port = self._folder(f"{name}-{self._started}"), free_port()
         default, command = COMMANDS[name]
-        values = {"DIR": folder, "STATE": state or folder / "state", "PORT": port, "METRICS": free_port(), "WORKERS": workers}
+        values = {"DIR": folder, "STATE": state or folder / "state", "PORT": port, "METRICS": free_port(), "WORKERS": workers, "TLS": TLS[name].format(certificate) if certificate else ""}
         config = self.render(template or default, folder, **values)
         words = [word.format(dir=folder, config=config, cutover=self.cutover) for word in command]
         process = self.processes.start(cores or self.proxy_cores, words, folder / "log")
-        proxy = Proxy(name, port, process, folder)
+        proxy = Proxy(name, port, process, folder, "https" if certificate else "http")
         if not answers(port, process) or not serves(proxy):
             sys.exit(f"{name} does not serve:\n" + (folder / "log").read_text()[-4000:])
         return proxy
@@ -109,9 +121,10 @@ class Stage:
 def serves(proxy, seconds=60):
     """Waits for right answers: probes may have to pass first, and a figure for error pages is no figure."""
     end = time.monotonic() + seconds
+    context = ssl._create_unverified_context() if proxy.scheme == "https" else None
     while time.monotonic() < end:
         try:
-            return all(len(urllib.request.urlopen(proxy.url(name), timeout=5).read()) == size for name, size in SIZES.items())
+            return all(len(urllib.request.urlopen(proxy.url(name), timeout=5, context=context).read()) == size for name, size in SIZES.items())
         except OSError:
             time.sleep(0.1)
     return False
