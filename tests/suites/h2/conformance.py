@@ -1,0 +1,67 @@
+"""Runs h2spec's cases against a server: conformance.py HOST:PORT [--tls] [--cases 'http2/6.5*'] [--verbose]. Without HOST:PORT against
+Cutover in front of an app, in clear (prior knowledge) and with TLS (ALPN): conformance.py [--cutover BINARY]."""
+
+import argparse
+import fnmatch
+import sys
+import tempfile
+
+import cases_generic  # noqa: F401
+import cases_hpack  # noqa: F401
+import cases_http2_frames  # noqa: F401
+import cases_http2_messages  # noqa: F401
+import cases_http2_streams  # noqa: F401
+import proxy
+from case import CASES, run
+from frames import Connection
+
+ORDER = ("generic", "http2", "hpack")
+
+
+def numbers(id):
+    """Sorts 6.10 after 6.9."""
+    book, section, number = id.split("/")
+    return ORDER.index(book), [int(part) for part in section.split(".")], int(number)
+
+
+def conform(name, address, tls, options):
+    """Runs all, prints what failed, returns how many did."""
+    chosen = sorted((case for case in CASES if fnmatch.fnmatch(case.id, options.cases)), key=lambda case: numbers(case.id))
+    tally = {"passed": 0, "failed": 0, "skipped": 0}
+    total = strict = 0
+    for case in chosen:
+        verdict, remark = run(case, lambda: Connection(address, tls, options.wait))
+        tally[verdict] += 1
+        total, strict = total + (not case.strict), strict + case.strict
+        if verdict == "failed":
+            print(f"  FAILED {case.id} (RFC {case.rfc}), {case.sends}: {remark}")
+        elif verdict == "skipped" or options.verbose:
+            print(f"  {verdict} {case.id} (RFC {case.rfc}), {case.sends}" + (f": {remark}" if remark else ""))
+    more = f", {tally['skipped']} skipped" if tally["skipped"] else ""
+    print(f"{name}: {tally['passed']}/{len(chosen)} passed ({total} cases and {strict} strict){more}", flush=True)
+    return tally["failed"]
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("address", nargs="?")
+    parser.add_argument("--tls", action="store_true")
+    parser.add_argument("--cutover", default="target/debug/cutover")
+    parser.add_argument("--cases", default="*")
+    parser.add_argument("--wait", type=float, default=3.0, help="seconds for each thing that must come")
+    parser.add_argument("--verbose", action="store_true")
+    parser.add_argument("--brief", action="store_true", help="in clear only")
+    options = parser.parse_args()
+    if options.address:
+        host, port = options.address.rsplit(":", 1)
+        sys.exit(bool(conform(options.address, (host, int(port)), options.tls, options)))
+    failed = 0
+    with tempfile.TemporaryDirectory() as folder, proxy.App() as app, proxy.Proxy(options.cutover, folder, app.port) as cutover:
+        failed += conform("h2 in clear", cutover.clear, False, options)
+        if not options.brief:
+            failed += conform("h2 with TLS", cutover.tls, True, options)
+    sys.exit(bool(failed))
+
+
+if __name__ == "__main__":
+    main()
