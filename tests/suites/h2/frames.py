@@ -130,6 +130,7 @@ class Connection:
         self.encoder, self.decoder = hpack.Encoder(), hpack.Decoder()
         self.decoder.max_header_list_size = 2**20
         self.settings, self.unsent, self.unread, self.closed = {}, b"", b"", False
+        self.windows = {0: 65535}
 
     def __enter__(self):
         return self
@@ -227,6 +228,19 @@ class Connection:
         if got.flags & PRIORITIZED:
             block = block[5:]
         return self.decoder.decode(block)
+
+    def window(self, stream):
+        """How much DATA may be sent; only `spend` and `gain` keep count."""
+        return min(self.windows[0], self.windows.setdefault(stream, self.settings.get(INITIAL_WINDOW_SIZE, 65535)))
+
+    def spend(self, stream, length):
+        for one in (0, stream):
+            self.windows[one] -= length
+
+    def gain(self, got):
+        """A WINDOW_UPDATE that was received."""
+        self.window(got.stream)
+        self.windows[got.stream] += struct.unpack(">I", got.payload)[0]
 
     @property
     def largest_frame(self):

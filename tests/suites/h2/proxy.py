@@ -7,7 +7,7 @@ import subprocess
 import threading
 import time
 
-BIG = 16 * 2**20
+CHUNK, CHUNKS = bytes(2**16), 256
 
 
 class App:
@@ -76,9 +76,13 @@ class App:
                 return False
         if path.startswith("/slow"):
             time.sleep(0.3)
-        body = bytes(BIG) if path.startswith("/big") else b"a body of some bytes\n"
-        head = f"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: {len(body)}\r\n\r\n".encode()
-        client.sendall(head if method == "HEAD" else head + body)
+        big, body = path.startswith("/big"), b"a body of some bytes\n"
+        length = len(CHUNK) * CHUNKS if big else len(body)
+        head = f"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: {length}\r\n\r\n".encode()
+        client.sendall(head if big or method == "HEAD" else head + body)
+        if big and method != "HEAD":
+            for _ in range(CHUNKS):
+                client.sendall(CHUNK)
         return True
 
 
@@ -97,9 +101,9 @@ def certify(folder):
 
 
 class Proxy:
-    """A Cutover of its own; `header` and `idle` are the listeners' timeouts."""
+    """A Cutover of its own; `header` and `idle` are the listeners' timeouts, `body` is the service's."""
 
-    def __init__(self, binary, folder, app, header="10s", idle="75s"):
+    def __init__(self, binary, folder, app, header="10s", idle="75s", body="60s"):
         self.binary, self.folder = binary, pathlib.Path(folder)
         self.clear, self.tls = ("127.0.0.1", free_port()), ("127.0.0.1", free_port())
         if not (self.folder / "cert.pem").exists():
@@ -111,7 +115,7 @@ class Proxy:
             f'[[listeners]]\naddress = "127.0.0.1:{self.clear[1]}"\n{times}'
             f'[[listeners]]\naddress = "127.0.0.1:{self.tls[1]}"\n{times}'
             f'tls.certificates = [{{ cert = "{folder}/cert.pem", key = "{folder}/key.pem" }}]\n'
-            f'[services.app]\nendpoints = ["127.0.0.1:{app}"]\n'
+            f'[services.app]\nendpoints = ["127.0.0.1:{app}"]\ntimeouts.idle = "{body}"\n'
         )
 
     def __enter__(self):
@@ -139,8 +143,37 @@ class Proxy:
         self.log.close()
 
     @property
+    def alive(self):
+        return self.process.poll() is None
+
+    @property
     def resident(self):
-        """Bytes of memory."""
-        for line in pathlib.Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
-            if line.startswith("VmRSS:"):
-                return int(line.split()[1]) * 1024
+        return resident(self.process.pid)
+
+
+class Other:
+    """A server that runs already."""
+
+    def __init__(self, clear, pid):
+        self.clear, self.pid = clear, pid
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    @property
+    def alive(self):
+        return pathlib.Path(f"/proc/{self.pid}").exists()
+
+    @property
+    def resident(self):
+        return resident(self.pid)
+
+
+def resident(pid):
+    """Bytes of memory."""
+    for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) * 1024
