@@ -1,7 +1,8 @@
-"""Runs h2spec's cases against a server: conformance.py HOST:PORT [--tls] [--cases 'http2/6.5*'] [--verbose]. Without HOST:PORT against
+"""Runs h2spec's cases, and more, against a server: conformance.py HOST:PORT [--tls] [--cases 'http2/6.5*'] [--verbose]. Without HOST:PORT against
 Cutover in front of an app, in clear (prior knowledge) and with TLS (ALPN): conformance.py [--cutover BINARY]."""
 
 import argparse
+import collections
 import fnmatch
 import sys
 import tempfile
@@ -11,11 +12,12 @@ import cases_hpack  # noqa: F401
 import cases_http2_frames  # noqa: F401
 import cases_http2_messages  # noqa: F401
 import cases_http2_streams  # noqa: F401
+import cases_more  # noqa: F401
 import proxy
 from case import CASES, run
 from frames import Connection
 
-ORDER = ("generic", "http2", "hpack")
+ORDER = ("generic", "http2", "hpack", "more")
 
 
 def numbers(id):
@@ -24,22 +26,27 @@ def numbers(id):
     return ORDER.index(book), [int(part) for part in section.split(".")], int(number)
 
 
+def kind_of(case):
+    return "more" if case.id.startswith("more/") else "strict" if case.strict else "h2spec's"
+
+
 def conform(name, address, tls, options):
     """Runs all, prints what failed, returns how many did."""
     chosen = sorted((case for case in CASES if fnmatch.fnmatch(case.id, options.cases)), key=lambda case: numbers(case.id))
-    tally = {"passed": 0, "failed": 0, "skipped": 0}
-    total = strict = 0
+    passed, failed, skipped = collections.Counter(), 0, 0
+    total = collections.Counter(kind_of(case) for case in chosen)
     for case in chosen:
         verdict, remark = run(case, lambda: Connection(address, tls, options.wait))
-        tally[verdict] += 1
-        total, strict = total + (not case.strict), strict + case.strict
+        passed[kind_of(case)] += verdict == "passed"
+        failed += verdict == "failed"
+        skipped += verdict == "skipped"
         if verdict == "failed":
-            print(f"  FAILED {case.id} (RFC {case.rfc}), {case.sends}: {remark}")
+            print(f"  FAILED {case.id} (RFC {case.rfc}), {case.sends}: {remark}", flush=True)
         elif verdict == "skipped" or options.verbose:
-            print(f"  {verdict} {case.id} (RFC {case.rfc}), {case.sends}" + (f": {remark}" if remark else ""))
-    more = f", {tally['skipped']} skipped" if tally["skipped"] else ""
-    print(f"{name}: {tally['passed']}/{len(chosen)} passed ({total} cases and {strict} strict){more}", flush=True)
-    return tally["failed"]
+            print(f"  {verdict} {case.id} (RFC {case.rfc}), {case.sends}" + (f": {remark}" if remark else ""), flush=True)
+    counts = ", ".join(f"{passed[kind]}/{total[kind]} {kind}" for kind in ("h2spec's", "strict", "more") if total[kind])
+    print(f"{name}: {counts} passed" + (f", {skipped} skipped" if skipped else ""), flush=True)
+    return failed
 
 
 def main():

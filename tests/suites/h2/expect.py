@@ -2,7 +2,7 @@
 is not what the RFC asks for first."""
 
 from frames import (
-    ACK, DATA, GOAWAY, HEADERS, PING, RST_STREAM, SETTINGS, TYPES, Closed, Silent, name_of,
+    ACK, DATA, GOAWAY, HEADERS, INTERNAL_ERROR, NO_ERROR, PING, PROTOCOL_ERROR, RST_STREAM, SETTINGS, TYPES, Closed, Silent, name_of,
 )
 
 
@@ -110,3 +110,26 @@ def data(peer, length, stream=1):
     got = until(peer, f"DATA (length {length})", lambda got: got.kind == DATA and got.stream == stream)
     if len(got.payload) != length:
         raise Unexpected(f"DATA (length {length})", got)
+
+
+def refused(peer, stream=1):
+    """RST_STREAM or GOAWAY with an error, a close, or an answer that says whose fault it is: 4xx or 501."""
+    wanted, last = "RST_STREAM PROTOCOL_ERROR or 4xx", None
+    while True:
+        try:
+            got = peer.receive()
+        except Closed:
+            return f"closed after {last}" if last else "closed without a word"
+        except Silent as ending:
+            raise Unexpected(wanted, f"{ending} after {last}" if last else ending) from None
+        if got.kind in (RST_STREAM, GOAWAY):
+            if got.code in (NO_ERROR, INTERNAL_ERROR):
+                raise Unexpected(wanted, got)
+            return None if got.code == PROTOCOL_ERROR else str(got)
+        if got.kind == HEADERS and got.stream == stream:
+            status = dict(peer.decode(got)).get(":status", "none")
+            if "400" <= status < "500" or status == "501":
+                return f"status {status}"
+            raise Unexpected(wanted, f"status {status}")
+        if got.kind not in (PING, SETTINGS):
+            last = got

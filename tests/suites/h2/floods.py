@@ -20,6 +20,7 @@ from frames import (
 
 ALLOWED_FRAMES = 3_000
 ALLOWED_GROWTH = 10 * 2**20
+ALLOWED_AT_ONCE = 256
 PROMPT = 1.0
 
 Flood = collections.namedtuple("Flood", "name row does run read own must refusals batch")
@@ -268,6 +269,10 @@ def _(peer):
 # --- running one -------------------------------------------------------------------------------------------------------------
 
 
+class Refused(Exception):
+    """The bystander's request was."""
+
+
 class Bystander(threading.Thread):
     """Asks on a connection of its own, ever again, and watches the process's memory."""
 
@@ -276,32 +281,41 @@ class Bystander(threading.Thread):
         self.cutover, self.over = cutover, threading.Event()
         self.asked = self.failed = 0
         self.worst, self.why, self.peak = 0.0, None, 0
-        self.peer = Connection(cutover.clear, wait=5)
-        self.peer.shake()
-        for stream in range(1, 41, 2):  # Memory that any use takes is not a flood's.
-            self.ask(stream)
+        self.connect()
+        for _ in range(20):  # Memory that any use takes is not a flood's.
+            self.ask()
         self.base = self.peak = cutover.resident
 
-    def ask(self, stream):
+    def connect(self):
+        self.peer, self.streams, self.leaves = Connection(self.cutover.clear, wait=5), ids(), False
+        self.peer.shake()
+
+    def ask(self):
+        """A request; on a new connection after GOAWAY without an error, as after so many requests."""
+        if self.leaves:
+            self.peer.socket.close()
+            self.connect()
+        stream = next(self.streams)
         self.peer.send(self.peer.open(stream))
         while True:
             got = self.peer.receive()
-            if got.kind == GOAWAY or got.kind == RST_STREAM:
-                raise Closed
+            if got.kind == GOAWAY and not got.code:
+                self.leaves = True
+            elif got.kind in (GOAWAY, RST_STREAM):
+                raise Refused(str(got))
             if got.stream == stream and got.ends_stream:
                 return
 
     def run(self):
-        stream = 41
         while not self.over.wait(0.02):
             start = time.monotonic()
             try:
-                self.ask(stream)
-            except (Closed, Silent, OSError) as failure:
+                self.ask()
+            except (Closed, Silent, Refused, OSError) as failure:
                 self.failed, self.why = self.failed + 1, failure
                 return
             self.worst = max(self.worst, time.monotonic() - start)
-            self.asked, stream = self.asked + 1, stream + 2
+            self.asked += 1
             self.peak = max(self.peak, self.cutover.resident)
 
     def stop(self):
@@ -327,10 +341,10 @@ class Reaction:
             self.refuse(f"RST_STREAM {name_of(got.code)}", sent)
         elif got.kind == HEADERS:
             status = dict(peer.decode(got)).get(":status", "")
-            if status >= "400":
-                self.refuse(status, sent)
-            else:
+            if status < "400":
                 self.good += 1
+            elif self.flood.refusals:
+                self.refuse(status, sent)
 
     def finish(self, what, sent):
         if self.end is None:
@@ -358,10 +372,15 @@ class Reaction:
 def attack(flood, peer, most):
     """Sends frames up to `most`, or to the end of the connection. Returns the reaction and how many were sent."""
     reaction, sent, held, waiting = Reaction(flood), 0, [], 0
-    steps, deadline = flood.run(peer), time.monotonic() + 60
-    while sent < most and reaction.end is None and time.monotonic() < deadline:
+    steps, progress = flood.run(peer), time.monotonic()
+    while sent < most and reaction.end is None:
         step = next(steps, None)
         if step is not None:
+            if step[0]:
+                progress = time.monotonic()
+            elif time.monotonic() > progress + 2:
+                reaction.refuse("gives no window", sent)
+                break
             waiting, sent = waiting + step[0], sent + step[0]
             held.append(step[1])
         if waiting >= flood.batch or step is None or not step[0] or sent >= most:
@@ -414,6 +433,10 @@ def one(flood, options, app):
     wrong = []
     if flood.must and not soon:
         wrong.append(f"not within {ALLOWED_FRAMES} frames")
+    if flood.must and flood.refusals and reaction.good > 1:
+        wrong.append(f"{reaction.good} were answered")
+    if most_at_once > ALLOWED_AT_ONCE:
+        wrong.append(f"{most_at_once} at once at the app")
     if grown > ALLOWED_GROWTH:
         wrong.append("memory")
     if bystander.failed or not bystander.asked:
