@@ -35,7 +35,7 @@ malformed("8.1.2.1/2", "8.3", "a response's pseudo-header field", lambda fields:
 
 @case("http2/8.1.2.1/3", "9113 §8.1", "a pseudo-header field in trailers")
 def _(peer):
-    peer.send(peer.open(1, "POST", end=False), data(1, end=False), headers(1, peer.encode([(":method", "POST")])))
+    peer.send(peer.open(1, "POST", end=False), data(1, end=False), headers(1, peer.encode([(":method", "POST")]), end=False))
     return expect.stream_error(peer, PROTOCOL_ERROR)
 
 

@@ -87,6 +87,23 @@ def _(peer):
     return expect.answer(peer)
 
 
+# --- 8.1: trailers -----------------------------------------------------------------------------------------------------------
+
+
+def trailers(sends, *fields):
+    @case(following("8.1"), "9113 §8.1", sends)
+    def _(peer):
+        peer.send(peer.open(1, "POST", end=False), data(1, end=False), headers(1, b"".join(literal(*one) for one in fields)))
+        return expect.refused(peer)
+
+
+trailers("trailers with :method", (b":method", b"POST"))
+trailers("trailers with a field after :path", (b":path", b"/"), (b"x-test", b"a"))
+trailers("trailers with a name in upper case", (b"X-Test", b"a"))
+trailers("trailers with transfer-encoding", (b"transfer-encoding", b"chunked"))
+trailers("trailers with CR LF in a value", (b"x-test", b"a\r\nb"))
+
+
 # --- 8.3.1 and 8.5: pseudo-header fields -------------------------------------------------------------------------------------
 
 

@@ -2,7 +2,7 @@
 is not what the RFC asks for first."""
 
 from frames import (
-    ACK, DATA, GOAWAY, HEADERS, INTERNAL_ERROR, NO_ERROR, PING, PROTOCOL_ERROR, RST_STREAM, SETTINGS, TYPES, Closed, Silent, name_of,
+    ACK, DATA, GOAWAY, HEADERS, NO_ERROR, PING, PROTOCOL_ERROR, RST_STREAM, SETTINGS, TYPES, Closed, Silent, name_of,
 )
 
 
@@ -123,7 +123,7 @@ def refused(peer, stream=1):
         except Silent as ending:
             raise Unexpected(wanted, f"{ending} after {last}" if last else ending) from None
         if got.kind in (RST_STREAM, GOAWAY):
-            if got.code in (NO_ERROR, INTERNAL_ERROR):
+            if got.code == NO_ERROR:
                 raise Unexpected(wanted, got)
             return None if got.code == PROTOCOL_ERROR else str(got)
         if got.kind == HEADERS and got.stream == stream:
