@@ -507,6 +507,14 @@ SLOW = {
     "stalled-answer": ("H2-06", lambda peer: [peer.open(1, path="/big")], lambda peer: iter(()), True),
 }
 
+def guarded(name, row, run):
+    """A row even where the connection could not be used at all."""
+    try:
+        return run()
+    except (Closed, Silent, OSError, AssertionError) as failure:
+        return name, row, "", "", "", "", "", f"FAILED: {failure or repr(failure)}"
+
+
 HEAD = ("flood", "row", "frames", "reaction", "MiB", "other ms", "at once", "verdict")
 
 
@@ -528,11 +536,11 @@ def main():
     with proxy.App() as app:
         for flood in FLOODS:
             if fnmatch.fnmatch(flood.name, options.only):
-                rows.append(one(flood, options, app))
+                rows.append(guarded(flood.name, flood.row, lambda: one(flood, options, app)))
                 show(rows[-1])
         for name, (row, start, step, prepared) in SLOW.items():
             if fnmatch.fnmatch(name, options.only) and not options.server:
-                rows.append(slow(name, row, options, app, start, step, prepared))
+                rows.append(guarded(name, row, lambda: slow(name, row, options, app, start, step, prepared)))
                 show(rows[-1])
     failed = [row[0] for row in rows if row[-1] != "ok"]
     print(f"floods: {len(rows) - len(failed)}/{len(rows)} withstood" + (f"; not: {', '.join(failed)}" if failed else ""))
