@@ -18,6 +18,7 @@ use super::{
     guard::{Bounds, Guard},
     http2,
     listen::refuse_handshakes,
+    preamble,
     stream::Stream,
     worker::Worker,
 };
@@ -44,6 +45,8 @@ pub(super) struct Entry {
     /// The connections of each client, and how many it may have.
     pub per_client: Option<(Arc<Crowd>, u32)>,
     pub guard: Option<(Arc<Guard>, Bounds)>,
+    /// Trusted proxies say who their client is before the first byte.
+    pub proxy_protocol: bool,
 }
 
 /// Accepts until there is no entry any more, and then what the kernel has queued.
@@ -148,8 +151,9 @@ impl Worker {
         // It only costs time on small answers; a socket that refuses it is already broken.
         let _ = stream.set_nodelay(true);
         let worker = self.clone();
-        let (door, header_bytes) = (entry.door.clone(), entry.header_bytes);
-        let Some((guard, bounds)) = entry.guard.clone() else {
+        let header_bytes = entry.header_bytes;
+        let announced = entry.proxy_protocol && client.trusted;
+        if entry.guard.is_none() && !announced {
             let progress = Progress::new(client, &self.clock);
             let stream = Stream::Plain(stream);
             let connection = connection::serve(stream, progress, self.proxy.clone(), header_bytes);
@@ -159,26 +163,56 @@ impl Worker {
                 drop(place);
             });
             return;
-        };
+        }
+        let guard = entry.guard.clone();
         // A task of its own kind, so that one in clear text does not grow by it.
         tokio::task::spawn_local(async move {
             let _open = worker.clone().opened();
-            let met = guard.admit(stream, &bounds, worker.proxy.shard()).await;
-            // What it shows is not held on to when it changes.
-            drop((guard, bounds));
-            if let Some((stream, secure)) = met {
-                let h2 = secure.alpn == Alpn::H2;
-                let client = Client::new(peer, door, Some(secure));
-                let (proxy, clock) = (worker.proxy.clone(), worker.clock.clone());
-                if h2 {
-                    http2::serve(stream, Bytes::new(), client, proxy, clock, header_bytes).await;
-                } else {
-                    let progress = Progress::new(client, &clock);
-                    connection::serve(stream, progress, proxy, header_bytes).await;
-                }
+            let met = worker.meet(stream, client, announced, guard).await;
+            if let Some((stream, client)) = met {
+                worker.converse(stream, client, header_bytes).await;
             }
             drop(place);
         });
+    }
+
+    /// Learns who the client is, from the proxy before us and from a handshake. `None`: it is nobody who is served.
+    async fn meet(
+        &self,
+        mut stream: TcpStream,
+        mut client: Rc<Client>,
+        announced: bool,
+        guard: Option<(Arc<Guard>, Bounds)>,
+    ) -> Option<(Stream, Rc<Client>)> {
+        let door = client.door.clone();
+        if announced {
+            match preamble::take(&mut stream, door.header_timeout).await {
+                Ok(None) => {}
+                Ok(Some(said)) => client = Client::new(said, door.clone(), None),
+                Err(error) => {
+                    tracing::debug!(peer = %client.address, %error, "a trusted proxy does not say who its client is");
+                    self.proxy.shard().rejected(Rejection::Preamble);
+                    return None;
+                }
+            }
+        }
+        let Some((guard, bounds)) = guard else {
+            return Some((Stream::Plain(stream), client));
+        };
+        let met = guard.admit(stream, &bounds, self.proxy.shard()).await;
+        met.map(|(stream, secure)| (stream, Client::new(client.address, door, Some(secure))))
+    }
+
+    /// Serves a client in the protocol that was agreed on.
+    async fn converse(&self, stream: Stream, client: Rc<Client>, header_bytes: usize) {
+        let (proxy, clock) = (self.proxy.clone(), self.clock.clone());
+        let agreed = client.secure.as_ref().map(|secure| secure.alpn);
+        if agreed == Some(Alpn::H2) {
+            http2::serve(stream, Bytes::new(), client, proxy, clock, header_bytes).await;
+        } else {
+            let progress = Progress::new(client, &clock);
+            connection::serve(stream, progress, proxy, header_bytes).await;
+        }
     }
 }
 

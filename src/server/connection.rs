@@ -51,13 +51,7 @@ pub(super) async fn serve(
     proxy: Rc<Proxy>,
     header_bytes: usize,
 ) {
-    let mut builder = http1::Builder::new();
-    builder
-        .max_buf_size(BUFFER.max(header_bytes))
-        .max_header_size(header_bytes);
-    if progress.client.door.max_headers > PLAIN_HEADERS {
-        builder.max_headers(progress.client.door.max_headers);
-    }
+    let builder = builder(progress.client.door.max_headers, header_bytes);
     let service = service_fn({
         let (proxy, progress) = (proxy.clone(), progress.clone());
         move |request| proxy.clone().handle(request, progress.clone())
@@ -116,6 +110,17 @@ pub(super) async fn serve(
     if !matches!(end, End::Stuck) {
         part(stream).await;
     }
+}
+
+fn builder(headers: usize, header_bytes: usize) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder
+        .max_buf_size(BUFFER.max(header_bytes))
+        .max_header_size(header_bytes);
+    if headers > PLAIN_HEADERS {
+        builder.max_headers(headers);
+    }
+    builder
 }
 
 /// What a client is told, and counted for, whose request could not be read; `unread` is what there is of it.

@@ -255,6 +255,7 @@ impl Worker {
                 challenges: self.shared.settings.challenges.clone(),
             }),
             limit: plan.limits.connections,
+            proxy_protocol: plan.proxy_protocol,
             header_bytes: usize::try_from(plan.limits.header_bytes).unwrap_or(usize::MAX),
             open: lent.open.clone(),
             access: plan.access.clone(),

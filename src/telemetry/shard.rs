@@ -262,6 +262,8 @@ pub enum Rejection {
     Forbidden,
     /// The client uses a route too often.
     RateLimited,
+    /// A trusted proxy did not say in time, or in a valid way, who its client is.
+    Preamble,
     /// The head was not sent in time.
     HeadTimeout,
     /// The head is larger than allowed, in bytes or in fields.
@@ -282,11 +284,12 @@ pub enum Rejection {
 
 impl Rejection {
     /// Before any service was chosen.
-    pub const AT_THE_DOOR: [Self; 11] = [
+    pub const AT_THE_DOOR: [Self; 12] = [
         Self::Connections,
         Self::ClientConnections,
         Self::Forbidden,
         Self::RateLimited,
+        Self::Preamble,
         Self::HeadTimeout,
         Self::HeadTooLarge,
         Self::Malformed,
@@ -310,6 +313,7 @@ impl Rejection {
             Self::ClientConnections => "client_connections",
             Self::Forbidden => "forbidden",
             Self::RateLimited => "rate_limited",
+            Self::Preamble => "proxy_protocol",
             Self::HeadTimeout => "head_timeout",
             Self::HeadTooLarge => "head_too_large",
             Self::Malformed => "malformed",

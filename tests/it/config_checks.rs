@@ -339,6 +339,11 @@ const DOORS: &[((&str, &str), Code, &str)] = &[
         "`localhost:8080` is not valid",
     ),
     (
+        (LISTENER, "address = \"0.0.0.0:1\"\nproxy_protocol = true"),
+        Code::Conflict,
+        "`listeners[0].proxy_protocol` without `trusted_proxies`: anybody could say to be anyone",
+    ),
+    (
         (
             LISTENER,
             "address = \"0.0.0.0:1\"\ntrusted_proxies = [\"10.0.0.0/40\"]",

@@ -30,6 +30,7 @@ mod lifecycle;
 mod limits;
 mod probes;
 mod process;
+mod proxy_protocol;
 mod proxy_protocol_endpoints;
 mod resend;
 mod route_rules;

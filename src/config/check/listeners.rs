@@ -53,6 +53,19 @@ impl Check<'_> {
             );
         }
         let networks = view.texts("trusted_proxies");
+        let proxy_protocol = view.flag("proxy_protocol");
+        if proxy_protocol && networks.is_empty() {
+            let path = view.path_of("proxy_protocol");
+            self.tell(
+                Problem::new(
+                    Code::Conflict,
+                    view.place_of("proxy_protocol"),
+                    format!("`{path}` without `trusted_proxies`: anybody could say to be anyone"),
+                )
+                .key(path)
+                .expected("the networks of the proxies that speak it in `trusted_proxies`"),
+            );
+        }
         let tls = self.tls(view);
         let redirect_https = self.redirect_https(view);
         Some(Listener {
@@ -64,6 +77,7 @@ impl Check<'_> {
             access: self.access(view),
             via: view.flag("via"),
             traceparent: view.parsed("traceparent"),
+            proxy_protocol,
             timeouts: ListenerTimeouts {
                 header: timeouts.span("header"),
                 idle: timeouts.span("idle"),

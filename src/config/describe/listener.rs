@@ -11,6 +11,17 @@ use crate::{
     units::{ByteSize, Span},
 };
 
+fn times(listener: &Listener, timeouts: &mut Block) {
+    timeouts.span("header", listener.timeouts.header);
+    timeouts.span("idle", listener.timeouts.idle);
+    let age = listener.timeouts.max_connection_age.map(Span);
+    let age = age.map_or_else(|| "none".to_owned(), |age| age.to_string());
+    timeouts.text("max_connection_age", age);
+    if listener.tls.is_some() {
+        timeouts.span("handshake", listener.timeouts.handshake);
+    }
+}
+
 pub fn describe(listener: &Listener, blocks: &mut Vec<Block>) {
     let identity = listener.address.to_string();
     let mut block = Block::item("listeners", &identity, keys::LISTENER);
@@ -24,6 +35,7 @@ pub fn describe(listener: &Listener, blocks: &mut Vec<Block>) {
     if let Some(sampled) = listener.traceparent {
         block.text("traceparent", sampled);
     }
+    block.put("proxy_protocol", listener.proxy_protocol.to_string());
     match listener.redirect_https {
         None => block.put("redirect_https", false.to_string()),
         Some(443) => block.put("redirect_https", true.to_string()),
@@ -36,11 +48,7 @@ pub fn describe(listener: &Listener, blocks: &mut Vec<Block>) {
         block
     };
     let mut timeouts = within("timeouts", keys::LISTENER_TIMEOUTS);
-    timeouts.span("header", listener.timeouts.header);
-    timeouts.span("idle", listener.timeouts.idle);
-    let age = listener.timeouts.max_connection_age.map(Span);
-    let age = age.map_or_else(|| "none".to_owned(), |age| age.to_string());
-    timeouts.text("max_connection_age", age);
+    times(listener, &mut timeouts);
     let mut limits = within("limits", keys::LISTENER_LIMITS);
     limits.put("connections", listener.limits.connections.to_string());
     if let Some(most) = listener.limits.connections_per_client {
@@ -50,7 +58,6 @@ pub fn describe(listener: &Listener, blocks: &mut Vec<Block>) {
     limits.text("header_bytes", header_bytes);
     limits.put("headers", listener.limits.headers.to_string());
     if let Some(tls) = &listener.tls {
-        timeouts.span("handshake", listener.timeouts.handshake);
         limits.put("handshakes", listener.limits.handshakes.to_string());
         blocks.push(self::tls(tls, within("tls", keys::LISTENER_TLS)));
         blocks.extend(

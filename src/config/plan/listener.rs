@@ -14,6 +14,8 @@ pub struct Listener {
     pub address: SocketAddr,
     /// Peers whose `X-Forwarded-*`, `Forwarded` and `X-Request-Id` we believe.
     pub trusted_proxies: Vec<IpNet>,
+    /// Connections of trusted proxies begin with the PROXY protocol.
+    pub proxy_protocol: bool,
     /// Judged on the peer's address, before anything is read from it.
     pub access: Access,
     /// Requests and answers say in `Via` that they came through here.

@@ -34,6 +34,12 @@ pub const LISTENER: Section = &[&[
         "Start a W3C trace for requests without a valid traceparent, and call so many of them sampled; a valid one goes on as it came. Default: start none, pass on what comes.",
     ),
     Key::new(
+        "proxy_protocol",
+        Shape::Bool,
+        "The trusted proxies are no HTTP proxies: each connection of theirs begins with the PROXY protocol (version 1 or 2), which says who their client is.",
+    )
+    .or(Fallback::Bool(false)),
+    Key::new(
         "timeouts",
         Shape::Table(LISTENER_TIMEOUTS),
         "How long clients may take.",
