@@ -23,6 +23,7 @@ mod console;
 mod control;
 mod error_pages;
 mod exchange;
+mod h2_clients;
 mod h2_endpoints;
 mod headers;
 mod idle_connections;

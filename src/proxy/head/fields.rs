@@ -80,7 +80,7 @@ impl Fields {
     }
 }
 
-/// What HTTP/2 says without a field must not be said with one (RFC 9113 §8.2.2).
+/// What HTTP/2 says without a field must not be said with one (RFC 9113 §8.2.2), and a value is nothing but the value.
 pub(super) fn check_http_2(headers: &HeaderMap, fields: Fields) -> Result<(), Kind> {
     let of_http_1 = [
         Field::Connection,
@@ -91,10 +91,20 @@ pub(super) fn check_http_2(headers: &HeaderMap, fields: Fields) -> Result<(), Ki
     ];
     let speaks_http_1 = of_http_1.into_iter().any(|field| fields.has(field));
     let mut codings = headers.get_all(header::TE).into_iter();
-    if speaks_http_1 || (fields.has(Field::Te) && codings.any(|coding| coding != "trailers")) {
+    if speaks_http_1
+        || (fields.has(Field::Te) && codings.any(|coding| coding != "trailers"))
+        || headers.values().any(has_blank_ends)
+    {
         return Err(Kind::Malformed);
     }
     Ok(())
+}
+
+/// No value begins or ends with a blank (RFC 9113 §8.2.1): in HTTP/1.1 these are not the value's.
+fn has_blank_ends(value: &HeaderValue) -> bool {
+    let bytes = value.as_bytes();
+    let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t');
+    bytes.first().is_some_and(is_blank) || bytes.last().is_some_and(is_blank)
 }
 
 /// Apps that see fields as environment variables can't tell `x_user` from `x-user`, which a client must not write where

@@ -253,6 +253,23 @@ mod tests {
     }
 
     #[test]
+    fn an_http_2_value_has_no_blank_at_its_ends() {
+        for (value, is_well_formed) in [
+            ("", true),
+            ("a \tb", true),
+            (" a", false),
+            ("a ", false),
+            ("\ta", false),
+            ("a\t", false),
+            (" ", false),
+        ] {
+            let fields = [("x-a", "1"), ("x-a", value)];
+            let asked = request(Version::HTTP_2, "GET", "http://a/", &fields);
+            assert_eq!(checked(asked).is_ok(), is_well_formed, "{value:?}");
+        }
+    }
+
+    #[test]
     fn an_answer_has_one_framing() {
         let answer = |version, fields: &[(&'static str, &'static str)]| {
             let mut answer = Response::new(());
