@@ -29,7 +29,7 @@ mod upload;
 mod worker;
 
 pub use alarm::Clock;
-pub use body::Body;
+pub use body::{Body, BodyError};
 pub use client::{Client, Door};
 pub use closing::Closing;
 pub use door::hsts;

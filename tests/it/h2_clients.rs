@@ -21,8 +21,9 @@ use tokio::{
 };
 
 use crate::support::{
-    App, Client, PATIENCE, Peer, Proxy, answer, authority, endpoint, h2_endpoint, proxy, until,
-    within,
+    App, Client, PATIENCE, Peer, Proxy, answer, authority, endpoint,
+    h2::{DATA, GOAWAY},
+    h2_endpoint, proxy, until, within,
 };
 
 /// A client's connection.
@@ -283,7 +284,7 @@ async fn large_bodies_pass_both_ways_within_the_windows() {
     body.send_data(Bytes::from(large.clone()), true).unwrap();
     assert!(whole(answer).await.told() == (200, &large));
     let seen = app.request();
-    assert_eq!(seen.matches('x').count() >= large.len(), true);
+    assert!(seen.matches('x').count() >= large.len());
 }
 
 #[tokio::test]
@@ -339,21 +340,20 @@ async fn a_stream_that_its_endpoint_breaks_is_reset_and_others_go_on() {
 
 #[tokio::test]
 async fn h2_30_a_stream_that_breaks_at_the_endpoint_harms_no_other_on_its_connections() {
-    let (let_go, held) = watch::channel(false);
+    let (stage, reached) = watch::channel(0);
     let app = h2_endpoint("blue")
         .serve(move |mut call| {
-            let mut held = held.clone();
+            let mut reached = reached.clone();
             async move {
-                if call.request.uri().path() == "/broken" {
-                    let mut stream = call
-                        .respond
-                        .send_response(Response::new(()), false)
-                        .unwrap();
-                    stream.send_data(Bytes::from_static(b"a"), false).unwrap();
-                    return stream.send_reset(Reason::INTERNAL_ERROR);
+                if call.request.uri().path() != "/broken" {
+                    let _ = reached.wait_for(|stage| *stage == 2).await;
+                    return call.answer(200, Bytes::from_static(b"blue"));
                 }
-                let _ = held.wait_for(|held| *held).await;
-                call.answer(200, Bytes::from_static(b"blue"));
+                let head = Response::new(());
+                let mut stream = call.respond.send_response(head, false).unwrap();
+                stream.send_data(Bytes::from_static(b"a"), false).unwrap();
+                let _ = reached.wait_for(|stage| *stage == 1).await;
+                stream.send_reset(Reason::INTERNAL_ERROR);
             }
         })
         .start()
@@ -365,13 +365,11 @@ async fn h2_30_a_stream_that_breaks_at_the_endpoint_harms_no_other_on_its_connec
     let mut caller = Caller::to(&proxy).await;
     let held = caller.begin(get("/")).await;
     app.until_calls(1).await;
-    // The reset may overtake the head.
     let broken = caller.begin(get("/broken")).await;
-    match within("an answer", broken).await {
-        Ok(mut answer) => assert!(read(answer.body_mut()).await.unwrap_err().is_reset()),
-        Err(error) => assert!(error.is_reset(), "{error}"),
-    }
-    let_go.send_replace(true);
+    let mut broken = within("a head", broken).await.unwrap();
+    stage.send_replace(1);
+    assert!(read(broken.body_mut()).await.unwrap_err().is_reset());
+    stage.send_replace(2);
     assert_eq!(whole(held).await.told(), (200, "blue"));
     assert_eq!(app.connections(), 1);
 }
@@ -443,7 +441,7 @@ async fn h2_29_a_drain_is_announced_and_what_is_under_way_ends_whole() {
         assert!(!got.headers.contains_key("connection"));
         caller.until_closed().await;
     });
-    assert_eq!(drained.connections, 0);
+    assert!(!drained.timed_out && drained.cut == 0, "{drained:?}");
 }
 
 #[tokio::test]
@@ -453,8 +451,10 @@ async fn h2_29_a_listener_that_goes_away_is_announced_and_what_is_under_way_ends
     let mut caller = Caller::to(&proxy).await;
     let held = caller.begin(get("/held")).await;
     app.until_requests(1).await;
-    let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let other = other.local_addr().unwrap();
+    let other = {
+        let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        socket.local_addr().unwrap()
+    };
     proxy
         .listen(&format!(
             "[[listeners]]\naddress = \"{other}\"\n[services.app]\npools.blue.endpoints = [\"{}\"]\n",
@@ -474,7 +474,7 @@ async fn what_a_slow_client_has_yet_to_take_is_waited_for_when_the_process_drain
         .start()
         .await;
     let mut proxy = proxy().pool("blue", 100, &[&app]).start();
-    let mut caller = Caller::with(&proxy, Builder::new().initial_window_size(0)).await;
+    let mut caller = Caller::with(&proxy, Builder::new().initial_window_size(4096)).await;
     let answer = caller.begin(get("/")).await;
     let mut answer = within("a head", answer).await.unwrap();
     // The endpoint has no part in it any more.
@@ -489,12 +489,10 @@ async fn what_a_slow_client_has_yet_to_take_is_waited_for_when_the_process_drain
         let patience = Duration::from_millis(1500);
         let ended = tokio::time::timeout(patience, &mut caller.ended).await;
         assert!(ended.is_err(), "{ended:?}");
-        let body = answer.body_mut();
-        // To give back what was never taken is an error, but the window can be widened.
-        let _ = body.flow_control().release_capacity(0);
-        drop(answer);
+        assert_eq!(read(answer.body_mut()).await.unwrap().len(), 10_000);
+        caller.until_closed().await;
     });
-    assert_eq!(drained.connections, 0);
+    assert!(!drained.timed_out && drained.cut == 0, "{drained:?}");
 }
 
 #[tokio::test]
@@ -538,6 +536,46 @@ async fn h2_31_a_connection_without_streams_is_closed_after_a_while() {
     caller.until_closed().await;
 }
 
+/// A `GET` of `/`, as HPACK has it without remembering anything (RFC 7541 §6).
+fn bare_get(stream: u8) -> Vec<u8> {
+    let fields = b"\x82\x86\x84\x01\x01a";
+    let mut frame = vec![0, 0, 6, 1, 5, 0, 0, 0, stream];
+    frame.extend_from_slice(fields);
+    frame
+}
+
+/// The next frame of this kind.
+async fn until_frame(client: &mut Client, kind: u8) -> Vec<u8> {
+    loop {
+        let head = client.bytes(9).await;
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+        let payload = client.bytes(length as usize).await;
+        if head[3] == kind {
+            return payload;
+        }
+    }
+}
+
+#[tokio::test]
+async fn h2_29_a_request_that_crosses_the_end_of_an_idle_connection_is_answered() {
+    let app = endpoint("blue").start().await;
+    let proxy = proxy()
+        .listener("timeouts.idle = \"50ms\"")
+        .pool("blue", 100, &[&app])
+        .start();
+    let mut client = proxy.client().await;
+    client
+        .send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0")
+        .await;
+    client.send(bare_get(1)).await;
+    assert_eq!(until_frame(&mut client, DATA).await, b"blue");
+    until_frame(&mut client, GOAWAY).await;
+    client.send(bare_get(3)).await;
+    assert_eq!(until_frame(&mut client, DATA).await, b"blue");
+    // A client that says no more is not waited for long.
+    client.until_closed().await;
+}
+
 #[tokio::test]
 async fn h2_27_a_client_that_asks_for_nothing_or_only_wishes_for_http_2_gets_none() {
     let app = endpoint("blue").start().await;
@@ -566,7 +604,7 @@ async fn refusals_say_nothing_of_the_connection_and_leave_it_open() {
     let proxy = proxy()
         .service("limits = { body = \"10B\" }")
         .pool("blue", 100, &[&app])
-        .more("[[routes]]\npath = \"/app/*\"\nservice = \"app\"\n")
+        .more("[[routes]]\npath = \"/app\"\nservice = \"app\"\n")
         .start();
     let mut caller = Caller::to(&proxy).await;
     let too_large = Request::post("http://a/app/x")

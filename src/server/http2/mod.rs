@@ -6,20 +6,20 @@
 mod streams;
 mod wire;
 
-use std::{future::poll_fn, pin::pin, rc::Rc, time::Duration};
+use std::{cell::RefCell, convert::Infallible, future::poll_fn, pin::pin, rc::Rc, time::Duration};
 
 use bytes::Bytes;
 use h2::Reason;
 use http::Request;
 use hyper::{body::Incoming, server::conn::http2, service::service_fn};
-use hyper_util::rt::TokioTimer;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::time::Instant;
 
 use self::{
     streams::{Executor, Streams},
     wire::Wire,
 };
-use super::stream::Stream;
+use super::{connection::part, stream::Stream};
 use crate::{
     proxy::{Client, Clock, Progress, Proxy},
     telemetry::Rejection,
@@ -57,6 +57,21 @@ pub(super) async fn serve(
     clock: Rc<Clock>,
     header_bytes: usize,
 ) {
+    let stream = Rc::new(RefCell::new(TokioIo::new(stream)));
+    let wire = Wire::new(stream.clone(), early);
+    converse(wire, client, proxy, clock, header_bytes).await;
+    if let Ok(stream) = Rc::try_unwrap(stream) {
+        part(stream.into_inner().into_inner()).await;
+    }
+}
+
+async fn converse(
+    wire: Wire,
+    client: Rc<Client>,
+    proxy: Rc<Proxy>,
+    clock: Rc<Clock>,
+    header_bytes: usize,
+) {
     let streams = Streams::new();
     let service = service_fn({
         let (proxy, client, clock, streams) = (
@@ -68,7 +83,9 @@ pub(super) async fn serve(
         move |request: Request<Incoming>| {
             let progress = Progress::of_stream(client.clone(), &clock);
             streams.announce(&progress);
-            proxy.clone().handle(request, progress)
+            let answer = proxy.clone().handle(request, progress);
+            let streams = streams.clone();
+            async move { Ok::<_, Infallible>(streams.hand(answer.await?)) }
         }
     });
     let list = u32::try_from(header_bytes).unwrap_or(u32::MAX);
@@ -82,7 +99,7 @@ pub(super) async fn serve(
         .max_header_list_size(list.max(HEADER_LIST))
         .keep_alive_interval(PING)
         .keep_alive_timeout(PONG);
-    let mut connection = pin!(builder.serve_connection(Wire::new(stream, early), service));
+    let mut connection = pin!(builder.serve_connection(wire, service));
     let door = &client.door;
     let mut told = pin!(door.closing.told());
     told.as_mut().enable();
@@ -105,7 +122,7 @@ pub(super) async fn serve(
                 }
                 return;
             }
-            () = &mut told, if !life.leaving => {
+            () = &mut told, if life.told.is_none() => {
                 life.leave();
                 connection.as_mut().graceful_shutdown();
             }
@@ -130,8 +147,8 @@ struct Life<'a> {
     began: Instant,
     /// When it is to end whatever is asked on it.
     age: Option<Instant>,
-    /// The client has been told that it may begin no more streams.
-    leaving: bool,
+    /// When the client was told that it may begin no more streams.
+    told: Option<Instant>,
 }
 
 impl<'a> Life<'a> {
@@ -144,49 +161,49 @@ impl<'a> Life<'a> {
             streams,
             began,
             age: age.and_then(|age| began.checked_add(age.mul_f64(jitter))),
-            leaving: false,
+            told: None,
         }
     }
 
     fn leave(&mut self) {
-        self.leaving = true;
+        self.told = Some(Instant::now());
     }
 
     /// When nothing has been open for too long; nothing while something is.
     fn idle(&self) -> Option<Instant> {
         let door = &self.client.door;
-        let (quiet, patience) = match self.streams.quiet_since() {
-            None => return None,
-            Some(_) if self.leaving => (self.streams.quiet_since(), FAREWELL),
-            Some(_) if self.streams.begun() > 0 => (self.streams.quiet_since(), door.idle_timeout),
+        let since = self.streams.quiet_since()?;
+        Some(match self.told {
+            // What it asked for before it heard of it is still served, and what is kept of answers is still its own.
+            Some(told) if self.streams.keeps() => since.max(told) + door.idle_timeout,
+            Some(told) => since.max(told) + FAREWELL,
+            None if self.streams.begun() > 0 => since + door.idle_timeout,
             // The first request is awaited as long as a head may take.
-            Some(_) => (Some(self.began), door.header_timeout),
-        };
-        quiet.map(|since| since + patience)
+            None => self.began + door.header_timeout,
+        })
     }
 
     /// When it is to be looked at again.
     fn next(&self) -> Instant {
         // While streams are open: now and then, since their ends wake nobody.
         let again = Instant::now()
-            + if self.leaving {
-                FAREWELL
-            } else {
-                self.client.door.idle_timeout
+            + match self.told {
+                Some(_) => FAREWELL,
+                None => self.client.door.idle_timeout,
             };
-        let age = self.age.filter(|_| !self.leaving);
+        let age = self.age.filter(|_| self.told.is_none());
         self.idle().into_iter().chain(age).fold(again, Instant::min)
     }
 
     fn is_to_leave(&self) -> bool {
         let now = Instant::now();
         let due = |moment: Instant| moment <= now;
-        !self.leaving && (self.idle().is_some_and(due) || self.age.is_some_and(due))
+        self.told.is_none() && (self.idle().is_some_and(due) || self.age.is_some_and(due))
     }
 
     /// It has been told to end, and nothing is open on it.
     fn is_over(&self) -> bool {
-        self.leaving && self.idle().is_some_and(|moment| moment <= Instant::now())
+        self.told.is_some() && self.idle().is_some_and(|moment| moment <= Instant::now())
     }
 }
 

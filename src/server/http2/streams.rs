@@ -1,21 +1,26 @@
 use std::{
     cell::{Cell, RefCell},
     future::poll_fn,
-    pin::pin,
+    pin::{Pin, pin},
     rc::Rc,
-    task::Poll,
+    task::{Context, Poll},
 };
 
+use bytes::{Buf, Bytes};
+use http::Response;
+use http_body::{Frame, SizeHint};
 use hyper::rt;
 use tokio::time::Instant;
 
-use crate::proxy::{Phase, Progress};
+use crate::proxy::{Body, BodyError, Phase, Progress};
 
 /// What is open on a connection.
 pub(super) struct Streams {
     open: Cell<usize>,
     begun: Cell<u64>,
-    /// When the last one ended.
+    /// Parts of answers that the library keeps until the client takes them, be their streams' tasks over or not.
+    kept: Cell<usize>,
+    /// When the last stream ended, or the last part was taken.
     quiet: Cell<Instant>,
     /// Of the stream whose task begins next.
     next: RefCell<Option<Rc<Progress>>>,
@@ -26,6 +31,7 @@ impl Streams {
         Rc::new(Self {
             open: Cell::new(0),
             begun: Cell::new(0),
+            kept: Cell::new(0),
             quiet: Cell::new(Instant::now()),
             next: RefCell::default(),
         })
@@ -45,6 +51,17 @@ impl Streams {
         self.begun.get()
     }
 
+    /// Whether the client has yet to take something of an answer.
+    pub(super) fn keeps(&self) -> bool {
+        self.kept.get() > 0
+    }
+
+    /// An answer, whose parts are known for as long as they are kept.
+    pub(super) fn hand(self: &Rc<Self>, answer: Response<Body>) -> Response<Handed> {
+        let streams = self.clone();
+        answer.map(|body| Handed { body, streams })
+    }
+
     fn begin(self: Rc<Self>) -> Open {
         self.open.set(self.open.get() + 1);
         self.begun.set(self.begun.get() + 1);
@@ -59,6 +76,68 @@ impl Drop for Open {
     fn drop(&mut self) {
         self.0.open.set(self.0.open.get() - 1);
         self.0.quiet.set(Instant::now());
+    }
+}
+
+/// The body of an answer that is handed to the library.
+pub(super) struct Handed {
+    body: Body,
+    streams: Rc<Streams>,
+}
+
+/// A part of it, which the library lets go when it is on its way.
+pub(super) struct Part {
+    bytes: Bytes,
+    streams: Rc<Streams>,
+}
+
+impl http_body::Body for Handed {
+    type Data = Part;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Part>, BodyError>>> {
+        let frame = Pin::new(&mut self.body).poll_frame(context);
+        frame.map_ok(|frame| frame.map_data(|bytes| Part::new(bytes, &self.streams)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Part {
+    fn new(bytes: Bytes, streams: &Rc<Streams>) -> Self {
+        streams.kept.set(streams.kept.get() + 1);
+        let streams = streams.clone();
+        Self { bytes, streams }
+    }
+}
+
+impl Buf for Part {
+    fn remaining(&self) -> usize {
+        self.bytes.remaining()
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self.bytes.chunk()
+    }
+
+    fn advance(&mut self, count: usize) {
+        self.bytes.advance(count);
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        self.streams.kept.set(self.streams.kept.get() - 1);
+        self.streams.quiet.set(Instant::now());
     }
 }
 

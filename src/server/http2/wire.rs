@@ -1,6 +1,8 @@
 use std::{
+    cell::RefCell,
     io,
     pin::Pin,
+    rc::Rc,
     task::{Context, Poll},
 };
 
@@ -10,18 +12,17 @@ use hyper_util::rt::TokioIo;
 
 use crate::server::stream::Stream;
 
-/// A client's stream, and what of it was read already.
+/// A client's stream, and what of it was read already. The library does not give back what it is lent, so it gets a share of it.
 pub(super) struct Wire {
     early: Bytes,
-    stream: TokioIo<Stream>,
+    stream: Shared,
 }
 
+pub(super) type Shared = Rc<RefCell<TokioIo<Stream>>>;
+
 impl Wire {
-    pub(super) fn new(stream: Stream, early: Bytes) -> Self {
-        Self {
-            early,
-            stream: TokioIo::new(stream),
-        }
+    pub(super) fn new(stream: Shared, early: Bytes) -> Self {
+        Self { early, stream }
     }
 }
 
@@ -32,7 +33,7 @@ impl Read for Wire {
         mut buffer: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
         if self.early.is_empty() {
-            return Pin::new(&mut self.stream).poll_read(context, buffer);
+            return Pin::new(&mut *self.stream.borrow_mut()).poll_read(context, buffer);
         }
         let length = self.early.len().min(buffer.remaining());
         buffer.put_slice(&self.early.split_to(length));
@@ -46,30 +47,30 @@ impl Read for Wire {
 
 impl Write for Wire {
     fn poll_write(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        Pin::new(&mut *self.stream.borrow_mut()).poll_write(context, bytes)
     }
 
     fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+        Pin::new(&mut *self.stream.borrow_mut()).poll_write_vectored(context, slices)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        self.stream.borrow().is_write_vectored()
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.stream.borrow_mut()).poll_flush(context)
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.stream.borrow_mut()).poll_shutdown(context)
     }
 }
