@@ -577,6 +577,47 @@ async fn h2_29_a_request_that_crosses_the_end_of_an_idle_connection_is_answered(
 }
 
 #[tokio::test]
+async fn h2_26_a_frame_that_is_none_ends_the_connection_and_is_counted() {
+    let app = endpoint("blue").start().await;
+    let proxy = proxy().pool("blue", 100, &[&app]).start();
+    let mut client = proxy.client().await;
+    // SETTINGS of five bytes.
+    client
+        .send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\x05\x04\0\0\0\0\0\0\0\0\0\0")
+        .await;
+    let told = until_frame(&mut client, GOAWAY).await;
+    assert_eq!(
+        told[4..8],
+        u32::from(Reason::FRAME_SIZE_ERROR).to_be_bytes()
+    );
+    client.until_closed().await;
+    assert_eq!(proxy.rejections(), [("malformed", 1)]);
+}
+
+#[tokio::test]
+async fn p_08_a_target_stays_the_same_through_http_1_http_2_and_http_1() {
+    let app = endpoint("blue").start().await;
+    let second = proxy().pool("blue", 100, &[&app]).start();
+    let first = proxy()
+        .service("protocol = \"h2\"")
+        .pool_at("blue", 100, &[&second.address.to_string()])
+        .start();
+    let targets = ["/", "/a%2Fb//c;d", "/a?", "/?b=%zz&c=%2f?", "/%E4?%e4"];
+    for target in targets {
+        assert_eq!(first.get(target).await.body, "blue", "{target}");
+    }
+    let requests = app.requests();
+    assert_eq!(requests.len(), targets.len());
+    for (request, target) in requests.iter().zip(targets) {
+        assert!(
+            request.starts_with(&format!("GET {target} HTTP/1.1\r\n")),
+            "{request}"
+        );
+        assert_eq!(request.matches("\r\nhost: test\r\n").count(), 1);
+    }
+}
+
+#[tokio::test]
 async fn h2_27_a_client_that_asks_for_nothing_or_only_wishes_for_http_2_gets_none() {
     let app = endpoint("blue").start().await;
     let proxy = proxy()
