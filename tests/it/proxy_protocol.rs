@@ -20,8 +20,8 @@ async fn announced() -> (App, Proxy) {
 
 fn told(client: &str) -> Preamble {
     let ends = Ends {
-        client: client.parse().unwrap(),
-        server: "192.0.2.2:443".parse().unwrap(),
+        client: client.parse().expect("an address"),
+        server: "192.0.2.2:443".parse().expect("an address"),
     };
     Preamble { ends: Some(ends) }
 }
@@ -29,7 +29,7 @@ fn told(client: &str) -> Preamble {
 /// The client that the app is told of for the last request.
 fn forwarded_for(app: &App) -> String {
     let requests = app.requests();
-    let last = requests.last().unwrap().to_ascii_lowercase();
+    let last = requests.last().expect("a request").to_ascii_lowercase();
     let line = last
         .lines()
         .find(|line| line.starts_with("x-forwarded-for: "));
