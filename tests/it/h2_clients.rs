@@ -581,10 +581,11 @@ async fn h2_26_a_frame_that_is_none_ends_the_connection_and_is_counted() {
     let app = endpoint("blue").start().await;
     let proxy = proxy().pool("blue", 100, &[&app]).start();
     let mut client = proxy.client().await;
-    // SETTINGS of five bytes.
     client
-        .send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\x05\x04\0\0\0\0\0\0\0\0\0\0")
+        .send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0")
         .await;
+    // SETTINGS of five bytes.
+    client.send(b"\0\0\x05\x04\0\0\0\0\0\0\0\0\0\0").await;
     let told = until_frame(&mut client, GOAWAY).await;
     assert_eq!(
         told[4..8],

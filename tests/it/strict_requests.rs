@@ -563,11 +563,15 @@ async fn h1_32_and_h1_33_another_version_or_protocol_is_refused() {
 }
 
 #[tokio::test]
-async fn h1_33_who_begins_in_http_2_is_left_without_a_word() {
+async fn h1_33_who_begins_in_http_2_is_answered_in_it() {
     let (_app, proxy) = served().await;
-    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
-    assert_eq!(told(&proxy, preface).await, (0, true));
-    assert_eq!(proxy.rejections(), [("malformed", 1)]);
+    let mut client = proxy.client().await;
+    client
+        .send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0")
+        .await;
+    let settings = client.bytes(9).await;
+    assert_eq!((settings[3], &settings[5..]), (4, &[0; 4][..]));
+    assert_eq!(proxy.rejections(), [("", 0); 0]);
 }
 
 #[tokio::test]

@@ -88,17 +88,7 @@ async fn converse(
             async move { Ok::<_, Infallible>(streams.hand(answer.await?)) }
         }
     });
-    let list = u32::try_from(header_bytes).unwrap_or(u32::MAX);
-    let mut builder = http2::Builder::new(Executor(streams.clone()));
-    builder
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(STREAMS)
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_send_buf_size(SEND_BUFFER)
-        .max_header_list_size(list.max(HEADER_LIST))
-        .keep_alive_interval(PING)
-        .keep_alive_timeout(PONG);
+    let builder = builder(&streams, header_bytes);
     let mut connection = pin!(builder.serve_connection(wire, service));
     let door = &client.door;
     let mut told = pin!(door.closing.told());
@@ -138,6 +128,21 @@ async fn converse(
         }
         alarm.set(life.next());
     }
+}
+
+fn builder(streams: &Rc<Streams>, header_bytes: usize) -> http2::Builder<Executor> {
+    let list = u32::try_from(header_bytes).unwrap_or(u32::MAX);
+    let mut builder = http2::Builder::new(Executor(streams.clone()));
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buf_size(SEND_BUFFER)
+        .max_header_list_size(list.max(HEADER_LIST))
+        .keep_alive_interval(PING)
+        .keep_alive_timeout(PONG);
+    builder
 }
 
 /// How long a connection lasts.
