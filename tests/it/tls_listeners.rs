@@ -370,6 +370,33 @@ async fn h2_28_a_host_that_the_certificate_does_not_name_is_misdirected_where_cl
 }
 
 #[tokio::test]
+async fn t_05_http_2_is_agreed_on_first_and_a_coalesced_host_is_misdirected() {
+    let shelf = Shelf::new();
+    fs::write(shelf.path("root.pem"), &shelf.root.pem).unwrap();
+    let auth = format!(
+        "tls.client_auth = {{ ca = \"{}\", mode = \"optional\" }}",
+        shelf.path("root.pem")
+    );
+    let (app, proxy) = shop(&shelf, &auth).await;
+    let trust = Trust::Authorities(Authorities::new(shelf.root.pem.as_bytes()).unwrap());
+    let settings = ClientSettings::new(trust, None, None, (true, true)).unwrap();
+    let stream = TcpStream::connect(proxy.address).await.unwrap();
+    let connected = settings.connect(stream, "shop.test").await.unwrap();
+    assert!(connected.h2);
+    let (mut send, connection) = h2::client::handshake(connected.stream).await.unwrap();
+    tokio::spawn(connection);
+    for (host, status) in [("shop.test", 200), ("admin.test", 421), ("shop.test", 200)] {
+        let request = http::Request::get(format!("https://{host}/"))
+            .body(())
+            .unwrap();
+        let (answer, _) = send.send_request(request, true).unwrap();
+        let answer = within("an answer", answer).await.unwrap();
+        assert_eq!(answer.status(), status, "{host}");
+    }
+    assert!(app.requests()[0].contains("\r\nx-forwarded-proto: https\r\n"));
+}
+
+#[tokio::test]
 async fn browsers_are_told_to_stay_with_https_also_by_answers_of_our_own() {
     let shelf = Shelf::new();
     let (app, proxy) = shop(&shelf, "tls.hsts = { max_age = \"1d\" }").await;
