@@ -24,6 +24,7 @@ mod control;
 mod error_pages;
 mod exchange;
 mod h2_clients;
+mod h2_connections;
 mod h2_endpoints;
 mod headers;
 mod idle_connections;

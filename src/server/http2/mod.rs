@@ -130,6 +130,7 @@ async fn converse(
     }
 }
 
+/// What a connection is bounded by.
 fn builder(streams: &Rc<Streams>, header_bytes: usize) -> http2::Builder<Executor> {
     let list = u32::try_from(header_bytes).unwrap_or(u32::MAX);
     let mut builder = http2::Builder::new(Executor(streams.clone()));

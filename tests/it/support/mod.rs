@@ -14,6 +14,7 @@
 
 mod app;
 mod authority;
+pub mod caller;
 mod client;
 mod cutover;
 pub mod h2;
