@@ -167,15 +167,15 @@ async fn h2_29_a_request_that_crosses_the_end_of_an_idle_connection_is_answered(
 }
 
 #[tokio::test]
-async fn h2_26_a_frame_that_is_none_ends_the_connection_and_is_counted() {
+async fn h2_26_a_frame_that_is_too_large_ends_the_connection_and_is_counted() {
     let app = endpoint("blue").start().await;
     let proxy = proxy().pool("blue", 100, &[&app]).start();
     let mut client = proxy.client().await;
     client
         .send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0")
         .await;
-    // A PING of seven bytes.
-    client.send(b"\0\0\x07\x06\0\0\0\0\0\0\0\0\0\0\0\0").await;
+    // DATA of more than is allowed, of which the length is enough.
+    client.send(b"\0\x40\x01\0\0\0\0\0\x01").await;
     let told = until_frame(&mut client, GOAWAY).await;
     assert_eq!(
         told[4..8],
