@@ -18,7 +18,7 @@ use crate::{
     pool::{Candidates, Draw, Endpoint, Lease},
     routing::{Head, hash_key as hashed, host_of},
     snapshot::{Pool, Service, Snapshot},
-    units::{Protocol, Timeouts},
+    units::Timeouts,
     upstream::Line,
 };
 
@@ -105,11 +105,11 @@ impl Proxy {
         let (chosen, set_cookie) = choose_pool(service, head, client);
         let (pool, endpoint) = chosen
             .and_then(|pool| self.choose_endpoint(service, pool, head, client, avoid))
-            .ok_or_else(|| Refused::by(&service.stats, rules))?;
+            .ok_or_else(|| Refused::of(Kind::NoEndpoint, &service.stats, rules))?;
         let keep = service.weights.get(pool.name().as_str()) > 0;
+        let terms = Terms::of(request, service, keep, pool.transport.protocol)
+            .map_err(|kind| Refused::of(kind, &service.stats, rules))?;
         let line = self.lines.to(endpoint, &pool.stats, &pool.transport, keep);
-        // A connection that others share can't become another protocol's.
-        let switches = pool.transport.protocol != Protocol::H2;
         Ok(Decision {
             lease: line.seat().claim(),
             line,
@@ -117,9 +117,7 @@ impl Proxy {
             max_body: service.plan.max_body,
             pool_header: service.plan.pool_header,
             set_cookie,
-            terms: switches
-                .then(|| Terms::of(request, service, keep))
-                .flatten(),
+            terms,
             rules: rules.map(|rules| Box::new(Applied::new(rules))),
             strip: service
                 .preview

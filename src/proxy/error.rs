@@ -26,6 +26,8 @@ pub enum Kind {
     RateLimited(u32),
     /// `TRACE`, which would show the app's view of a request to a script, and `CONNECT`, which asks for a tunnel.
     MethodNotAllowed,
+    /// The service lets nobody ask for a tunnel, and the request asks for nothing else.
+    UpgradeNotAllowed,
     /// The host is not one of the certificate that the client was shown, where clients must show theirs too.
     Misdirected,
     /// The client stopped sending its body.
@@ -46,6 +48,8 @@ pub enum Kind {
     EndpointBroke,
     /// What the endpoint sent is no valid HTTP answer.
     EndpointMalformed,
+    /// The endpoint does not speak the protocol that was asked for, and its answer would say that it did.
+    NoTunnel,
     EndpointSlow,
     /// The request's time in all is over.
     RequestTimeout,
@@ -70,7 +74,7 @@ impl Kind {
     pub fn status(self) -> StatusCode {
         match self {
             Self::Malformed => StatusCode::BAD_REQUEST,
-            Self::UnsupportedCoding => StatusCode::NOT_IMPLEMENTED,
+            Self::UnsupportedCoding | Self::UpgradeNotAllowed => StatusCode::NOT_IMPLEMENTED,
             Self::NoRoute => StatusCode::NOT_FOUND,
             Self::Forbidden => StatusCode::FORBIDDEN,
             Self::RateLimited(_) => StatusCode::TOO_MANY_REQUESTS,
@@ -83,7 +87,8 @@ impl Kind {
             Self::ConnectFailed
             | Self::TlsFailed
             | Self::EndpointBroke
-            | Self::EndpointMalformed => StatusCode::BAD_GATEWAY,
+            | Self::EndpointMalformed
+            | Self::NoTunnel => StatusCode::BAD_GATEWAY,
             Self::ConnectTimeout | Self::EndpointSlow | Self::RequestTimeout => {
                 StatusCode::GATEWAY_TIMEOUT
             }
@@ -99,6 +104,7 @@ impl Kind {
             Self::Forbidden => "forbidden",
             Self::RateLimited(_) => "rate-limited",
             Self::MethodNotAllowed => "method-not-allowed",
+            Self::UpgradeNotAllowed => "upgrade-not-allowed",
             Self::Misdirected => "misdirected",
             Self::ClientSlow => "client-slow",
             Self::ClientGone => "client-gone",
@@ -111,6 +117,7 @@ impl Kind {
             Self::EndpointRefused => "endpoint-refused",
             Self::EndpointBroke => "endpoint-broke",
             Self::EndpointMalformed => "endpoint-malformed",
+            Self::NoTunnel => "no-tunnel",
             Self::EndpointSlow => "endpoint-slow",
             Self::RequestTimeout => "request-timeout",
         }
@@ -124,6 +131,7 @@ impl Kind {
             | Self::Forbidden
             | Self::RateLimited(_)
             | Self::MethodNotAllowed
+            | Self::UpgradeNotAllowed
             | Self::Misdirected
             | Self::ClientSlow
             | Self::ClientGone
@@ -135,6 +143,7 @@ impl Kind {
             | Self::EndpointRefused
             | Self::EndpointBroke
             | Self::EndpointMalformed
+            | Self::NoTunnel
             | Self::EndpointSlow
             | Self::RequestTimeout => Fault::Endpoint,
             Self::NoEndpoint => Fault::Ours,

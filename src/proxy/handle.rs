@@ -1,6 +1,6 @@
 use std::{convert::Infallible, rc::Rc, sync::Arc};
 
-use http::{HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
@@ -13,7 +13,8 @@ use super::{
     progress::{Progress, UploadState},
     reply::{Form, reply},
     rules::Applied,
-    trace, tunnel,
+    trace,
+    tunnel::{self, Terms},
 };
 use crate::{
     pool::{Seat, ServiceStats},
@@ -32,10 +33,14 @@ impl Proxy {
         progress.head_read(began);
         self.note(&request, &progress, began);
         let form = Form::preferred(request.headers());
+        let connects = *request.method() == Method::CONNECT;
         let client = &progress.client;
         let mut request = Some(request.map(|body| Upload::new(body, &progress)));
         let mut answer = match self.answer(&mut request, &progress, began).await {
             Ok(answer) => answer,
+            Err(refused) if connects => {
+                self.refuse(refused.without_success(), form, &progress, began)
+            }
             Err(refused) => self.refuse(refused, form, &progress, began),
         };
         // After this one the connection speaks another protocol, and ends as that one does.
@@ -109,7 +114,7 @@ impl Proxy {
         }
         match sent {
             // Apart, so that what a request is handled in does not grow by it.
-            Ok(sent) if sent.answer.status() == StatusCode::SWITCHING_PROTOCOLS => {
+            Ok(sent) if Terms::begins(decision.terms.as_deref(), &sent.answer) => {
                 Box::pin(self.switch(sent, decision, progress, began)).await
             }
             Ok(sent) => Ok(pass_on(sent, decision, progress, began)),
@@ -245,13 +250,23 @@ impl From<Kind> for Refused {
 }
 
 impl Refused {
-    /// The service has nobody to send it to.
-    pub(super) fn by(service: &Arc<ServiceStats>, rules: Option<&Arc<Rules>>) -> Self {
+    /// The service does not do it, or has nobody to send it to.
+    pub(super) fn of(kind: Kind, service: &Arc<ServiceStats>, rules: Option<&Arc<Rules>>) -> Self {
         Self {
             service: Some(service.clone()),
             rules: rules.map(|rules| Box::new(Applied::new(rules))),
-            ..Kind::NoEndpoint.into()
+            ..kind.into()
         }
+    }
+
+    /// The client asks for a tunnel, and would take any success for its beginning.
+    fn without_success(mut self) -> Self {
+        if let Why::Own(answer) = &self.why
+            && answer.status().is_success()
+        {
+            self.why = Why::Error(Kind::UpgradeNotAllowed.into());
+        }
+        self
     }
 
     /// The listener answers it.

@@ -13,7 +13,8 @@ mod target;
 
 use std::net::SocketAddr;
 
-use http::{Method, Request, Response, Version};
+use http::{Method, Request, Response, Version, header};
+use hyper::ext::Protocol;
 
 use super::Kind;
 
@@ -38,6 +39,9 @@ pub fn check<B>(request: &mut Request<B>, door: &Door) -> Result<Fields, Kind> {
     if request.headers().len() > door.fields {
         return Err(Kind::TooManyHeaders);
     }
+    if asks_for_websocket(request) {
+        become_get(request)?;
+    }
     if matches!(*request.method(), Method::TRACE | Method::CONNECT) {
         return Err(Kind::MethodNotAllowed);
     }
@@ -55,6 +59,25 @@ pub fn check<B>(request: &mut Request<B>, door: &Door) -> Result<Fields, Kind> {
     }
     *request.version_mut() = Version::HTTP_11;
     Ok(fields)
+}
+
+/// Whether a stream of HTTP/2 is to carry a WebSocket (RFC 8441 §4).
+fn asks_for_websocket<B>(request: &Request<B>) -> bool {
+    let protocol = request.extensions().get::<Protocol>();
+    *request.method() == Method::CONNECT
+        && request.version() == Version::HTTP_2
+        && protocol.is_some_and(|it| it.as_str().eq_ignore_ascii_case("websocket"))
+}
+
+/// In HTTP/1.1 the same is asked for with `GET` (RFC 8441 §5), and routes know it as that. What follows the head is no body.
+fn become_get<B>(request: &mut Request<B>) -> Result<(), Kind> {
+    let uri = request.uri();
+    let whole = uri.scheme().is_some() && uri.path_and_query().is_some();
+    if !whole || request.headers().contains_key(header::CONTENT_LENGTH) {
+        return Err(Kind::Malformed);
+    }
+    *request.method_mut() = Method::GET;
+    Ok(())
 }
 
 /// Checks what an endpoint's answer says of its own length.
@@ -189,6 +212,63 @@ mod tests {
                 let asked = request(version, method, target, &[("host", "a")]);
                 assert_eq!(checked(asked).unwrap_err(), Kind::MethodNotAllowed);
             }
+        }
+    }
+
+    #[test]
+    fn a_websocket_over_http_2_is_asked_for_as_over_http_1_1() {
+        let connect = |version, target, protocol, fields: &[_]| {
+            let mut asked = request(version, "CONNECT", target, fields);
+            asked
+                .extensions_mut()
+                .insert(Protocol::from_static(protocol));
+            check(&mut asked, &DOOR).map(|_| (asked.method().clone(), asked.uri().to_string()))
+        };
+        let (method, target) = connect(Version::HTTP_2, "https://a/b?c", "websocket", &[]).unwrap();
+        assert_eq!((method, target.as_str()), (Method::GET, "/b?c"));
+        for (version, target, protocol, fields, kind) in [
+            (
+                Version::HTTP_11,
+                "http://a/",
+                "websocket",
+                &[][..],
+                Kind::MethodNotAllowed,
+            ),
+            (
+                Version::HTTP_2,
+                "http://a/",
+                "connect-udp",
+                &[],
+                Kind::MethodNotAllowed,
+            ),
+            (Version::HTTP_2, "a:443", "websocket", &[], Kind::Malformed),
+            (
+                Version::HTTP_2,
+                "/b",
+                "websocket",
+                &[("host", "a")],
+                Kind::Malformed,
+            ),
+            (
+                Version::HTTP_2,
+                "http://a/",
+                "websocket",
+                &[("content-length", "0")],
+                Kind::Malformed,
+            ),
+            (
+                Version::HTTP_2,
+                "http://a/",
+                "websocket",
+                &[("upgrade", "websocket")],
+                Kind::Malformed,
+            ),
+        ] {
+            assert_eq!(
+                connect(version, target, protocol, fields).unwrap_err(),
+                kind,
+                "{target} {fields:?}"
+            );
         }
     }
 

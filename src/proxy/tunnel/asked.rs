@@ -1,6 +1,6 @@
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::Body;
-use hyper::upgrade::OnUpgrade;
+use hyper::{ext::Protocol, upgrade::OnUpgrade};
 
 use super::handshake;
 
@@ -14,6 +14,8 @@ pub(in crate::proxy) struct Asked {
     protocols: Vec<String>,
     /// Of a WebSocket.
     key: Option<HeaderValue>,
+    /// It is asked for on a stream of HTTP/2, where the request means nothing else.
+    pub(super) of_stream: bool,
 }
 
 impl Asked {
@@ -30,6 +32,25 @@ impl Asked {
         Some(Self {
             protocols,
             key: single(headers, &header::SEC_WEBSOCKET_KEY).cloned(),
+            of_stream: false,
+        })
+    }
+
+    /// The wish for a WebSocket of a client of HTTP/2, whose head has been checked. It has no key, so that the endpoint has to
+    /// prove itself to us (RFC 8441 §5.1).
+    pub(super) fn of_stream<B>(request: &mut Request<B>) -> Option<Self> {
+        request.extensions_mut().remove::<Protocol>()?;
+        let key = handshake::key(fastrand::u128(..).to_ne_bytes());
+        let key = HeaderValue::try_from(key).expect("base64 is text");
+        let headers = request.headers_mut();
+        headers.insert(header::SEC_WEBSOCKET_KEY, key.clone());
+        headers
+            .entry(header::SEC_WEBSOCKET_VERSION)
+            .or_insert(HeaderValue::from_static("13"));
+        Some(Self {
+            protocols: vec![WEBSOCKET.to_owned()],
+            key: Some(key),
+            of_stream: true,
         })
     }
 

@@ -17,13 +17,13 @@ use crate::{
     routing::may_set_cookie,
     snapshot::Service,
     telemetry::shard::Source,
-    units::WebsocketDrain,
+    units::{Protocol, WebsocketDrain},
     upstream::Use,
 };
 
 /// Takes note of a client's wish to speak another protocol, before the fields that say so are removed.
 pub(in crate::proxy) fn note_asked<B: http_body::Body>(request: &mut Request<B>) {
-    if let Some(asked) = Asked::of(request) {
+    if let Some(asked) = Asked::of_stream(request).or_else(|| Asked::of(request)) {
         request.extensions_mut().insert(asked);
     }
 }
@@ -36,20 +36,29 @@ pub(in crate::proxy) struct Terms {
 }
 
 impl Terms {
-    /// Those of a request with a wish that its service allows.
+    /// Those of a request with a wish that its service allows, and that an endpoint of such a `protocol` can be asked for. Else
+    /// it is an ordinary request, if it can be one.
     pub(in crate::proxy) fn of<B>(
         request: &Request<B>,
         service: &Service,
         weighted: bool,
-    ) -> Option<Box<Self>> {
-        let asked = request.extensions().get::<Asked>()?;
-        asked.is_within(&service.plan.upgrades).then(|| {
-            Box::new(Self {
+        protocol: Protocol,
+    ) -> Result<Option<Box<Self>>, Kind> {
+        let Some(asked) = request.extensions().get::<Asked>() else {
+            return Ok(None);
+        };
+        // A connection that others share can't become another protocol's.
+        let switches = protocol != Protocol::H2;
+        match asked.is_within(&service.plan.upgrades) {
+            true if switches => Ok(Some(Box::new(Self {
                 asked: asked.clone(),
                 policy: service.plan.drain_websockets,
                 role: if weighted { Use::Serves } else { Use::Rests },
-            })
-        })
+            }))),
+            _ if !asked.of_stream => Ok(None),
+            true => Err(Kind::NoTunnel),
+            false => Err(Kind::UpgradeNotAllowed),
+        }
     }
 
     pub(in crate::proxy) fn ask(&self, headers: &mut HeaderMap) {
@@ -60,13 +69,20 @@ impl Terms {
         self.asked.agreed(answer).is_some()
     }
 
+    /// Whether a client would take the answer for the beginning of a tunnel: it is for [`Proxy::switch`].
+    pub(in crate::proxy) fn begins<B>(terms: Option<&Self>, answer: &Response<B>) -> bool {
+        let of_stream = terms.is_some_and(|terms| terms.asked.of_stream);
+        answer.status() == StatusCode::SWITCHING_PROTOCOLS
+            || (of_stream && answer.status().is_success())
+    }
+
     /// What an answer's hop-by-hop fields become. A refusal that names the protocols of which one must be spoken says so over
     /// each hop (RFC 9110 §15.5.22), as long as it names none but those that were asked for.
     pub(in crate::proxy) fn pass_refusal<B>(&self, answer: &mut Response<B>, fields: Fields) {
         let offered =
             protocols(answer.headers()).filter(|_| answer.status() == StatusCode::UPGRADE_REQUIRED);
         headers::remove_hop_by_hop(answer.headers_mut(), fields);
-        if offered.is_some_and(|offered| self.asked.covers(&offered)) {
+        if !self.asked.of_stream && offered.is_some_and(|offered| self.asked.covers(&offered)) {
             self.asked.ask(answer.headers_mut());
         }
     }
@@ -77,7 +93,7 @@ impl Proxy {
     pub(in crate::proxy) async fn switch(
         &self,
         answered: Answered,
-        decision: Decision,
+        mut decision: Decision,
         progress: &Rc<Progress>,
         began: Instant,
     ) -> Result<Response<Body>, Refused> {
@@ -87,15 +103,17 @@ impl Proxy {
             connection,
         } = answered;
         let seat = decision.lease.seat().clone();
-        let protocol = decision.terms.as_ref().and_then(|terms| {
-            Some((
-                terms.asked.agreed(&answer)?.to_owned(),
-                terms.policy,
-                terms.role,
-            ))
+        let agreed = decision.terms.take().and_then(|terms| {
+            let protocol = terms.asked.agreed(&answer)?.to_owned();
+            Some((protocol, terms))
         });
-        let Some((protocol, policy, role)) = protocol else {
-            return Err(refused(Kind::EndpointMalformed, &seat, decision.rules));
+        let Some((protocol, terms)) = agreed else {
+            let kind = if answer.status().is_success() {
+                Kind::NoTunnel
+            } else {
+                Kind::EndpointMalformed
+            };
+            return Err(refused(kind, &seat, decision.rules));
         };
         let Some(endpoint) = connection.switched().await else {
             return Err(refused(Kind::EndpointBroke, &seat, decision.rules));
@@ -105,10 +123,7 @@ impl Proxy {
         for field in [header::CONTENT_LENGTH, header::TRANSFER_ENCODING] {
             said.remove(field);
         }
-        said.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-        if let Ok(protocol) = HeaderValue::from_str(&protocol) {
-            said.insert(header::UPGRADE, protocol);
-        }
+        let status = announce(said, &protocol, terms.asked.of_stream);
         if let Some(rules) = &decision.rules {
             rules.to_answer(said);
         }
@@ -119,8 +134,8 @@ impl Proxy {
             said.append(header::SET_COOKIE, cookie);
         }
         *answer.version_mut() = Version::HTTP_11;
+        *answer.status_mut() = status;
         // What a tunnel lasts says nothing of how fast the endpoint answers.
-        let status = StatusCode::SWITCHING_PROTOCOLS;
         seat.shard().answered(Some(status));
         seat.pool_shard()
             .answered(status, Source::Endpoint, began.elapsed());
@@ -130,7 +145,9 @@ impl Proxy {
             note.detach();
         });
         let now = self.role_of(&seat.endpoint);
-        let entry = self.tunnels.enter(&seat.endpoint, policy, role, now);
+        let entry = self
+            .tunnels
+            .enter(&seat.endpoint, terms.policy, terms.role, now);
         progress.leave_tunnel(Tunnel {
             endpoint,
             tunnels: self.tunnels.clone(),
@@ -140,6 +157,19 @@ impl Proxy {
         });
         Ok(answer.map(|_| Body::none()))
     }
+}
+
+/// Says that the tunnel begins: in HTTP/2 any success does, and the proof was for us (RFC 8441 §5).
+fn announce(said: &mut HeaderMap, protocol: &str, of_stream: bool) -> StatusCode {
+    if of_stream {
+        said.remove(header::SEC_WEBSOCKET_ACCEPT);
+        return StatusCode::OK;
+    }
+    said.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    if let Ok(protocol) = HeaderValue::from_str(protocol) {
+        said.insert(header::UPGRADE, protocol);
+    }
+    StatusCode::SWITCHING_PROTOCOLS
 }
 
 fn refused(kind: Kind, seat: &Rc<Seat>, rules: Option<Box<Applied>>) -> Refused {

@@ -4,13 +4,14 @@
 //! timed by itself, so that what one does or suffers is no other's affair.
 
 mod streams;
+mod tunnel;
 mod wire;
 
 use std::{cell::RefCell, convert::Infallible, future::poll_fn, pin::pin, rc::Rc, time::Duration};
 
 use bytes::Bytes;
 use h2::Reason;
-use http::Request;
+use http::{Method, Request};
 use hyper::{body::Incoming, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::time::Instant;
@@ -80,9 +81,11 @@ async fn converse(
             clock.clone(),
             streams.clone(),
         );
-        move |request: Request<Incoming>| {
+        move |mut request: Request<Incoming>| {
             let progress = Progress::of_stream(client.clone(), &clock);
-            streams.announce(&progress);
+            let connects = *request.method() == Method::CONNECT;
+            let upgrade = connects.then(|| hyper::upgrade::on(&mut request));
+            streams.announce(&progress, upgrade);
             let answer = proxy.clone().handle(request, progress);
             let streams = streams.clone();
             async move { Ok::<_, Infallible>(streams.hand(answer.await?)) }
@@ -141,6 +144,7 @@ fn builder(streams: &Rc<Streams>, header_bytes: usize) -> http2::Builder<Executo
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buf_size(SEND_BUFFER)
         .max_header_list_size(list.max(HEADER_LIST))
+        .enable_connect_protocol()
         .keep_alive_interval(PING)
         .keep_alive_timeout(PONG);
     builder

@@ -9,9 +9,10 @@ use std::{
 use bytes::{Buf, Bytes};
 use http::Response;
 use http_body::{Frame, SizeHint};
-use hyper::rt;
+use hyper::{rt, upgrade::OnUpgrade};
 use tokio::time::Instant;
 
+use super::tunnel::Crossing;
 use crate::proxy::{Body, BodyError, Phase, Progress};
 
 /// What is open on a connection.
@@ -23,8 +24,12 @@ pub(super) struct Streams {
     /// When the last stream ended, or the last part was taken.
     quiet: Cell<Instant>,
     /// Of the stream whose task begins next.
-    next: RefCell<Option<Rc<Progress>>>,
+    next: RefCell<Option<Next>>,
+    /// Of the stream that is being polled, which asks for what it becomes to be run.
+    crossing: Cell<Option<Box<Crossing>>>,
 }
+
+type Next = (Rc<Progress>, Option<OnUpgrade>);
 
 impl Streams {
     pub(super) fn new() -> Rc<Self> {
@@ -34,12 +39,13 @@ impl Streams {
             kept: Cell::new(0),
             quiet: Cell::new(Instant::now()),
             next: RefCell::default(),
+            crossing: Cell::default(),
         })
     }
 
-    /// A request has come; its task begins right after.
-    pub(super) fn announce(&self, progress: &Rc<Progress>) {
-        self.next.replace(Some(progress.clone()));
+    /// A request has come; its task begins right after. It may ask for a tunnel on its stream.
+    pub(super) fn announce(&self, progress: &Rc<Progress>, upgrade: Option<OnUpgrade>) {
+        self.next.replace(Some((progress.clone(), upgrade)));
     }
 
     /// Since when nothing is open.
@@ -151,17 +157,33 @@ where
     F: Future<Output = ()> + 'static,
 {
     fn execute(&self, task: F) {
-        let Some(progress) = self.0.next.take() else {
-            // Of a stream that has become a tunnel, which has times of its own.
+        let open = self.0.clone().begin();
+        if let Some(crossing) = self.0.crossing.take() {
+            // Of a stream that becomes a tunnel, which has times of its own.
+            tokio::task::spawn_local(async move {
+                crossing.run(task).await;
+                drop(open);
+            });
+            return;
+        }
+        let Some((progress, upgrade)) = self.0.next.take() else {
             tokio::task::spawn_local(task);
             return;
         };
-        let open = self.0.clone().begin();
+        let mut crossing = upgrade.map(|upgrade| {
+            Box::new(Crossing {
+                progress: progress.clone(),
+                upgrade,
+            })
+        });
         tokio::task::spawn_local(async move {
             let mut task = pin!(task);
             poll_fn(|context| {
                 let before = progress.phase();
-                if task.as_mut().poll(context).is_ready() {
+                open.0.crossing.set(crossing.take());
+                let polled = task.as_mut().poll(context);
+                crossing = open.0.crossing.take();
+                if polled.is_ready() {
                     return Poll::Ready(());
                 }
                 progress.polled(before);
