@@ -26,7 +26,7 @@ impl Proxy {
     /// The life of a request.
     pub async fn handle(
         self: Rc<Self>,
-        request: Request<Incoming>,
+        mut request: Request<Incoming>,
         progress: Rc<Progress>,
     ) -> Result<Response<Body>, Infallible> {
         let began = Instant::now();
@@ -34,6 +34,9 @@ impl Proxy {
         self.note(&request, &progress, began);
         let form = Form::preferred(request.headers());
         let connects = *request.method() == Method::CONNECT;
+        if connects {
+            tunnel::note_protocol(&mut request);
+        }
         let client = &progress.client;
         let mut request = Some(request.map(|body| Upload::new(body, &progress)));
         let mut answer = match self.answer(&mut request, &progress, began).await {

@@ -48,3 +48,4 @@ mod tls_handshake;
 mod tls_listeners;
 mod websocket_drains;
 mod websockets;
+mod websockets_h2;

@@ -14,7 +14,6 @@ mod target;
 use std::net::SocketAddr;
 
 use http::{Method, Request, Response, Version, header};
-use hyper::ext::Protocol;
 
 use super::Kind;
 
@@ -32,6 +31,10 @@ pub struct Door {
     /// Clients speak TLS to it.
     pub secure: bool,
 }
+
+/// Of a `CONNECT` whose `:protocol` is `websocket` (RFC 8441 §4).
+#[derive(Debug, Clone, Copy)]
+pub struct ForWebsocket;
 
 /// Checks a request's head and brings it into the one form that is decided on and passed on: the target in origin form
 /// and its path in normal form, one `Host`, one framing, no field that an app could confuse with another, HTTP/1.1.
@@ -61,12 +64,11 @@ pub fn check<B>(request: &mut Request<B>, door: &Door) -> Result<Fields, Kind> {
     Ok(fields)
 }
 
-/// Whether a stream of HTTP/2 is to carry a WebSocket (RFC 8441 §4).
+/// Whether a stream of HTTP/2 is to carry a WebSocket.
 fn asks_for_websocket<B>(request: &Request<B>) -> bool {
-    let protocol = request.extensions().get::<Protocol>();
     *request.method() == Method::CONNECT
         && request.version() == Version::HTTP_2
-        && protocol.is_some_and(|it| it.as_str().eq_ignore_ascii_case("websocket"))
+        && request.extensions().get::<ForWebsocket>().is_some()
 }
 
 /// In HTTP/1.1 the same is asked for with `GET` (RFC 8441 §5), and routes know it as that. What follows the head is no body.
@@ -217,55 +219,55 @@ mod tests {
 
     #[test]
     fn a_websocket_over_http_2_is_asked_for_as_over_http_1_1() {
-        let connect = |version, target, protocol, fields: &[_]| {
+        let connect = |version, target, websocket, fields: &[_]| {
             let mut asked = request(version, "CONNECT", target, fields);
-            asked
-                .extensions_mut()
-                .insert(Protocol::from_static(protocol));
+            if websocket {
+                asked.extensions_mut().insert(ForWebsocket);
+            }
             check(&mut asked, &DOOR).map(|_| (asked.method().clone(), asked.uri().to_string()))
         };
-        let (method, target) = connect(Version::HTTP_2, "https://a/b?c", "websocket", &[]).unwrap();
+        let (method, target) = connect(Version::HTTP_2, "https://a/b?c", true, &[]).unwrap();
         assert_eq!((method, target.as_str()), (Method::GET, "/b?c"));
-        for (version, target, protocol, fields, kind) in [
+        for (version, target, websocket, fields, kind) in [
             (
                 Version::HTTP_11,
                 "http://a/",
-                "websocket",
+                true,
                 &[][..],
                 Kind::MethodNotAllowed,
             ),
             (
                 Version::HTTP_2,
                 "http://a/",
-                "connect-udp",
+                false,
                 &[],
                 Kind::MethodNotAllowed,
             ),
-            (Version::HTTP_2, "a:443", "websocket", &[], Kind::Malformed),
+            (Version::HTTP_2, "a:443", true, &[], Kind::Malformed),
             (
                 Version::HTTP_2,
                 "/b",
-                "websocket",
+                true,
                 &[("host", "a")],
                 Kind::Malformed,
             ),
             (
                 Version::HTTP_2,
                 "http://a/",
-                "websocket",
+                true,
                 &[("content-length", "0")],
                 Kind::Malformed,
             ),
             (
                 Version::HTTP_2,
                 "http://a/",
-                "websocket",
+                true,
                 &[("upgrade", "websocket")],
                 Kind::Malformed,
             ),
         ] {
             assert_eq!(
-                connect(version, target, protocol, fields).unwrap_err(),
+                connect(version, target, websocket, fields).unwrap_err(),
                 kind,
                 "{target} {fields:?}"
             );

@@ -3,6 +3,7 @@ use http_body::Body;
 use hyper::{ext::Protocol, upgrade::OnUpgrade};
 
 use super::handshake;
+use crate::proxy::head::ForWebsocket;
 
 pub(super) const WEBSOCKET: &str = "websocket";
 
@@ -39,7 +40,7 @@ impl Asked {
     /// The wish for a WebSocket of a client of HTTP/2, whose head has been checked. It has no key, so that the endpoint has to
     /// prove itself to us (RFC 8441 §5.1).
     pub(super) fn of_stream<B>(request: &mut Request<B>) -> Option<Self> {
-        request.extensions_mut().remove::<Protocol>()?;
+        request.extensions_mut().remove::<ForWebsocket>()?;
         let key = handshake::key(fastrand::u128(..).to_ne_bytes());
         let key = HeaderValue::try_from(key).expect("base64 is text");
         let headers = request.headers_mut();
@@ -99,6 +100,16 @@ impl Asked {
         key.zip(accept).is_some_and(|(key, accept)| {
             accept.as_bytes() == handshake::accept(key.as_bytes()).as_bytes()
         })
+    }
+}
+
+/// Takes note of what a `CONNECT` is for.
+pub(in crate::proxy) fn note_protocol<B>(request: &mut Request<B>) {
+    let extensions = request.extensions_mut();
+    if let Some(protocol) = extensions.remove::<Protocol>()
+        && protocol.as_str().eq_ignore_ascii_case(WEBSOCKET)
+    {
+        extensions.insert(ForWebsocket);
     }
 }
 

@@ -20,4 +20,5 @@ pub use frames::{Code, Frames, close_frame};
 pub use life::{GRACE, Tunnel};
 pub use registry::Tunnels;
 
+pub(super) use asked::note_protocol;
 pub(super) use switch::{Terms, note_asked};

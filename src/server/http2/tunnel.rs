@@ -22,6 +22,9 @@ use crate::proxy::{
 /// What is read at a time from a stream that was reset.
 const REST: usize = 4096;
 
+/// The most that is handed over at a time, a frame's worth: what is handed over waits in four places for a client that takes nothing.
+const PART: usize = 16 << 10;
+
 /// A stream that may become a tunnel (RFC 8441).
 pub(super) struct Crossing {
     pub(super) progress: Rc<Progress>,
@@ -36,16 +39,12 @@ impl Crossing {
         let tunnel = progress.take_tunnel();
         // The notes of the request are the tunnel's now.
         drop(progress);
-        match tunnel {
-            Some(tunnel) => {
-                if let Ok(stream) = upgrade.await {
-                    run(*tunnel, stream, sending).await;
-                }
-            }
-            None => {
-                drop(upgrade);
-                sending.await;
-            }
+        let Some(tunnel) = tunnel else {
+            drop(upgrade);
+            return sending.await;
+        };
+        if let Ok(stream) = upgrade.await {
+            run(*tunnel, stream, sending).await;
         }
     }
 }
@@ -56,14 +55,16 @@ async fn run(tunnel: Tunnel, stream: Upgraded, sending: impl Future<Output = ()>
         stream,
         stage: stage.clone(),
     };
-    let mut sending = pin!(sending);
+    let mut sending = pin!(Some(sending));
     let mut running = pin!(tunnel.run(lane, Bytes::new()));
-    let mut sent = false;
     let mut grace: Option<Pin<Box<Sleep>>> = None;
     poll_fn(|context| {
         // First, so that the tunnel does not take a reset for an end.
-        if !sent && sending.as_mut().poll(context).is_ready() {
-            sent = true;
+        if let Some(sent) = sending.as_mut().as_pin_mut()
+            && sent.poll(context).is_ready()
+        {
+            // The tunnel learns of it by what goes with it.
+            sending.set(None);
             if stage.get() == Stage::Open {
                 stage.set(Stage::Broken);
                 grace = Some(Box::pin(sleep(GRACE)));
@@ -123,7 +124,8 @@ impl Write for Lane {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        let part = &bytes[..bytes.len().min(PART)];
+        Pin::new(&mut self.stream).poll_write(context, part)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

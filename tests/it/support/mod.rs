@@ -20,6 +20,7 @@ mod cutover;
 pub mod h2;
 mod pebble;
 pub mod websocket;
+pub mod websocket_h2;
 
 use std::time::Duration;
 

@@ -8,6 +8,7 @@ use tokio::{
 };
 
 use super::{Proxy, app::Plan, endpoint, within};
+use cutover::proxy::tunnel::handshake::accept;
 
 /// The example of RFC 6455 §1.3.
 pub const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
@@ -22,9 +23,25 @@ pub fn request() -> String {
 
 /// The endpoint's agreement to [`request`].
 pub fn switching() -> Vec<u8> {
+    proven(ACCEPT)
+}
+
+/// The endpoint's agreement to any request.
+pub fn agreement(request: &str) -> Vec<u8> {
+    proven(&accept(key(request).as_bytes()))
+}
+
+/// The key of a request.
+pub fn key(request: &str) -> &str {
+    let named = |line: &&str| line.to_ascii_lowercase().starts_with("sec-websocket-key: ");
+    let line = request.split("\r\n").find(named).expect("a key");
+    &line["sec-websocket-key: ".len()..]
+}
+
+fn proven(accept: &str) -> Vec<u8> {
     format!(
         "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-         Sec-WebSocket-Accept: {ACCEPT}\r\n\r\n"
+         Sec-WebSocket-Accept: {accept}\r\n\r\n"
     )
     .into_bytes()
 }
@@ -64,10 +81,10 @@ pub fn heard(seen: &Mutex<Vec<u8>>, what: &[u8]) -> bool {
 /// Sends back every byte until the proxy closes.
 pub fn pong_server() -> Plan {
     endpoint("pong").serve(|mut peer| async move {
-        if peer.request().await.is_err() {
+        let Ok(request) = peer.request().await else {
             return;
-        }
-        peer.write(&switching()).await;
+        };
+        peer.write(&agreement(&request)).await;
         let (mut reader, mut writer) = peer.stream.split();
         let _ = tokio::io::copy(&mut reader, &mut writer).await;
         let _ = writer.shutdown().await;
@@ -81,10 +98,10 @@ pub fn recording_server() -> (Plan, Arc<Mutex<Vec<u8>>>) {
     let plan = endpoint("records").serve(move |mut peer| {
         let kept = kept.clone();
         async move {
-            if peer.request().await.is_err() {
+            let Ok(request) = peer.request().await else {
                 return;
-            }
-            peer.write(&switching()).await;
+            };
+            peer.write(&agreement(&request)).await;
             while let Some(byte) = peer.try_byte().await {
                 kept.lock().unwrap().push(byte);
             }
