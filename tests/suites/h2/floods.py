@@ -23,7 +23,7 @@ ALLOWED_FRAMES = 3_000
 ALLOWED_GROWTH = 10 * 2**20
 
 # What Cutover does not withstand by these measures, as docs/reliability.md says with figures: reported with every run, and does not end it.
-NOT_REACHED = ["unread-answers"]
+NOT_REACHED = ["unread-answers", "window-drip"]
 PROMPT = 1.0
 
 Flood = collections.namedtuple("Flood", "name row does run read own must refusals batch")
