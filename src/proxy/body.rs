@@ -80,21 +80,21 @@ impl Relay {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         if !self.rest.is_empty() {
-            return Poll::Ready(Some(Ok(self.next_piece())));
+            return Poll::Ready(Some(Ok(Frame::data(self.next_piece()))));
         }
         let frame = Pin::new(&mut self.incoming).poll_frame(context);
         let frame = frame.map_err(BodyError::from);
         if let Some(exchange) = &self.exchange {
             exchange.progress.set_awaits_endpoint(frame.is_pending());
         }
-        let frame = ready!(frame);
-        match &frame {
+        let mut frame = ready!(frame);
+        match &mut frame {
             Some(Ok(frame)) => {
-                if let (Some(exchange), Some(data)) = (&mut self.exchange, frame.data_ref()) {
-                    exchange.passed(data.len());
-                }
-                if self.incoming.is_end_stream() {
-                    self.end(Ending::Whole);
+                if let Some(data) = frame.data_mut() {
+                    self.rest = std::mem::take(data);
+                    *data = self.next_piece();
+                } else {
+                    self.end_if_whole();
                 }
             }
             Some(Err(_)) => self.end(Ending::EndpointBroke),
@@ -104,20 +104,27 @@ impl Relay {
             }
             None => self.end(Ending::Whole),
         }
-        Poll::Ready(match frame {
-            Some(Ok(frame)) if frame.data_ref().is_some_and(|data| data.len() > self.piece) => {
-                self.rest = frame.into_data().unwrap_or_default();
-                Some(Ok(self.next_piece()))
-            }
-            other => other,
-        })
+        Poll::Ready(frame)
     }
 
-    fn next_piece(&mut self) -> Frame<Bytes> {
-        if let Some(exchange) = &self.exchange {
-            exchange.progress.has_written();
+    /// Of what there is, what may be handed over. The exchange goes on until all of it is: until then its client is timed by it.
+    fn next_piece(&mut self) -> Bytes {
+        let piece = if self.rest.len() > self.piece {
+            self.rest.split_to(self.piece)
+        } else {
+            std::mem::take(&mut self.rest)
+        };
+        if let Some(exchange) = &mut self.exchange {
+            exchange.passed(piece.len());
         }
-        Frame::data(self.rest.split_to(self.piece.min(self.rest.len())))
+        self.end_if_whole();
+        piece
+    }
+
+    fn end_if_whole(&mut self) {
+        if self.is_end_stream() {
+            self.end(Ending::Whole);
+        }
     }
 
     fn is_end_stream(&self) -> bool {
@@ -128,7 +135,7 @@ impl Relay {
 /// A body is dropped when it has ended, or when its client has gone or its time was over.
 impl Drop for Relay {
     fn drop(&mut self) {
-        let whole = self.incoming.is_end_stream();
+        let whole = self.is_end_stream();
         self.end(if whole {
             Ending::Whole
         } else {

@@ -4,7 +4,7 @@
     reason = "a test fails where it can't get what it needs"
 )]
 
-use std::fs;
+use std::{fs, time::Duration};
 
 use bytes::Bytes;
 use cutover::tls::{Authorities, ClientSettings, Trust};
@@ -272,6 +272,33 @@ async fn h2_13_an_answer_that_nobody_takes_is_reset_and_the_connection_goes_on()
         .await;
     assert_eq!(caller.get("/").await.told(), (200, ""));
     assert_eq!(proxy.failures("blue"), []);
+}
+
+#[tokio::test]
+async fn a_client_that_takes_an_answer_slowly_gets_all_of_it_long_after_its_endpoint_is_done() {
+    const WHOLE: usize = 120_000;
+    let app = endpoint("blue")
+        .bytes(answer(200, &[], &[b'x'; WHOLE]))
+        .start()
+        .await;
+    let proxy = proxy()
+        .listener("timeouts.idle = \"250ms\"")
+        .pool("blue", 100, &[&app])
+        .start();
+    let window = 4096;
+    let mut caller = Caller::with(&proxy, Builder::new().initial_window_size(window)).await;
+    let answer = caller.begin(get("/")).await;
+    let mut answer = within("a head", answer).await.unwrap();
+    let body = answer.body_mut();
+    let mut taken = 0;
+    let mut pace = tokio::time::interval(Duration::from_millis(50));
+    while let Some(data) = within("more of the body", body.data()).await {
+        let length = data.unwrap().len();
+        taken += length;
+        body.flow_control().release_capacity(length).unwrap();
+        pace.tick().await;
+    }
+    assert_eq!(taken, WHOLE);
 }
 
 #[tokio::test]

@@ -86,9 +86,9 @@ async fn converse(
             let connects = *request.method() == Method::CONNECT;
             let upgrade = connects.then(|| hyper::upgrade::on(&mut request));
             streams.announce(&progress, upgrade);
-            let answer = proxy.clone().handle(request, progress);
+            let answer = proxy.clone().handle(request, progress.clone());
             let streams = streams.clone();
-            async move { Ok::<_, Infallible>(streams.hand(answer.await?)) }
+            async move { Ok::<_, Infallible>(streams.hand(answer.await?, progress)) }
         }
     });
     let builder = builder(&streams, header_bytes);

@@ -63,9 +63,17 @@ impl Streams {
     }
 
     /// An answer, whose parts are known for as long as they are kept.
-    pub(super) fn hand(self: &Rc<Self>, answer: Response<Body>) -> Response<Handed> {
+    pub(super) fn hand(
+        self: &Rc<Self>,
+        answer: Response<Body>,
+        progress: Rc<Progress>,
+    ) -> Response<Handed> {
         let streams = self.clone();
-        answer.map(|body| Handed { body, streams })
+        answer.map(|body| Handed {
+            body,
+            streams,
+            progress,
+        })
     }
 
     fn begin(self: Rc<Self>) -> Open {
@@ -89,12 +97,15 @@ impl Drop for Open {
 pub(super) struct Handed {
     body: Body,
     streams: Rc<Streams>,
+    progress: Rc<Progress>,
 }
 
 /// A part of it, which the library lets go when it is on its way.
 pub(super) struct Part {
     bytes: Bytes,
     streams: Rc<Streams>,
+    /// Of its stream, which is not late while something of it goes on its way.
+    progress: Rc<Progress>,
 }
 
 impl http_body::Body for Handed {
@@ -106,7 +117,7 @@ impl http_body::Body for Handed {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Part>, BodyError>>> {
         let frame = Pin::new(&mut self.body).poll_frame(context);
-        frame.map_ok(|frame| frame.map_data(|bytes| Part::new(bytes, &self.streams)))
+        frame.map_ok(|frame| frame.map_data(|bytes| Part::new(bytes, &self)))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -119,10 +130,14 @@ impl http_body::Body for Handed {
 }
 
 impl Part {
-    fn new(bytes: Bytes, streams: &Rc<Streams>) -> Self {
+    fn new(bytes: Bytes, of: &Handed) -> Self {
+        let (streams, progress) = (of.streams.clone(), of.progress.clone());
         streams.kept.set(streams.kept.get() + 1);
-        let streams = streams.clone();
-        Self { bytes, streams }
+        Self {
+            bytes,
+            streams,
+            progress,
+        }
     }
 }
 
@@ -137,6 +152,7 @@ impl Buf for Part {
 
     fn advance(&mut self, count: usize) {
         self.bytes.advance(count);
+        self.progress.has_written();
     }
 }
 
