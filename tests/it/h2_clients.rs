@@ -278,7 +278,7 @@ async fn h2_13_an_answer_that_nobody_takes_is_reset_and_the_connection_goes_on()
 async fn a_client_that_takes_an_answer_slowly_gets_all_of_it_long_after_its_endpoint_is_done() {
     const WHOLE: usize = 120_000;
     let app = endpoint("blue")
-        .bytes(answer(200, &[], &[b'x'; WHOLE]))
+        .bytes(answer(200, &[], &vec![b'x'; WHOLE]))
         .start()
         .await;
     let proxy = proxy()

@@ -8,11 +8,9 @@ library with services of one cloud.
 """
 
 import argparse
-import contextlib
 import json
 import pathlib
 import queue
-import socket
 import subprocess
 import sys
 import tempfile
@@ -21,44 +19,15 @@ import time
 
 import grpc
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+from started import free_port, running  # noqa: E402
+
 HERE = pathlib.Path(__file__).resolve().parent
 LARGE_REQUEST, LARGE_ANSWER = 271828, 314159
 SIZES = [31415, 9, 2653, 58979]
 REQUEST_SIZES = [27182, 8, 1828, 45904]
 # How long a cancellation or a deadline may take to reach the server.
 PROMPT = 0.1
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def wait_for(port, process, patience=20):
-    until = time.monotonic() + patience
-    while time.monotonic() < until:
-        if process.poll() is not None:
-            raise SystemExit(f"{process.args[0]} ended with {process.returncode}")
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-            return
-        time.sleep(0.05)
-    raise SystemExit(f"nobody listens on {port}")
-
-
-@contextlib.contextmanager
-def running(*command, port, **options):
-    process = subprocess.Popen(command, **options)
-    try:
-        wait_for(port, process)
-        yield process
-    finally:
-        process.terminate()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
 
 
 class Calls:
@@ -288,10 +257,10 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
         server = [sys.executable, str(HERE / "server.py"), str(app)]
-        with running(*server, port=app, stdout=subprocess.PIPE, text=True) as process, open(folder / "log", "w") as log:
+        with running(*server, port=app, stdout=subprocess.PIPE, text=True) as process:
             ended = Ended(process.stdout)
             path = config(folder, port, app, closed)
-            with running(options.cutover, "run", "--config", str(path), port=port, stdout=log, stderr=log):
+            with running(options.cutover, "run", "--config", str(path), port=port, log=folder / "log"):
                 for place, where in (("directly", app), ("through Cutover", port)):
                     calls = Calls(where, ended)
                     for case in CASES:

@@ -4,8 +4,12 @@ import contextlib
 import pathlib
 import socket
 import subprocess
+import sys
 import threading
 import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+from started import free_port  # noqa: E402
 
 CHUNK, CHUNKS = bytes(2**16), 256
 
@@ -84,11 +88,6 @@ class App:
             for _ in range(CHUNKS):
                 client.sendall(CHUNK)
         return True
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as chosen:
-        return chosen.getsockname()[1]
 
 
 def certify(folder):

@@ -3,10 +3,10 @@ header `x-origin`, so that its answers can be told from the proxy's own."""
 
 import contextlib
 import pathlib
-import socket
-import subprocess
 import sys
-import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+from started import free_port, running  # noqa: E402
 
 NODE = """
 const fs = require("node:fs");
@@ -78,12 +78,6 @@ AliasMatch ^/ {folder}/www/index.txt
 """
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 class Origin:
     """One app server, its port, and what it has seen."""
 
@@ -107,30 +101,8 @@ def origin(name, parent):
     folder.chmod(0o777)
     port = free_port()
     command = COMMANDS[name](folder, port)
-    with open(folder / "log", "w") as log:
-        process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)
-    try:
-        wait_for(port, process, folder / "log")
-        server = Origin(name, folder, port)
-        yield server
-    finally:
-        process.terminate()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def wait_for(port, process, log, patience=20):
-    until = time.monotonic() + patience
-    while time.monotonic() < until:
-        if process.poll() is not None:
-            break
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-            return
-        time.sleep(0.05)
-    raise SystemExit(f"{process.args[0]} does not listen:\n{pathlib.Path(log).read_text()}")
+    with running(*command, port=port, log=folder / "log", cwd=folder):
+        yield Origin(name, folder, port)
 
 
 def nginx(folder, port):

@@ -11,12 +11,12 @@ import contextlib
 import pathlib
 import random
 import socket
-import subprocess
 import sys
 import tempfile
 import time
 
-from origins import COMMANDS, free_port, origin, wait_for
+from origins import COMMANDS, origin
+from started import free_port, running
 
 HIDDEN = b"GET /hidden HTTP/1.1\r\nHost: hidden\r\nX: y\r\n\r\n"
 
@@ -113,17 +113,12 @@ def config(folder, port, app):
 def through_cutover(name, parent, options):
     folder, port = pathlib.Path(parent) / f"to-{name}", free_port()
     folder.mkdir()
-    with origin(name, parent) as server, open(folder / "log", "w") as log:
+    with origin(name, parent) as server:
         command = [options.cutover, "run", "--config", str(config(folder, port, server.port))]
-        process = subprocess.Popen(command, stdout=log, stderr=log)
-        try:
-            wait_for(port, process, folder / "log")
+        with running(*command, port=port, log=folder / "log"):
             assert b"x-origin" in answers(port, b"GET /first HTTP/1.1\r\nHost: app\r\nConnection: close\r\n\r\n", 5).lower(), "no answer"
             read(server, 1)
             reached, wrong = attack(server, port, options)
-        finally:
-            process.terminate()
-            process.wait(20)
     print(f"{name}: {options.count} mutations, {reached} passed on, {len(wrong)} read otherwise than answered")
     for sent, seen, got in wrong[:5]:
         print(f"  sent {sent!r}\n  read {seen!r}\n  answered {got[:300]!r}")

@@ -4,31 +4,14 @@
 """
 
 import argparse
-import contextlib
 import os
 import pathlib
-import socket
 import subprocess
 import sys
 import tempfile
-import time
 
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def wait_for(port, process, patience=20):
-    until = time.monotonic() + patience
-    while time.monotonic() < until:
-        if process.poll() is not None:
-            raise SystemExit(f"{process.args[0]} ended with {process.returncode}")
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-            return
-        time.sleep(0.05)
-    raise SystemExit(f"nobody listens on {port}")
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+from started import free_port, running  # noqa: E402
 
 
 def make_certificate(folder):
@@ -67,15 +50,9 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
         make_certificate(folder)
-        with open(folder / "log", "w") as log:
-            process = subprocess.Popen([options.cutover, "run", "--config", str(config(folder, port))], stdout=log, stderr=log)
-        try:
-            wait_for(port, process)
-            sslyze = os.path.join(os.path.dirname(sys.executable), "sslyze")
-            told = subprocess.run([sslyze, f"--mozilla_config={options.config}", f"--certinfo_ca_file={folder}/ca.pem", "--certinfo", f"localhost:{port}"], capture_output=True, text=True)
-        finally:
-            process.terminate()
-            process.wait(20)
+        sslyze = [os.path.join(os.path.dirname(sys.executable), "sslyze"), f"--mozilla_config={options.config}"]
+        with running(options.cutover, "run", "--config", str(config(folder, port)), port=port, log=folder / "log"):
+            told = subprocess.run([*sslyze, f"--certinfo_ca_file={folder}/ca.pem", "--certinfo", f"localhost:{port}"], capture_output=True, text=True)
     verdict = told.stdout[told.stdout.find("COMPLIANCE AGAINST") :].strip()
     print(verdict if verdict else told.stdout + told.stderr)
     sys.exit(told.returncode)

@@ -9,52 +9,20 @@ the first echo server alone.
 """
 
 import argparse
-import contextlib
 import json
 import os
 import pathlib
-import socket
 import subprocess
 import sys
 import tempfile
-import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+from started import free_port, running  # noqa: E402
 
 HERE = pathlib.Path(__file__).resolve().parent
 SLOW = ["9.3.1", "9.3.2", "9.4.1", "9.4.2"]
 BRIEF = ["1.*", "2.*", "3.*", "4.*", "5.*", "6.*", "7.*", "9.1.1", "9.2.1", "9.5.1", "9.6.1", "9.7.1", "9.8.1", "10.*", "12.1.1", "12.2.1", "13.1.1", "13.7.1"]
 GOOD = {"OK", "NON-STRICT", "INFORMATIONAL"}
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def wait_for(port, process, patience=20):
-    until = time.monotonic() + patience
-    while time.monotonic() < until:
-        if process.poll() is not None:
-            raise SystemExit(f"{process.args[0]} ended with {process.returncode}")
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-            return
-        time.sleep(0.05)
-    raise SystemExit(f"nobody listens on {port}")
-
-
-@contextlib.contextmanager
-def running(*command, port, **options):
-    process = subprocess.Popen(command, **options)
-    try:
-        wait_for(port, process)
-        yield process
-    finally:
-        process.terminate()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
 
 
 def config(folder, port, app):
@@ -91,9 +59,7 @@ def compare(name, command, environment, options):
         folder = pathlib.Path(folder)
         app, port = free_port(), free_port()
         with running(*command, str(app), port=app, stderr=subprocess.DEVNULL, **environment):
-            with open(folder / "cutover.log", "w") as log, running(
-                options.cutover, "run", "--config", str(config(folder, port, app)), port=port, stdout=log, stderr=log
-            ):
+            with running(options.cutover, "run", "--config", str(config(folder, port, app)), port=port, log=folder / "cutover.log"):
                 through = verdicts(port, folder / "through", options)
             direct = verdicts(app, folder / "direct", options)
     failed = [sum(behaviour not in GOOD for behaviour, _ in found.values()) for found in (direct, through)]
