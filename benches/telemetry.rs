@@ -47,6 +47,7 @@ fn logging(c: &mut Criterion) {
         client: IpAddr::from([203, 0, 113, 9]),
         method: "GET",
         host: b"shop.example.com",
+        protocol: "HTTP/1.1",
         path: "/products/1234?color=red&size=m",
         status: 200,
         source: Source::Endpoint,

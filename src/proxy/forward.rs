@@ -42,7 +42,7 @@ pub(super) async fn send(
     progress: &Progress,
     began: Instant,
 ) -> Result<Answered, ProxyError> {
-    prepare(decision, ours)?;
+    prepare(decision, ours, progress)?;
     let timeouts = &decision.timeouts;
     let mut refusals = 0;
     loop {
@@ -153,7 +153,13 @@ async fn connect(
 }
 
 /// What of a request depends on who gets it.
-fn prepare(decision: &Decision, ours: &mut Option<Request<Upload>>) -> Result<(), Kind> {
+fn prepare(
+    decision: &Decision,
+    ours: &mut Option<Request<Upload>>,
+    progress: &Progress,
+) -> Result<(), Kind> {
+    let seat = decision.lease.seat();
+    progress.notebook.add(|note| note.tries(seat));
     let request = ours.as_mut().ok_or(Kind::EndpointBroke)?;
     if request.body_mut().limit(decision.max_body).is_err() {
         return Err(Kind::BodyTooLarge);

@@ -100,9 +100,10 @@ fn element_for(client: &Client, host: &HeaderValue) -> HeaderValue {
         return element.clone();
     }
     let element = element(client, host);
-    client
-        .forwarded
-        .replace(Some((host.clone(), element.clone())));
+    // Not what was read: it would hold the buffer of a request that is long over.
+    if let Ok(host) = HeaderValue::from_bytes(host.as_bytes()) {
+        client.forwarded.replace(Some((host, element.clone())));
+    }
     element
 }
 
@@ -183,4 +184,44 @@ fn request_id(random: u128) -> HeaderValue {
     }
     HeaderValue::from_maybe_shared(Bytes::copy_from_slice(&text))
         .expect("hexadecimal digits are visible ASCII")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{rc::Rc, sync::Arc, time::Duration};
+
+    use super::*;
+    use crate::proxy::Closing;
+
+    fn client() -> Rc<Client> {
+        let door = Door {
+            address: ([127, 0, 0, 1], 80).into(),
+            trusted_proxies: Vec::new(),
+            header_timeout: Duration::ZERO,
+            idle_timeout: Duration::ZERO,
+            max_headers: 100,
+            via: false,
+            traceparent: None,
+            closing: Rc::<Closing>::default(),
+            max_age: None,
+            secure: false,
+            hsts: None,
+            redirect: None,
+            challenges: Arc::default(),
+        };
+        Client::new(([10, 0, 0, 1], 4000).into(), Rc::new(door), None)
+    }
+
+    #[test]
+    fn what_is_kept_between_requests_does_not_hold_what_a_head_was_read_into() {
+        let read = Bytes::from(vec![b'a'; 8192]);
+        let client = client();
+        let host = HeaderValue::from_maybe_shared(read.slice(..6)).unwrap();
+        let element = element_for(&client, &host);
+        assert_eq!(element, "for=10.0.0.1;host=\"aaaaaa\";proto=http");
+        drop(host);
+        assert!(read.is_unique());
+        let again = element_for(&client, &HeaderValue::from_static("aaaaaa"));
+        assert_eq!(again.as_bytes().as_ptr(), element.as_bytes().as_ptr());
+    }
 }

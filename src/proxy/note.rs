@@ -5,18 +5,22 @@ use std::{
     time::Duration,
 };
 
-use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, Version, header};
 use tokio::time::Instant;
 
-use super::forwarded;
+use super::{Kind, Proxy, forwarded};
 use crate::{
     pool::Seat,
     telemetry::{
+        Rejection,
         access_log::{Entry, Pen},
         shard::Source,
     },
     units::{Name, Timestamp},
 };
+
+/// What is logged where no answer was given, since nobody would have read it; nginx has made it customary.
+const CLIENT_CLOSED_REQUEST: u16 = 499;
 
 /// What the access log will say of a request that is to be logged. Kept beside the request, so that one that is not
 /// logged pays nothing.
@@ -27,8 +31,11 @@ pub(super) struct Note {
     client: IpAddr,
     method: Method,
     target: Uri,
+    version: Version,
     host: Option<HeaderValue>,
     id: Option<HeaderValue>,
+    /// The endpoint that it was meant for last.
+    seat: Option<Rc<Seat>>,
     attempts: u8,
     sent: Option<Instant>,
     endpoint_duration: Option<Duration>,
@@ -60,8 +67,10 @@ impl Note {
             client,
             method: request.method().clone(),
             target: request.uri().clone(),
+            version: request.version(),
             host: request.headers().get(header::HOST).cloned(),
             id: None,
+            seat: None,
             attempts: 0,
             sent: None,
             endpoint_duration: None,
@@ -75,9 +84,14 @@ impl Note {
         self.id = headers.get(forwarded::REQUEST_ID).cloned();
     }
 
-    /// It goes to an endpoint.
-    pub(super) fn sent(&mut self, now: Instant) {
+    /// It is to go to this endpoint.
+    pub(super) fn tries(&mut self, seat: &Rc<Seat>) {
         self.attempts = self.attempts.saturating_add(1);
+        self.seat = Some(seat.clone());
+    }
+
+    /// It goes on its way there.
+    pub(super) fn sent(&mut self, now: Instant) {
         self.sent = Some(now);
     }
 
@@ -95,6 +109,19 @@ impl Note {
         self.target = self.target.to_string().parse().unwrap_or_default();
     }
 
+    /// Nobody waits for its answer any more.
+    pub(super) fn abandoned(&self, bytes_in: u64) {
+        self.write(&Outcome {
+            status: StatusCode::from_u16(CLIENT_CLOSED_REQUEST).unwrap_or_default(),
+            source: Source::Proxy,
+            seat: self.seat.as_deref(),
+            service: None,
+            bytes_in,
+            bytes_out: 0,
+            error: Some("abandoned"),
+        });
+    }
+
     pub(super) fn write(&self, outcome: &Outcome<'_>) {
         let endpoint = outcome.seat.map(|seat| &seat.endpoint.key);
         self.pen.borrow_mut().write(&Entry {
@@ -106,6 +133,7 @@ impl Note {
                 .target
                 .path_and_query()
                 .map_or("", http::uri::PathAndQuery::as_str),
+            protocol: name_of(self.version),
             status: outcome.status.as_u16(),
             source: outcome.source,
             service: endpoint
@@ -121,6 +149,54 @@ impl Note {
             request_id: self.id.as_ref().map_or(b"", HeaderValue::as_bytes),
             error: outcome.error,
             attempts: self.attempts,
+        });
+    }
+}
+
+/// As logs write it.
+fn name_of(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_10 => "HTTP/1.0",
+        Version::HTTP_2 => "HTTP/2",
+        _ => "HTTP/1.1",
+    }
+}
+
+impl Proxy {
+    /// Counts and logs a request that could not be read: nothing is known of it but who sent it, and what came is not to be
+    /// trusted with a line.
+    pub fn unread(&self, client: IpAddr, status: StatusCode, why: Rejection) {
+        self.shard.rejected(why);
+        self.shard
+            .unrouted()
+            .answered(status, Source::Proxy, Duration::ZERO);
+        let mut pen = self.pen.borrow_mut();
+        if !pen.wants(fastrand::u32(..)) {
+            return;
+        }
+        pen.write(&Entry {
+            at: Timestamp::now(),
+            client,
+            method: "",
+            host: b"",
+            path: "",
+            protocol: "",
+            status: status.as_u16(),
+            source: Source::Proxy,
+            service: None,
+            pool: None,
+            endpoint: None,
+            bytes_in: 0,
+            bytes_out: 0,
+            duration: Duration::ZERO,
+            endpoint_duration: None,
+            request_id: b"",
+            error: Some(match why {
+                Rejection::HeadTimeout => "head-timeout",
+                Rejection::HeadTooLarge => "head-too-large",
+                _ => Kind::Malformed.as_str(),
+            }),
+            attempts: 0,
         });
     }
 }

@@ -44,6 +44,15 @@ pub struct Progress {
     pub(super) shares: bool,
 }
 
+impl Drop for Progress {
+    fn drop(&mut self) {
+        // The request was dropped with its connection, before it was answered.
+        if let Some(note) = self.notebook.take() {
+            note.abandoned(self.bytes_in());
+        }
+    }
+}
+
 /// Where an exchange stands, which decides what the silence of a peer means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {

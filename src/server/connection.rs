@@ -12,7 +12,7 @@ use tokio::{
 use super::{http2, socket::Socket, stream::Stream};
 use crate::{
     proxy::{Phase, Progress, Proxy, farewell},
-    telemetry::{Rejection, shard::Source},
+    telemetry::Rejection,
 };
 
 /// The most that is read from a client at a time. Measured: more costs memory and saves nothing.
@@ -96,11 +96,7 @@ pub(super) async fn serve(
     }
     let refusal = refusal(&end, &parts.read_buf, header_bytes);
     if let Some((status, rejection)) = refusal {
-        let shard = proxy.shard();
-        shard.rejected(rejection);
-        shard
-            .unrouted()
-            .answered(status, Source::Proxy, Duration::ZERO);
+        proxy.unread(progress.client.address.ip(), status, rejection);
     }
     let ours_to_say = parts.io.kept_back || matches!(end, End::HeadLate);
     let mut stream = parts.io.into_stream();

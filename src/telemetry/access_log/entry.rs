@@ -19,7 +19,8 @@ pub enum Format {
     Json,
 }
 
-/// What is known of a request when its answer has ended. What comes from outside is escaped and cut when written.
+/// What is known of a request when its answer has ended. What comes from outside is escaped and cut when written; what is empty
+/// is not known.
 #[derive(Debug, Clone, Copy)]
 pub struct Entry<'a> {
     /// When its head had been read.
@@ -30,6 +31,8 @@ pub struct Entry<'a> {
     pub host: &'a [u8],
     /// With the query.
     pub path: &'a str,
+    /// The version of HTTP that the client spoke.
+    pub protocol: &'a str,
     pub status: u16,
     /// Who answered.
     pub source: Source,
@@ -70,11 +73,13 @@ impl Entry<'_> {
     fn text(&self, line: &mut String) {
         push_time(line, self.at);
         push(line, format_args!(" {} \"", self.client));
-        Escaped::new(self.method, METHOD_LIMIT).push_to(line);
+        push_or_dash(line, self.method.as_bytes(), METHOD_LIMIT);
         line.push(' ');
-        Escaped::new(self.host, HOST_LIMIT).push_to(line);
+        push_or_dash(line, self.host, HOST_LIMIT);
         line.push(' ');
-        Escaped::new(self.path, PATH_LIMIT).push_to(line);
+        push_or_dash(line, self.path.as_bytes(), PATH_LIMIT);
+        line.push(' ');
+        line.push_str(known(self.protocol).unwrap_or("-"));
         push(line, format_args!("\" {} ", self.status));
         line.push_str(self.source.as_str());
         line.push(' ');
@@ -94,10 +99,7 @@ impl Entry<'_> {
             None => line.push('-'),
         }
         push(line, format_args!(" attempts={} id=", self.attempts));
-        if self.request_id.is_empty() {
-            line.push('-');
-        }
-        Escaped::new(self.request_id, ID_LIMIT).push_to(line);
+        push_or_dash(line, self.request_id, ID_LIMIT);
         line.push_str(" error=");
         line.push_str(self.error.unwrap_or("-"));
     }
@@ -107,16 +109,18 @@ impl Entry<'_> {
         push_time(line, self.at);
         push(
             line,
-            format_args!(r#"","client":"{}","method":""#, self.client),
+            format_args!(r#"","client":"{}","method":"#, self.client),
         );
-        Escaped::new(self.method, METHOD_LIMIT).push_to(line);
-        line.push_str(r#"","host":""#);
-        Escaped::new(self.host, HOST_LIMIT).push_to(line);
-        line.push_str(r#"","path":""#);
-        Escaped::new(self.path, PATH_LIMIT).push_to(line);
+        push_quoted_or_null(line, self.method.as_bytes(), METHOD_LIMIT);
+        line.push_str(r#","host":"#);
+        push_quoted_or_null(line, self.host, HOST_LIMIT);
+        line.push_str(r#","path":"#);
+        push_quoted_or_null(line, self.path.as_bytes(), PATH_LIMIT);
+        line.push_str(r#","protocol":"#);
+        push_or_null(line, known(self.protocol));
         push(
             line,
-            format_args!(r#"","status":{},"source":""#, self.status),
+            format_args!(r#","status":{},"source":""#, self.status),
         );
         line.push_str(self.source.as_str());
         line.push_str(r#"","service":"#);
@@ -146,13 +150,7 @@ impl Entry<'_> {
             line,
             format_args!(r#","attempts":{},"request_id":"#, self.attempts),
         );
-        if self.request_id.is_empty() {
-            line.push_str("null");
-        } else {
-            line.push('"');
-            Escaped::new(self.request_id, ID_LIMIT).push_to(line);
-            line.push('"');
-        }
+        push_quoted_or_null(line, self.request_id, ID_LIMIT);
         line.push_str(r#","error":"#);
         push_or_null(line, self.error);
         line.push('}');
@@ -171,6 +169,28 @@ impl Entry<'_> {
 fn push(line: &mut String, text: fmt::Arguments<'_>) {
     // Writing to a String can't fail.
     let _ = line.write_fmt(text);
+}
+
+fn known(text: &str) -> Option<&str> {
+    Some(text).filter(|text| !text.is_empty())
+}
+
+/// What comes from outside, in a text line.
+fn push_or_dash(line: &mut String, text: &[u8], limit: usize) {
+    if text.is_empty() {
+        line.push('-');
+    }
+    Escaped::new(text, limit).push_to(line);
+}
+
+/// What comes from outside, as a JSON string, or null.
+fn push_quoted_or_null(line: &mut String, text: &[u8], limit: usize) {
+    if text.is_empty() {
+        return line.push_str("null");
+    }
+    line.push('"');
+    Escaped::new(text, limit).push_to(line);
+    line.push('"');
 }
 
 /// A JSON string that needs no escaping, or null.
@@ -221,6 +241,7 @@ pub(super) mod tests {
             method: "GET",
             host: b"shop.example",
             path: "/cart?item=7",
+            protocol: "HTTP/2",
             status: 200,
             source: Source::Endpoint,
             service: Some("shop"),
@@ -265,7 +286,7 @@ pub(super) mod tests {
         entry.endpoint = Some(&address);
         assert_eq!(
             written(&entry, Format::Text),
-            "2025-11-20T08:00:00.123Z 203.0.113.9 \"GET shop.example /cart?item=7\" 200 endpoint \
+            "2025-11-20T08:00:00.123Z 203.0.113.9 \"GET shop.example /cart?item=7 HTTP/2\" 200 endpoint \
              shop/green/10.0.0.1:3000 in=0 out=5120 ms=4.321 endpoint_ms=2.900 attempts=1 id=01J9 error=-\n"
         );
     }
@@ -280,7 +301,25 @@ pub(super) mod tests {
         assert_eq!(value["endpoint"], "unix:/run/a\"b.sock");
         assert_eq!(value["duration_ms"], 4.321);
         assert_eq!(value["error"], serde_json::Value::Null);
-        assert_eq!(value.as_object().unwrap().len(), 17);
+        assert_eq!(value["protocol"], "HTTP/2");
+        assert_eq!(value.as_object().unwrap().len(), 18);
+    }
+
+    #[test]
+    fn what_is_not_known_of_a_request_keeps_its_place() {
+        let mut entry = entry();
+        (entry.method, entry.path, entry.protocol) = ("", "", "");
+        (entry.host, entry.request_id) = (b"", b"");
+        let line = written(&entry, Format::Text);
+        assert!(
+            line.contains(" \"- - - -\" 200 ") && line.contains(" id=- "),
+            "{line}"
+        );
+        let line = written(&entry, Format::Json);
+        let value: serde_json::Value = serde_json::from_str(&line).unwrap();
+        for name in ["method", "host", "path", "protocol", "request_id"] {
+            assert_eq!(value[name], serde_json::Value::Null, "{name}");
+        }
     }
 
     #[test]
