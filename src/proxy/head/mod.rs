@@ -8,7 +8,6 @@
 mod fields;
 mod framing;
 mod host;
-mod path;
 mod target;
 
 use std::net::SocketAddr;
@@ -19,7 +18,6 @@ use super::Kind;
 
 pub(super) use fields::drop_ambiguous;
 pub use fields::{Field, Fields};
-pub use path::normal;
 
 /// What a head is measured by: the door it came in by.
 #[derive(Debug, Clone, Copy)]

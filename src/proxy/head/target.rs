@@ -6,8 +6,8 @@ use http::{
     uri::{PathAndQuery, Scheme},
 };
 
-use super::{Door, path};
-use crate::proxy::Kind;
+use super::Door;
+use crate::{proxy::Kind, units::normal_path};
 
 /// The target in origin form, its path in normal form; `*` for `OPTIONS` only (RFC 9112 §3.2.4). The query is passed on
 /// as it came.
@@ -25,7 +25,7 @@ pub(super) fn settle<B>(request: &mut Request<B>, door: &Door) -> Result<(), Kin
             _ => Err(Kind::Malformed),
         };
     }
-    let normal = path::normal(uri.path()).map_err(|_| Kind::Malformed)?;
+    let normal = normal_path(uri.path()).map_err(|_| Kind::Malformed)?;
     // Beyond ASCII each reader has an encoding of its own.
     if uri.query().is_some_and(|query| !query.is_ascii()) {
         return Err(Kind::Malformed);

@@ -8,7 +8,7 @@ pub struct NoNormalForm;
 ///
 /// Escapes of unreserved characters are decoded, the others kept, with upper-case digits: an escaped slash is no slash.
 /// `.` and `..` are followed; empty segments stay.
-pub fn normal(path: &str) -> Result<Option<String>, NoNormalForm> {
+pub fn normal_path(path: &str) -> Result<Option<String>, NoNormalForm> {
     if !path.starts_with('/') {
         return Err(NoNormalForm);
     }
@@ -151,7 +151,7 @@ mod tests {
             "/a%3F",
             "/a|b^{c}\"",
         ] {
-            assert_eq!(normal(path), Ok(None), "{path}");
+            assert_eq!(normal_path(path), Ok(None), "{path}");
         }
     }
 
@@ -173,7 +173,7 @@ mod tests {
             ("/.", "/"),
             ("/a/./b/../c/%7e?", "/a/c/~?"),
         ] {
-            assert_eq!(normal(path), Ok(Some(same.to_owned())), "{path}");
+            assert_eq!(normal_path(path), Ok(Some(same.to_owned())), "{path}");
         }
     }
 
@@ -214,16 +214,16 @@ mod tests {
             "/a/.;",
             "/a/..%3bx/b",
         ] {
-            assert_eq!(normal(path), Err(NoNormalForm), "{path}");
+            assert_eq!(normal_path(path), Err(NoNormalForm), "{path}");
         }
     }
 
     proptest! {
         #[test]
         fn the_normal_form_is_its_own(path in "/([a./%\\\\;]|%2[eEfF5]|%5[cC]|\\.\\.|/){0,12}") {
-            if let Ok(Some(first)) = normal(&path) {
+            if let Ok(Some(first)) = normal_path(&path) {
                 prop_assert_ne!(&first, &path);
-                prop_assert_eq!(normal(&first), Ok(None));
+                prop_assert_eq!(normal_path(&first), Ok(None));
                 prop_assert!(first.split('/').all(|segment| segment != ".."));
             }
         }
