@@ -290,6 +290,24 @@ fn explain_tells_the_way_a_request_would_take() {
 }
 
 #[test]
+fn explain_takes_a_path_in_the_form_in_which_it_is_matched() {
+    let text = "[[listeners]]\naddress = \"127.0.0.1:1\"\n[[routes]]\npath = \"/api\"\nservice = \"shop\"\n\
+                [services.shop]\nprobe = false\nendpoints = [\"10.0.0.1:80\"]\n";
+    let console = Console::start(text);
+    let answer = |url: &str| {
+        let explained = console.get(&format!("/v1/explain?url={url}")).json;
+        explained["answer"].clone()
+    };
+    for same in ["/api/x", "/x/../api/x", "/%2561pi", "/./api"] {
+        assert_eq!(answer(same), Value::Null, "{same}");
+    }
+    assert_eq!(answer("/api/../x"), 404);
+    for refused in ["/../api", "/api/..%252fx"] {
+        assert_eq!(answer(refused), 400, "{refused}");
+    }
+}
+
+#[test]
 fn explain_tells_what_a_route_changes_and_answers() {
     let file = format!(
         "{TWO_SERVICES}\n[[routes]]\npath = \"/api\"\nservice = \"shop\"\nstrip_prefix = true\n\

@@ -238,6 +238,21 @@ const ROUTES: &[(&str, Code, &str)] = &[
     ("path = \"a\"", Code::InvalidValue, "`a` is not valid"),
     ("path = \"/a?b\"", Code::InvalidValue, "`/a?b` is not valid"),
     ("path = \"/ä\"", Code::InvalidValue, "`/ä` is not valid"),
+    (
+        "path = \"/%7Euser\"",
+        Code::InvalidValue,
+        "requests for `/%7Euser` are matched as `/~user`",
+    ),
+    (
+        "path_exact = \"/a/../b\"",
+        Code::InvalidValue,
+        "requests for `/a/../b` are matched as `/b`",
+    ),
+    (
+        "path = \"/..\"",
+        Code::InvalidValue,
+        "`/..` is no path of a request",
+    ),
     ("path_regex = \"(\"", Code::InvalidValue, "`(` is not valid"),
     (
         "path_regex = \"a)|(b\"",

@@ -16,7 +16,10 @@ use crate::{
     pool::State as EndpointState,
     routing::{self, Considered, Head, Verdict, host_of},
     snapshot::{Rules, Service, Snapshot},
-    units::{HeaderEdits, HostPattern, Matcher, Networks, OwnAnswer, PathPattern, Span},
+    units::{
+        HeaderEdits, HostPattern, Matcher, Networks, NoNormalForm, OwnAnswer, PathPattern, Span,
+        normal_path,
+    },
 };
 
 pub fn router() -> OpenApiRouter<State> {
@@ -49,7 +52,8 @@ async fn explain(
 struct Asked {
     method: Method,
     host: String,
-    path: String,
+    /// In the form in which it is matched; none where two readers could understand it differently.
+    path: Result<String, NoNormalForm>,
     query: Option<String>,
     headers: HeaderMap,
     client: Option<IpAddr>,
@@ -94,15 +98,12 @@ impl Asked {
             .get(http::header::HOST)
             .and_then(|host| host.to_str().ok());
         let authority = url.authority().map(http::uri::Authority::as_str).or(sent);
+        let path = Some(url.path()).filter(|path| !path.is_empty());
+        let path = path.unwrap_or("/");
         Ok(Self {
             method,
             host: host_of(authority.unwrap_or("")).into_owned(),
-            path: if url.path().is_empty() {
-                "/"
-            } else {
-                url.path()
-            }
-            .to_owned(),
+            path: normal_path(path).map(|normal| normal.unwrap_or_else(|| path.to_owned())),
             query: url.query().map(str::to_owned),
             headers,
             client,
@@ -110,10 +111,15 @@ impl Asked {
     }
 
     fn explained(&self, snapshot: &Snapshot) -> Explained {
+        let Ok(path) = &self.path else {
+            let refused =
+                "refuses it: the path leads above the root, or two readers could take it for two";
+            return answered(400, vec![step("listener", refused)]);
+        };
         let head = Head {
             method: &self.method,
             host: &self.host,
-            path: &self.path,
+            path,
             query: self.query.as_deref(),
             headers: &self.headers,
         };

@@ -10,7 +10,7 @@ use crate::{
         plan::{Route, Target},
         problem::{Code, Problem},
     },
-    units::{HostPattern, Matcher, Name, PathPattern, RouteRules},
+    units::{HostPattern, Matcher, Name, NoNormalForm, PathPattern, RouteRules, normal_path},
 };
 
 /// Expressions are tried one after the other, so many of them make every request slow.
@@ -181,6 +181,9 @@ impl Check<'_> {
             return Some(PathPattern::Any);
         };
         let text = view.text(key)?;
+        if *key != "path_regex" {
+            self.in_normal_form(view, key, text)?;
+        }
         match *key {
             "path_exact" => Some(PathPattern::Exact(text.to_owned())),
             "path" if text.bytes().all(|byte| byte == b'/') => {
@@ -189,6 +192,21 @@ impl Check<'_> {
             "path" => Some(PathPattern::Prefix(text.trim_end_matches('/').to_owned())),
             _ => self.regex(view, text, regexes),
         }
+    }
+
+    /// A path that is written in another form than it is matched in would take no request.
+    fn in_normal_form(&mut self, view: &View<'_>, key: &str, text: &str) -> Option<()> {
+        let message = match normal_path(text) {
+            Ok(None) => return Some(()),
+            Ok(Some(normal)) => format!("requests for `{text}` are matched as `{normal}`"),
+            Err(NoNormalForm) => format!("`{text}` is no path of a request"),
+        };
+        self.tell(
+            Problem::new(Code::InvalidValue, view.place_of(key), message)
+                .key(view.path_of(key))
+                .expected("a path in its normal form: no dot segments, no needless escapes"),
+        );
+        None
     }
 
     fn regex(&mut self, view: &View<'_>, text: &str, regexes: &mut usize) -> Option<PathPattern> {
