@@ -81,6 +81,11 @@ impl Limit {
         let opened = dial_with(address, &preamble, tls, self.timeout).await;
         let (stream, agreed) = opened.map_err(|error| match error.cause() {
             DialError::Connect(error) => not_connected(error),
+            // There is no port left towards this address, or no way to it at all: it can't be reached.
+            DialError::Shortage(error) if error.kind() == io::ErrorKind::AddrNotAvailable => {
+                not_connected(error)
+            }
+            DialError::Shortage(error) => Failure::new(Reason::Shortage, plain(error)),
             DialError::Tls(error) => Failure::new(Reason::Tls, plain(error)),
             DialError::Timeout => self.passed("connecting"),
             other => Failure::new(Reason::Connect, plain(other)),

@@ -23,10 +23,12 @@ pub enum Reason {
     Status,
     /// A body that was not expected.
     Body,
+    /// This machine has no descriptors or memory left to ask with. No verdict on the endpoint.
+    Shortage,
 }
 
 impl Reason {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Connect,
         Self::Tls,
         Self::Timeout,
@@ -34,6 +36,7 @@ impl Reason {
         Self::Malformed,
         Self::Status,
         Self::Body,
+        Self::Shortage,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -45,6 +48,7 @@ impl Reason {
             Self::Malformed => "malformed",
             Self::Status => "status",
             Self::Body => "body",
+            Self::Shortage => "shortage",
         }
     }
 }

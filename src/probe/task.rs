@@ -10,7 +10,7 @@ use tokio::{
 
 use super::{
     check::Checked,
-    failure::Failures,
+    failure::{Failures, Reason},
     place::url,
     streak::{self, Streak},
 };
@@ -109,7 +109,8 @@ impl Task {
         }
     }
 
-    /// `None` when the question is no longer asked, because the settings changed or no probes are wanted.
+    /// `None` when the question is no longer asked, because the settings changed or no probes are wanted, or when it could not be
+    /// asked: that the machine has nothing left to ask with says nothing of the endpoint.
     async fn probe(&mut self) -> Option<Probed> {
         let begun = Instant::now();
         let probe = self.wish.probe.clone();
@@ -120,9 +121,13 @@ impl Task {
                 return None;
             }
         };
-        self.streak.record(checked.result.is_ok());
-        if let Err(failure) = &checked.result {
+        let failed = checked.result.as_ref().err();
+        if let Some(failure) = failed {
             self.failures.count(&self.endpoint, failure.reason);
+        }
+        let short = failed.filter(|failure| failure.reason == Reason::Shortage);
+        if short.is_none() {
+            self.streak.record(failed.is_none());
         }
         self.rested = Instant::now() + streak::rest(&probe);
         // Jitter, so that probes which once began together do not stay together.
@@ -131,6 +136,10 @@ impl Task {
             .gap(&probe, self.wish.hurried)
             .mul_f64(0.9 + 0.2 * fastrand::f64());
         self.next = self.rested.max(begun + gap);
+        if let Some(short) = short {
+            tracing::warn!(endpoint = %self.endpoint, error = %short, "cannot probe");
+            return None;
+        }
         Some(probed(&self.endpoint, &probe, begun, self.streak, checked))
     }
 }

@@ -38,6 +38,8 @@ pub enum Kind {
     TooManyHeaders,
     /// No endpoint may be given the request.
     NoEndpoint,
+    /// This machine has no descriptors, ports or memory left for a connection to the endpoint.
+    Shortage,
     ConnectFailed,
     ConnectTimeout,
     /// The endpoint took the connection, and the handshake of TLS with it failed.
@@ -83,7 +85,9 @@ impl Kind {
             Self::ClientSlow | Self::ClientGone => StatusCode::REQUEST_TIMEOUT,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooManyHeaders => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-            Self::NoEndpoint | Self::EndpointRefused => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NoEndpoint | Self::Shortage | Self::EndpointRefused => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::ConnectFailed
             | Self::TlsFailed
             | Self::EndpointBroke
@@ -111,6 +115,7 @@ impl Kind {
             Self::BodyTooLarge => "body-too-large",
             Self::TooManyHeaders => "too-many-headers",
             Self::NoEndpoint => "no-endpoint",
+            Self::Shortage => "shortage",
             Self::ConnectFailed => "connect-failed",
             Self::ConnectTimeout => "connect-timeout",
             Self::TlsFailed => "tls-failed",
@@ -146,7 +151,7 @@ impl Kind {
             | Self::NoTunnel
             | Self::EndpointSlow
             | Self::RequestTimeout => Fault::Endpoint,
-            Self::NoEndpoint => Fault::Ours,
+            Self::NoEndpoint | Self::Shortage => Fault::Ours,
         }
     }
 }

@@ -227,6 +227,7 @@ fn dial_error(error: DialError) -> ProxyError {
         DialError::Timeout => Kind::ConnectTimeout,
         DialError::Tls(_) => Kind::TlsFailed,
         DialError::Protocol(_) => Kind::EndpointMalformed,
+        DialError::Shortage(_) => Kind::Shortage,
         DialError::Connect(_) | DialError::Shared(_) => Kind::ConnectFailed,
     };
     ProxyError::with(kind, error).resend(Resend::Safe)

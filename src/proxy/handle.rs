@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::{
     Body, Kind, Proxy, Upload, certified, door,
-    error::{ProxyError, Resend},
+    error::{Fault, ProxyError, Resend},
     forward::{pass_on, send},
     forwarded, head, headers,
     note::{Note, Outcome},
@@ -101,7 +101,9 @@ impl Proxy {
             decision.restore(request);
             // Once more, elsewhere and decided afresh: nothing of the request was written.
             let failed = decision.lease.seat().clone();
-            self.nudge.send(&failed.endpoint);
+            if error.fault == Fault::Endpoint {
+                self.nudge.send(&failed.endpoint);
+            }
             let mut next = self.decide(request, address, Some(&failed.endpoint), began);
             if next.is_err() && error.kind == Kind::EndpointRefused {
                 // Nobody else may have it; the endpoint has failed in nothing but this.
@@ -331,6 +333,7 @@ fn rejection(kind: Kind) -> Option<Rejection> {
         Kind::MethodNotAllowed => Some(Rejection::MethodNotAllowed),
         Kind::TooManyHeaders => Some(Rejection::HeadTooLarge),
         Kind::NoEndpoint => Some(Rejection::NoEndpoint),
+        Kind::Shortage => Some(Rejection::Shortage),
         Kind::BodyTooLarge => Some(Rejection::BodyTooLarge),
         _ => None,
     }

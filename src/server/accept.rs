@@ -26,7 +26,7 @@ use crate::{
     proxy::{Client, Door, Progress},
     telemetry::Rejection,
     tls::Alpn,
-    units::Access,
+    units::{Access, is_shortage},
 };
 
 /// How long to wait when there are no file descriptors or buffers left: connections must end first.
@@ -98,18 +98,14 @@ async fn finish_handshakes(worker: &Rc<Worker>, listener: &TcpListener, entry: &
     }
 }
 
+/// After a shortage the next try would fail at once, too. Anything else is about one connection.
 async fn back_off(error: &io::Error) {
-    if is_short_of_resources(error) {
+    if is_shortage(error) {
         tracing::warn!(%error, "cannot accept; waiting for connections to end");
         tokio::time::sleep(BACK_OFF).await;
     } else {
         tracing::debug!(%error, "a connection was gone before it was accepted");
     }
-}
-
-/// ENOMEM, ENFILE, EMFILE, ENOBUFS: the next try would fail at once, too. Anything else is about one connection.
-fn is_short_of_resources(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(12 | 23 | 24 | 105))
 }
 
 impl Worker {
@@ -124,7 +120,7 @@ impl Worker {
             match accepted {
                 Ok((stream, peer)) => self.admit(stream, peer, entry),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Err(error) if is_short_of_resources(&error) => {
+                Err(error) if is_shortage(&error) => {
                     tracing::warn!(%error, "connections queued on a listener are lost");
                     return;
                 }

@@ -278,6 +278,8 @@ pub enum Rejection {
     NoRoute,
     /// The service has no endpoint that may be given a request.
     NoEndpoint,
+    /// This machine has no descriptors, ports or memory left for a connection to the endpoint.
+    Shortage,
     /// The body is larger than the service allows.
     BodyTooLarge,
 }
@@ -299,8 +301,9 @@ impl Rejection {
         Self::NoRoute,
     ];
     /// On a service's behalf. The last two are at the door, too: of listeners, and of routes without a service.
-    pub const BY_A_SERVICE: [Self; 4] = [
+    pub const BY_A_SERVICE: [Self; 5] = [
         Self::NoEndpoint,
+        Self::Shortage,
         Self::BodyTooLarge,
         Self::Forbidden,
         Self::RateLimited,
@@ -322,6 +325,7 @@ impl Rejection {
             Self::Misdirected => "misdirected",
             Self::NoRoute => "no_route",
             Self::NoEndpoint => "no_endpoint",
+            Self::Shortage => "shortage",
             Self::BodyTooLarge => "body_too_large",
         }
     }

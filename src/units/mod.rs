@@ -19,6 +19,7 @@ mod preamble;
 mod rate;
 mod rewrite;
 mod secret;
+mod shortage;
 mod weights;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -39,6 +40,7 @@ pub use preamble::{Ends, Preamble, PreambleRead, PreambleVersion};
 pub use rate::{Pace, RateKey, RateLimit, text_number};
 pub use rewrite::{HeaderEdits, PrefixRewrite, RouteRules};
 pub use secret::{Secret, SecretSource};
+pub use shortage::is_shortage;
 pub use weights::Weights;
 
 /// A moment on the wall clock, printed as RFC 3339 in UTC.

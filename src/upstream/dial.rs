@@ -18,7 +18,7 @@ use tokio::{
 use super::write_gathered;
 use crate::{
     tls::{ClientSettings, ClientStream, ConnectError},
-    units::Address,
+    units::{Address, is_shortage},
 };
 
 /// An open stream to an endpoint.
@@ -33,7 +33,10 @@ pub enum Stream {
 #[derive(Debug, thiserror::Error)]
 pub enum DialError {
     #[error("connect: {0}")]
-    Connect(#[from] io::Error),
+    Connect(io::Error),
+    /// This machine has nothing left to open a connection with, whatever the endpoint is like.
+    #[error("nothing left to connect with: {0}")]
+    Shortage(io::Error),
     #[error("connect: no answer in time")]
     Timeout,
     #[error(transparent)]
@@ -44,6 +47,16 @@ pub enum DialError {
     /// That of an attempt that several have waited for.
     #[error(transparent)]
     Shared(Arc<DialError>),
+}
+
+impl From<io::Error> for DialError {
+    fn from(error: io::Error) -> Self {
+        if is_shortage(&error) {
+            Self::Shortage(error)
+        } else {
+            Self::Connect(error)
+        }
+    }
 }
 
 impl DialError {

@@ -139,3 +139,41 @@ async fn a_connection_above_the_cap_is_told_503_and_when_to_come_back() {
     assert_eq!(proxy.get("/").await.status, 200);
     assert_eq!(second.get("/").await.status, 200);
 }
+
+/// How many requests of others are answered at most while one waits, for each connection that they come on.
+const ROUNDS: usize = 3;
+
+#[tokio::test]
+async fn o_08_a_client_that_sends_nine_of_ten_requests_makes_nobody_wait_behind_them() {
+    let app = endpoint("blue").start().await;
+    let proxy = proxy().pool("blue", 100, &[&app]).start();
+    let crowd = 20;
+    let mut greedy = tokio::task::JoinSet::new();
+    for _ in 0..crowd {
+        let mut client = proxy.client().await;
+        greedy.spawn(async move {
+            // Never without a hundred requests ahead of itself.
+            let batch = "GET /greedy HTTP/1.1\r\nhost: a\r\n\r\n".repeat(100);
+            loop {
+                client.send(&batch).await;
+                for _ in 0..100 {
+                    assert_eq!(client.answer().await.status, 200);
+                }
+            }
+        });
+    }
+    app.until_requests(500).await;
+    let mut modest = proxy.client().await;
+    for _ in 0..30 {
+        let before = app.requests().len();
+        assert_eq!(modest.get("/modest").await.status, 200);
+        let meanwhile = app.requests().len() - before;
+        assert!(meanwhile <= ROUNDS * crowd, "{meanwhile} were served first");
+    }
+    let modest = app
+        .requests()
+        .iter()
+        .filter(|asked| asked.contains("/modest"))
+        .count();
+    assert!(app.requests().len() > 9 * modest);
+}

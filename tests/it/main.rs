@@ -36,6 +36,7 @@ mod proxy_protocol;
 mod proxy_protocol_endpoints;
 mod resend;
 mod route_rules;
+mod shortages;
 mod strict_answers;
 mod strict_bodies;
 mod strict_mutations;
