@@ -23,6 +23,7 @@ mod console;
 mod control;
 mod error_pages;
 mod exchange;
+mod failing_versions;
 mod h2_clients;
 mod h2_connections;
 mod h2_endpoints;

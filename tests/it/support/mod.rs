@@ -21,15 +21,17 @@ pub mod h2;
 mod pebble;
 pub mod websocket;
 pub mod websocket_h2;
+mod whole;
 
 use std::time::Duration;
 
 pub use app::{App, Peer, answer, endpoint};
 pub use authority::{Authority, Pair, authority};
 pub use client::{Answer, Client};
-pub use cutover::{Proxy, proxy};
+pub use cutover::{Proxy, free_address, proxy};
 pub use h2::{Call, H2App, Wire, h2_endpoint};
 pub use pebble::{Pebble, pebble};
+pub use whole::{Whole, whole};
 
 /// Longer than anything a test waits for takes on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(10);
