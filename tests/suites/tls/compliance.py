@@ -58,4 +58,5 @@ def main():
     sys.exit(told.returncode)
 
 
-main()
+if __name__ == "__main__":
+    main()
