@@ -40,6 +40,7 @@ mod route_rules;
 mod shortages;
 mod strict_answers;
 mod strict_bodies;
+mod strict_corpus;
 mod strict_mutations;
 mod strict_requests;
 mod support;

@@ -2,7 +2,8 @@
 //! `docs/catalogue.md`.
 
 use crate::{
-    strict_requests::{POST, served, told},
+    strict_corpus::POST,
+    strict_requests::{served, told},
     support::{endpoint, proxy},
 };
 
