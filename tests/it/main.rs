@@ -24,6 +24,7 @@ mod control;
 mod error_pages;
 mod exchange;
 mod failing_versions;
+mod grpc;
 mod h2_clients;
 mod h2_connections;
 mod h2_endpoints;

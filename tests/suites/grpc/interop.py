@@ -1,5 +1,5 @@
 """The interoperability cases of gRPC (grpc/doc/interop-test-descriptions.md), with gRPC's own client and server, directly and through
-Cutover; then what Cutover itself must say in gRPC's words. Fails where a case fails through Cutover.
+Cutover, in clear and with TLS on both sides; then what Cutover itself must say in gRPC's words. Fails where a case fails through Cutover.
 
     interop.py [--cutover BINARY]
 
@@ -19,10 +19,11 @@ import time
 
 import grpc
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE.parent), str(HERE.parent / "tls")]
+from compliance import make_certificate  # noqa: E402
 from started import free_port, running  # noqa: E402
 
-HERE = pathlib.Path(__file__).resolve().parent
 LARGE_REQUEST, LARGE_ANSWER = 271828, 314159
 SIZES = [31415, 9, 2653, 58979]
 REQUEST_SIZES = [27182, 8, 1828, 45904]
@@ -33,8 +34,12 @@ PROMPT = 0.1
 class Calls:
     """The calls of the server, on one channel."""
 
-    def __init__(self, port, ended=None, **options):
-        self.channel = grpc.insecure_channel(f"127.0.0.1:{port}", **options)
+    def __init__(self, where, ended=None):
+        port, authority = where
+        if authority:
+            self.channel = grpc.secure_channel(f"localhost:{port}", grpc.ssl_channel_credentials(authority))
+        else:
+            self.channel = grpc.insecure_channel(f"127.0.0.1:{port}")
         self.unary = self.channel.unary_unary("/test.Test/Unary")
         self.client_streaming = self.channel.stream_unary("/test.Test/ClientStreaming")
         self.server_streaming = self.channel.unary_stream("/test.Test/ServerStreaming")
@@ -185,19 +190,19 @@ CASES = [
 # --- what is asked of Cutover alone -----------------------------------------------------------------------------------------------
 
 
-def nobody_is_ready(port):
-    calls = Calls(port)
+def nobody_is_ready(where):
+    calls = Calls(where)
     fails_with(grpc.StatusCode.UNAVAILABLE, lambda: calls.unary(b"", timeout=5, metadata=(("x-service", "nobody"),)))
 
 
-def the_server_is_too_slow(port):
-    calls = Calls(port)
+def the_server_is_too_slow(where):
+    calls = Calls(where)
     asked = wish(sleep=3, size=1)
     fails_with(grpc.StatusCode.DEADLINE_EXCEEDED, lambda: calls.unary(asked, timeout=5, metadata=(("x-service", "hasty"),)))
 
 
-def the_request_is_too_large(port):
-    calls = Calls(port)
+def the_request_is_too_large(where):
+    calls = Calls(where)
     asked = wish(9000, size=1)
     fails_with(grpc.StatusCode.RESOURCE_EXHAUSTED, lambda: calls.unary(asked, timeout=5, metadata=(("x-service", "small"),)))
 
@@ -205,13 +210,18 @@ def the_request_is_too_large(port):
 OWN = [nobody_is_ready, the_server_is_too_slow, the_request_is_too_large]
 
 
-def config(folder, port, app, closed):
-    service = 'protocol = "h2"\nprobe = { type = "grpc", service = "test.Test", interval = "200ms" }\n'
+def config(folder, port, app, safe):
+    """With TLS on both sides, or on neither."""
+    closed, listener, service = free_port(), "", ""
+    if safe:
+        listener = f'tls.certificates = [{{ cert = "{folder}/cert.pem", key = "{folder}/key.pem" }}]\n'
+        service = f'tls = {{ ca = "{folder}/ca.pem", server_name = "localhost" }}\n'
+    service += 'protocol = "h2"\nprobe = { type = "grpc", service = "test.Test", interval = "200ms" }\n'
     routes = "".join(f'[[routes]]\nheaders = {{ x-service = "{name}" }}\nservice = "{name}"\n' for name in ("nobody", "hasty", "small"))
     path = folder / "cutover.toml"
     path.write_text(
         f'workers = 2\nstate_dir = "{folder}/state"\nadmin.address = "unix:{folder}/admin.sock"\nstartup.wait = "3s"\n'
-        f'[[listeners]]\naddress = "127.0.0.1:{port}"\n{routes}[[routes]]\nservice = "app"\n'
+        f'[[listeners]]\naddress = "127.0.0.1:{port}"\n{listener}{routes}[[routes]]\nservice = "app"\n'
         f'[services.app]\n{service}endpoints = ["127.0.0.1:{app}"]\n'
         f'[services.nobody]\n{service}fail_open = false\nendpoints = ["127.0.0.1:{closed}"]\n'
         f'[services.hasty]\n{service}timeouts.response = "500ms"\nendpoints = ["127.0.0.1:{app}"]\n'
@@ -247,31 +257,41 @@ def tried(case, *arguments):
         return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
+def met(cutover, folder, server, ended):
+    """What fails with this server, and why."""
+    failed, (app, authority), port = {}, server, free_port()
+    path = config(folder, port, app, authority is not None)
+    with running(cutover, "run", "--config", str(path), port=port, log=folder / "log"):
+        for place, where in (("directly", app), ("through Cutover", port)):
+            calls = Calls((where, authority), ended)
+            for case in CASES:
+                if why := tried(case, calls):
+                    failed[f"{case.__name__} {place}"] = why
+        for case in OWN:
+            if why := tried(case, (port, authority)):
+                failed[case.__name__] = why
+    return failed
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--cutover", default="target/debug/cutover")
     parser.add_argument("--brief", action="store_true", help="taken as by the other suites; this one is brief as it is")
     options = parser.parse_args()
-    app, port, closed = free_port(), free_port(), free_port()
+    app, safe_app = free_port(), free_port()
     failed = {}
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
-        server = [sys.executable, str(HERE / "server.py"), str(app)]
+        make_certificate(folder)
+        server = [sys.executable, str(HERE / "server.py"), str(app), str(safe_app), str(folder)]
         with running(*server, port=app, stdout=subprocess.PIPE, text=True) as process:
             ended = Ended(process.stdout)
-            path = config(folder, port, app, closed)
-            with running(options.cutover, "run", "--config", str(path), port=port, log=folder / "log"):
-                for place, where in (("directly", app), ("through Cutover", port)):
-                    calls = Calls(where, ended)
-                    for case in CASES:
-                        if why := tried(case, calls):
-                            failed[f"{case.__name__} {place}"] = why
-                for case in OWN:
-                    if why := tried(case, port):
-                        failed[case.__name__] = why
+            for how, port, authority in (("in clear", app, None), ("with TLS", safe_app, (folder / "ca.pem").read_bytes())):
+                for what, why in met(options.cutover, folder, (port, authority), ended).items():
+                    failed[f"{what}, {how}"] = why
     for case, why in failed.items():
         print(f"  FAILED {case}: {why}")
-    print(f"gRPC: {len(CASES)} cases directly and through Cutover, {len(OWN)} of Cutover's own: {len(failed)} failed")
+    print(f"gRPC: {len(CASES)} cases directly and through Cutover, {len(OWN)} of Cutover's own, in clear and with TLS: {len(failed)} failed")
     sys.exit(1 if failed else 0)
 
 

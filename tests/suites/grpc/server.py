@@ -1,11 +1,12 @@
 """A gRPC server that does what each call asks for. Messages are JSON, or plain bytes where only their size counts.
 
-    server.py PORT
+    server.py PORT PORT_WITH_TLS FOLDER        the certificate is in the folder
 
 Writes `ended NAME` to its standard output when a call that was given a name is over.
 """
 
 import json
+import pathlib
 import sys
 import time
 from concurrent import futures
@@ -84,8 +85,11 @@ def main():
     checks = health.HealthServicer()
     checks.set("test.Test", health_pb2.HealthCheckResponse.SERVING)
     health_pb2_grpc.add_HealthServicer_to_server(checks, server)
-    if not server.add_insecure_port(f"127.0.0.1:{sys.argv[1]}"):
-        sys.exit("the port is taken")
+    clear, safe, folder = sys.argv[1:]
+    read = lambda name: (pathlib.Path(folder) / name).read_bytes()  # noqa: E731
+    credentials = grpc.ssl_server_credentials([(read("key.pem"), read("cert.pem"))])
+    if not server.add_insecure_port(f"127.0.0.1:{clear}") or not server.add_secure_port(f"127.0.0.1:{safe}", credentials):
+        sys.exit("a port is taken")
     server.start()
     server.wait_for_termination()
 
