@@ -4,6 +4,7 @@ use std::{
     collections::BTreeSet,
     fmt, fs, io,
     io::Read as _,
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
 
@@ -285,11 +286,15 @@ fn too_large(limit: u64) -> String {
     format!("it is larger than {} KiB", limit / 1024)
 }
 
+/// There are regular files, such as /proc/kmsg, whose reader waits until there is something to read.
+const O_NONBLOCK: i32 = 0o4000;
+
 /// A regular file's bytes, `limit` at most; else why not, in words that follow `can't be read:`.
 pub fn bounded(path: &Path, limit: u64) -> Result<Vec<u8>, String> {
     let told = |error: io::Error| match error.kind() {
         io::ErrorKind::NotFound => "it does not exist".to_owned(),
         io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        io::ErrorKind::WouldBlock => "it has nothing to say".to_owned(),
         _ => error.to_string(),
     };
     let kind = fs::metadata(path).map_err(told)?;
@@ -301,7 +306,11 @@ pub fn bounded(path: &Path, limit: u64) -> Result<Vec<u8>, String> {
         return Err("it is no regular file".into());
     }
     let mut bytes = Vec::new();
-    let file = fs::File::open(path).map_err(told)?;
+    let file = fs::File::options()
+        .read(true)
+        .custom_flags(O_NONBLOCK)
+        .open(path)
+        .map_err(told)?;
     file.take(limit + 1).read_to_end(&mut bytes).map_err(told)?;
     if bytes.len() as u64 > limit {
         return Err(too_large(limit));
@@ -323,6 +332,16 @@ fn decoded(bytes: Vec<u8>) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_that_has_nothing_to_say_yet_is_not_waited_for() {
+        let (tell, told) = std::sync::mpsc::channel();
+        std::thread::spawn(move || tell.send(bounded(Path::new("/proc/kmsg"), LARGEST).is_ok()));
+        // Whether it may be read at all is the system's affair.
+        let _ = told
+            .recv_timeout(std::time::Duration::from_secs(10))
+            .expect("an end");
+    }
 
     #[test]
     fn files_are_as_before_until_one_changes_comes_or_goes() {
