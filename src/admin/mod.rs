@@ -6,7 +6,7 @@
 mod api;
 mod auth;
 mod door;
-mod extract;
+pub mod extract;
 mod guests;
 mod openapi;
 mod patience;

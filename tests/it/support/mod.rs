@@ -31,7 +31,7 @@ pub use client::{Answer, Client};
 pub use cutover::{Proxy, free_address, proxy};
 pub use h2::{Call, H2App, Wire, h2_endpoint};
 pub use pebble::{Pebble, pebble};
-pub use whole::{Whole, whole};
+pub use whole::{Whole, told, whole};
 
 /// Longer than anything a test waits for takes on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(10);

@@ -37,6 +37,13 @@ fn file(admin: SocketAddr, text: &str) -> String {
     )
 }
 
+/// What the admin API answers on this connection.
+pub async fn told(operator: &mut Client, path: &str) -> String {
+    let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n");
+    operator.send(request).await;
+    operator.answer().await.body
+}
+
 impl Whole {
     pub fn address(&self) -> SocketAddr {
         self.running.bound().listeners[0]
@@ -51,12 +58,14 @@ impl Whole {
         self.client().await.get(path).await
     }
 
+    /// A connection to the admin API.
+    pub async fn operator(&self) -> Client {
+        Client::connect(self.admin).await
+    }
+
     /// What the admin API answers.
     pub async fn ask(&self, path: &str) -> String {
-        let mut client = Client::connect(self.admin).await;
-        let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n");
-        client.send(request).await;
-        client.answer().await.body
+        told(&mut self.operator().await, path).await
     }
 
     /// The service `app` as the admin API shows it.
