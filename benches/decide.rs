@@ -106,7 +106,7 @@ fn decide(reader: &Reader, head: &Head, cursor: u64, random: u64) -> Option<usiz
         };
         let chosen = service
             .candidates(pool)
-            .pick(&draw, Endpoint::in_flight, None)?;
+            .pick(&draw, Endpoint::in_flight, &[])?;
         Some(chosen.slot)
     })
 }
@@ -224,7 +224,7 @@ fn balancing(criterion: &mut Criterion) {
                     key: Some(random.u64(..)),
                 };
                 candidates
-                    .pick(&draw, Endpoint::in_flight, None)
+                    .pick(&draw, Endpoint::in_flight, &[])
                     .map(|endpoint| endpoint.slot)
             });
         });

@@ -10,7 +10,7 @@ mod lease;
 mod nudge;
 mod transport;
 
-pub use balance::{Candidates, Draw};
+pub use balance::{AVOIDED, Candidates, Draw};
 pub use directory::Directory;
 pub use endpoint::{Endpoint, Identity, PoolStats, ServiceStats, Slot, State};
 pub use lease::{Lease, Seat};

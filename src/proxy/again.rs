@@ -1,5 +1,5 @@
-//! What it takes to send a request once more that an endpoint has refused after its head, and perhaps some of its body, went
-//! out. Only HTTP/2 has such refusals, so that only requests over it pay for the copy.
+//! What it takes to send a request once more after its head, and perhaps some of its body, went out: because its endpoint says that it
+//! has not looked at it, as HTTP/2 can, or because the request may be run twice. Other requests don't pay for the copy.
 
 use std::{
     cell::RefCell,
@@ -18,9 +18,6 @@ use super::{
     upload::{Source, UploadError},
 };
 
-/// Of a body that is longer, a request can't be sent again once it went out.
-const KEPT: usize = 64 << 10;
-
 /// A request as it was before it was sent.
 pub(super) struct Again {
     method: Method,
@@ -35,9 +32,9 @@ pub(super) struct Again {
 }
 
 impl Again {
-    /// Keeps what it takes, of a request that is about to be sent.
-    pub fn keep(request: &mut Request<Upload>) -> Box<Self> {
-        let body = request.body_mut().keep();
+    /// Keeps what it takes, of a request that is about to be sent, where its body is not larger than `most` bytes.
+    pub fn keep(request: &mut Request<Upload>, most: u64) -> Box<Self> {
+        let body = request.body_mut().keep(most);
         Box::new(Self {
             upload: request.body().twin(),
             method: request.method().clone(),
@@ -76,6 +73,8 @@ pub(super) struct Kept(RefCell<State>);
 
 struct State {
     incoming: Incoming,
+    /// How much of it is kept.
+    most: usize,
     /// What has been read of it; `None` once it was too much. A copy, since a part of the buffer it was read into would keep
     /// all of that.
     copy: Option<Vec<u8>>,
@@ -86,9 +85,10 @@ struct State {
 }
 
 impl Kept {
-    pub fn new(incoming: Incoming) -> Rc<Self> {
+    pub fn new(incoming: Incoming, most: u64) -> Rc<Self> {
         Rc::new(Self(RefCell::new(State {
             incoming,
+            most: usize::try_from(most).unwrap_or(usize::MAX),
             copy: Some(Vec::new()),
             given: 0,
             turn: 0,
@@ -123,7 +123,7 @@ impl Kept {
         let frame = Pin::new(&mut state.incoming).poll_frame(context);
         if let Poll::Ready(Some(Ok(frame))) = &frame {
             match (frame.data_ref(), &mut state.copy) {
-                (Some(data), Some(copy)) if copy.len() + data.len() <= KEPT => {
+                (Some(data), Some(copy)) if copy.len() + data.len() <= state.most => {
                     copy.extend_from_slice(data);
                     state.given = copy.len();
                 }

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use http::{HeaderName, HeaderValue, Request, uri::Scheme};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, uri::Scheme};
 use tokio::time::Instant;
 
 use super::{
@@ -15,10 +15,10 @@ use super::{
     tunnel::Terms,
 };
 use crate::{
-    pool::{Candidates, Draw, Endpoint, Lease},
+    pool::{Candidates, Draw, Endpoint, Lease, Slot},
     routing::{Head, hash_key as hashed, host_of},
     snapshot::{Pool, Service, Snapshot},
-    units::Timeouts,
+    units::{Retries, Timeouts},
     upstream::Line,
 };
 
@@ -27,11 +27,14 @@ pub(super) struct Decision {
     pub line: Rc<Line<Upload>>,
     pub lease: Lease,
     pub timeouts: Timeouts,
+    pub retries: Retries,
+    /// Whose budget an attempt after this one is taken from.
+    pub service: Slot,
     pub max_body: Option<u64>,
     /// Makes the client stay with this version, if its answer may carry it.
     pub set_cookie: Option<HeaderValue>,
     /// The preview's header, with its secret: not for the app.
-    pub strip: Option<HeaderName>,
+    pub preview: Option<Hidden>,
     /// The client wishes to speak another protocol, and may.
     pub terms: Option<Box<Terms>>,
     /// The answer names its pool.
@@ -40,9 +43,35 @@ pub(super) struct Decision {
     pub rules: Option<Box<Applied>>,
 }
 
+/// A field that the app shall not see, and that is needed to decide once more.
+pub(super) struct Hidden {
+    name: HeaderName,
+    value: Cell<Option<HeaderValue>>,
+}
+
+impl Hidden {
+    fn new(name: HeaderName) -> Self {
+        let value = Cell::new(None);
+        Self { name, value }
+    }
+
+    pub(super) fn hide(&self, headers: &mut HeaderMap) {
+        self.value.set(headers.remove(&self.name));
+    }
+
+    fn show(&self, headers: &mut HeaderMap) {
+        if let Some(value) = self.value.take() {
+            headers.insert(&self.name, value);
+        }
+    }
+}
+
 impl Decision {
-    /// Makes a request of which nothing was written what it was when it was decided on.
+    /// Makes a request that was made ready to be sent what it was when it was decided on.
     pub(super) fn restore(&self, request: &mut Request<Upload>) {
+        if let Some(preview) = &self.preview {
+            preview.show(request.headers_mut());
+        }
         if let Some(rules) = &self.rules {
             rules.undo(request);
         }
@@ -50,7 +79,7 @@ impl Decision {
 }
 
 impl Proxy {
-    /// Decides on the newest snapshot who gets the request. `avoid` has just failed it.
+    /// Decides on the newest snapshot who gets the request. `avoid`: where it is decided once more, those that have failed it.
     ///
     /// The claim comes first and the look whether the snapshot is still the published one after it: see
     /// [`crate::pool::Seat::claim`].
@@ -58,7 +87,7 @@ impl Proxy {
         &self,
         request: &Request<Upload>,
         client: IpAddr,
-        avoid: Option<&Arc<Endpoint>>,
+        avoid: Option<&[Slot]>,
         began: Instant,
     ) -> Result<Decision, Refused> {
         let asking = Asking {
@@ -92,7 +121,7 @@ impl Proxy {
         request: &Request<Upload>,
         head: &Head,
         asking: &Asking,
-        avoid: Option<&Arc<Endpoint>>,
+        avoid: Option<&[Slot]>,
     ) -> Result<Decision, Refused> {
         let client = asking.client;
         let found = snapshot.router.find(head).ok_or(Kind::NoRoute)?;
@@ -114,15 +143,17 @@ impl Proxy {
             lease: line.seat().claim(),
             line,
             timeouts: service.plan.timeouts,
+            retries: service.plan.retries,
+            service: service.stats.slot,
             max_body: service.plan.max_body,
             pool_header: service.plan.pool_header,
             set_cookie,
             terms,
             rules: rules.map(|rules| Box::new(Applied::new(rules))),
-            strip: service
+            preview: service
                 .preview
                 .as_ref()
-                .map(|preview| preview.header.clone()),
+                .map(|preview| Hidden::new(preview.header.clone())),
         })
     }
 
@@ -134,7 +165,7 @@ impl Proxy {
         chosen: Choice<'a>,
         head: &Head,
         client: IpAddr,
-        avoid: Option<&Arc<Endpoint>>,
+        avoid: Option<&[Slot]>,
     ) -> Option<(&'a Pool, &'a Arc<Endpoint>)> {
         let pick = |(pool, candidates): Choice<'a>| {
             let hash_key = candidates.hash_key();
@@ -143,8 +174,7 @@ impl Proxy {
                 random: fastrand::u64(..),
                 key: hash_key.and_then(|key| hashed(key, head, client)),
             };
-            let avoid = avoid.map(|endpoint| endpoint.slot);
-            let endpoint = candidates.pick(&draw, Endpoint::in_flight, avoid)?;
+            let endpoint = candidates.pick(&draw, Endpoint::in_flight, avoid.unwrap_or(&[]))?;
             Some((pool, endpoint))
         };
         pick(chosen).or_else(|| {

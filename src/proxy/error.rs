@@ -68,6 +68,8 @@ pub enum Fault {
 pub enum Resend {
     /// Nothing of the request was written: it can go elsewhere, whatever its method.
     Safe,
+    /// It may have been run, but may be run twice, and was kept.
+    Repeatable,
     Unsafe,
 }
 

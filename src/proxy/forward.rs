@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use super::{
     Body, Kind, Upload,
     again::Again,
+    attempts::Attempts,
     decide::Decision,
     error::{ProxyError, Resend},
     exchange::Exchange,
@@ -25,6 +26,8 @@ use crate::{
 /// An answer, as far as its head.
 pub(super) struct Answered {
     pub answer: Response<Incoming>,
+    /// The request, where it may be sent once more.
+    pub again: Option<Box<Again>>,
     pub fields: Fields,
     pub connection: Connection<Upload>,
 }
@@ -35,18 +38,21 @@ const REFUSALS: u32 = 3;
 
 /// Sends the request to the endpoint that was decided on, on a parked connection or on a new one. A parked connection that
 /// the endpoint has closed before anything was written to it is nobody's error: the next one is tried. `ours` keeps the
-/// request where nothing of it was written, or nothing of it was looked at.
+/// request where it may be sent once more.
 pub(super) async fn send(
     decision: &Decision,
     ours: &mut Option<Request<Upload>>,
+    attempts: &mut Attempts,
     progress: &Progress,
     began: Instant,
 ) -> Result<Answered, ProxyError> {
+    attempts.begin();
     prepare(decision, ours, progress)?;
-    let timeouts = &decision.timeouts;
+    let timeouts = &attempts.bound(decision.timeouts);
     let mut refusals = 0;
     loop {
-        let mut connection = connect(decision, progress, began).await?;
+        let mut connection = connect(decision, attempts, progress, began).await?;
+        attempts.reused = connection.reused;
         let now = if connection.reused {
             began
         } else {
@@ -54,9 +60,9 @@ pub(super) async fn send(
         };
         progress.waiting(now, timeouts);
         progress.notebook.add(|note| note.sent(now));
-        let again = connection
-            .is_shared()
-            .then(|| ours.as_mut().map(Again::keep));
+        let keeps = connection.is_shared() || attempts.may_repeat();
+        let again = ours.as_mut().filter(|_| keeps);
+        let again = again.map(|request| Again::keep(request, attempts.max_body()));
         let Some(request) = ours.take() else {
             return Err(Kind::EndpointBroke.into());
         };
@@ -67,28 +73,24 @@ pub(super) async fn send(
             Poll::Pending => progress.poll_late(context).map(|()| None),
         });
         match sent.await {
-            // Unless it is what was asked for: what follows such an answer would be read as nobody means it.
-            Some(Ok(answer))
-                if answer.status() == StatusCode::SWITCHING_PROTOCOLS
-                    && !is_asked_for(decision, &answer) =>
-            {
-                return Err(failed(decision, Kind::EndpointMalformed.into()));
-            }
             Some(Ok(mut answer)) => {
-                let fields = head::check_answer(&mut answer)
-                    .map_err(|kind| failed(decision, kind.into()))?;
-                return Ok(Answered {
-                    answer,
-                    fields,
-                    connection,
-                });
+                return match accepted(decision, &mut answer) {
+                    Ok(fields) => Ok(Answered {
+                        answer,
+                        again,
+                        fields,
+                        connection,
+                    }),
+                    Err(kind) => {
+                        let error = repeatable(kind.into(), attempts, again, ours);
+                        Err(failed(decision, error))
+                    }
+                };
             }
             Some(Err(mut error)) => {
                 *ours = error.take_message();
-                let mut refusal = None;
-                if let Some(again) = again.flatten() {
-                    refusal = take_back(again, &error, &connection, ours);
-                }
+                let mut again = again;
+                let refusal = take_back(&mut again, &error, &connection, ours);
                 let next = match refusal {
                     None => ours.is_some() && connection.reused,
                     Some(Refusal::Connection) => ours.is_some() && refusals < REFUSALS,
@@ -96,41 +98,75 @@ pub(super) async fn send(
                 };
                 if !next {
                     let error = send_error(error, refusal, progress, ours.is_some());
-                    return Err(failed(decision, error));
+                    return Err(failed(decision, repeatable(error, attempts, again, ours)));
                 }
                 refusals += u32::from(refusal.is_some());
             }
-            None => return Err(failed(decision, late(progress).into())),
+            None => {
+                let error = repeatable(late(progress).into(), attempts, again, ours);
+                return Err(failed(decision, error));
+            }
         }
     }
 }
 
-fn is_asked_for<B>(decision: &Decision, answer: &Response<B>) -> bool {
-    let terms = decision.terms.as_ref();
-    terms.is_some_and(|terms| terms.are_met(answer))
+/// What an answer's fields say of its connection; or that it is none that can be passed on.
+fn accepted(decision: &Decision, answer: &mut Response<Incoming>) -> Result<Fields, Kind> {
+    let is_asked_for = || {
+        let terms = decision.terms.as_ref();
+        terms.is_some_and(|terms| terms.are_met(answer))
+    };
+    // What follows such an answer would be read as nobody means it.
+    if answer.status() == StatusCode::SWITCHING_PROTOCOLS && !is_asked_for() {
+        return Err(Kind::EndpointMalformed);
+    }
+    head::check_answer(answer)
 }
 
-/// The request of a shared connection, as it was, where the endpoint has not looked at it; and whether it said so.
+/// The request as it was, where the endpoint has not looked at it; and whether it said so.
 fn take_back(
-    again: Box<Again>,
+    again: &mut Option<Box<Again>>,
     error: &TrySendError<Request<Upload>>,
     connection: &Connection<Upload>,
     ours: &mut Option<Request<Upload>>,
 ) -> Option<Refusal> {
-    let unsent = ours.take().is_some();
-    let refusal = Refusal::of(error.error());
-    if unsent || refusal == Some(Refusal::Connection) {
+    let refusal = connection
+        .is_shared()
+        .then(|| Refusal::of(error.error()))
+        .flatten();
+    if ours.is_some() || refusal == Some(Refusal::Connection) {
         connection.retire();
     }
-    if unsent || refusal.is_some() {
+    if (ours.is_some() || refusal.is_some())
+        && let Some(again) = again.take()
+    {
         *ours = again.back();
     }
     refusal
 }
 
+/// The error of an attempt after which the request, if it may be run twice and was kept, is sent once more.
+fn repeatable(
+    error: ProxyError,
+    attempts: &Attempts,
+    again: Option<Box<Again>>,
+    ours: &mut Option<Request<Upload>>,
+) -> ProxyError {
+    let Some(again) = again.filter(|_| ours.is_none() && attempts.may_follow(error.kind)) else {
+        return error;
+    };
+    *ours = again.back();
+    if ours.is_some() {
+        error.resend(Resend::Repeatable)
+    } else {
+        error
+    }
+}
+
 /// A parked connection or a new one; always a new one where it may come to carry another protocol.
 async fn connect(
     decision: &Decision,
+    attempts: &Attempts,
     progress: &Progress,
     began: Instant,
 ) -> Result<Connection<Upload>, ProxyError> {
@@ -143,6 +179,8 @@ async fn connect(
             Some(parked) => return Ok(parked),
             None => line.dial_for(&caller, timeouts).await,
         }
+    } else if attempts.afresh {
+        line.dial(timeouts).await
     } else {
         match line.take(began, timeouts.keep_alive) {
             Some(parked) => return Ok(parked),
@@ -164,8 +202,8 @@ fn prepare(
     if request.body_mut().limit(decision.max_body).is_err() {
         return Err(Kind::BodyTooLarge);
     }
-    if let Some(preview) = &decision.strip {
-        request.headers_mut().remove(preview);
+    if let Some(preview) = &decision.preview {
+        preview.hide(request.headers_mut());
     }
     if let Some(terms) = &decision.terms {
         terms.ask(request.headers_mut());
@@ -185,6 +223,7 @@ pub(super) fn pass_on(
 ) -> Response<Body> {
     let Answered {
         mut answer,
+        again: _,
         fields,
         connection,
     } = answered;

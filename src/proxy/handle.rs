@@ -5,8 +5,10 @@ use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use super::{
-    Body, Kind, Proxy, Upload, certified, door,
-    error::{Fault, ProxyError, Resend},
+    Body, Kind, Proxy, Upload,
+    attempts::Attempts,
+    certified, door,
+    error::ProxyError,
     forward::{pass_on, send},
     forwarded, head, headers,
     note::{Note, Outcome},
@@ -19,7 +21,7 @@ use super::{
 use crate::{
     pool::{Seat, ServiceStats},
     snapshot::{Rules, Snapshot},
-    telemetry::{Rejection, Retry, shard::Source},
+    telemetry::{Rejection, shard::Source},
 };
 
 impl Proxy {
@@ -94,41 +96,26 @@ impl Proxy {
         let notebook = &progress.notebook;
         notebook.add(|note| note.admitted(request.headers(), address));
         let mut decision = self.decide(request, address, None, began)?;
-        let mut sent = send(&decision, ours, progress, began).await;
-        if let (Err(error), Some(request)) = (&sent, ours.as_mut())
-            && error.resend == Resend::Safe
-        {
-            decision.restore(request);
-            // Once more, elsewhere and decided afresh: nothing of the request was written.
-            let failed = decision.lease.seat().clone();
-            if error.fault == Fault::Endpoint {
-                self.nudge.send(&failed.endpoint);
-            }
-            let mut next = self.decide(request, address, Some(&failed.endpoint), began);
-            if next.is_err() && error.kind == Kind::EndpointRefused {
-                // Nobody else may have it; the endpoint has failed in nothing but this.
-                next = self.decide(request, address, None, began);
-            }
-            if let Ok(next) = next {
-                decision = next;
-                sent = send(&decision, ours, progress, began).await;
-                failed.pool_shard().retried(Retry::of(sent.is_ok()));
-            } else {
-                failed.pool_shard().retried(Retry::Nowhere);
-            }
+        self.budgets.asked(decision.service, began);
+        let mut attempts = Attempts::new(request, &decision, address, began);
+        let (sent, decision) = loop {
+            let sent = send(&decision, ours, &mut attempts, progress, began).await;
+            attempts.end(sent.is_ok());
+            decision = match sent {
+                Ok(mut sent) => {
+                    match self.instead_of(&mut sent, &decision, ours, &mut attempts, progress) {
+                        Some(next) => next,
+                        None => break (sent, decision),
+                    }
+                }
+                // Apart, so that what a request is handled in does not grow by it.
+                Err(error) => Box::pin(self.after(error, decision, ours, &mut attempts)).await?,
+            };
+        };
+        if Terms::begins(decision.terms.as_deref(), &sent.answer) {
+            return Box::pin(self.switch(sent, decision, progress, began)).await;
         }
-        match sent {
-            // Apart, so that what a request is handled in does not grow by it.
-            Ok(sent) if Terms::begins(decision.terms.as_deref(), &sent.answer) => {
-                Box::pin(self.switch(sent, decision, progress, began)).await
-            }
-            Ok(sent) => Ok(pass_on(sent, decision, progress, began)),
-            Err(error) => Err(Refused {
-                seat: Some(decision.lease.seat().clone()),
-                rules: decision.rules,
-                ..error.into()
-            }),
-        }
+        Ok(pass_on(sent, decision, progress, began))
     }
 
     /// Begins an entry of the access log, where this request is to have one.

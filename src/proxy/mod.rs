@@ -6,7 +6,9 @@
 
 mod again;
 pub mod alarm;
+mod attempts;
 mod body;
+mod budget;
 mod certified;
 mod client;
 mod closing;
@@ -22,6 +24,7 @@ mod headers;
 mod note;
 mod progress;
 mod reply;
+mod retry;
 mod rules;
 mod trace;
 pub mod tunnel;

@@ -73,15 +73,15 @@ impl Upload {
         Ok(())
     }
 
-    /// Keeps a copy of what is taken from now on, where there is something to take.
-    pub(super) fn keep(&mut self) -> Option<Rc<Kept>> {
+    /// Keeps a copy of what is taken from now on, where there is something to take, up to so many bytes.
+    pub(super) fn keep(&mut self, most: u64) -> Option<Rc<Kept>> {
         match std::mem::replace(&mut self.source, Source::Empty) {
             Source::Direct(incoming) if incoming.is_end_stream() => {
                 self.source = Source::Direct(incoming);
                 None
             }
             Source::Direct(incoming) => {
-                let kept = Kept::new(incoming);
+                let kept = Kept::new(incoming, most);
                 self.source = Source::Kept(kept.clone(), 0);
                 Some(kept)
             }

@@ -7,7 +7,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{Clock, Upload, decide::Cursors, tunnel::Tunnels};
+use super::{Clock, Upload, budget::Budgets, decide::Cursors, tunnel::Tunnels};
 use crate::{
     pool::{Endpoint, Nudge, State},
     snapshot::{Reader, Service},
@@ -22,6 +22,7 @@ pub struct Proxy {
     pub(super) reader: Reader,
     pub(super) lines: Lines<Upload>,
     pub(super) cursors: Cursors,
+    pub(super) budgets: Budgets,
     pub(super) shard: Arc<WorkerShard>,
     pub(super) nudge: Nudge,
     pub(super) pen: Rc<RefCell<Pen>>,
@@ -44,6 +45,7 @@ impl Proxy {
             reader,
             lines: Lines::new(worker),
             cursors: Cursors::default(),
+            budgets: Budgets::new(Instant::now()),
             shard,
             nudge,
             pen: Rc::new(RefCell::new(pen)),

@@ -157,7 +157,7 @@ mod tests {
                 for pool in drawn.into_iter().chain(kept) {
                     prop_assert!(open.contains(&pool));
                     let draw = Draw { cursor, random: random.u64(..), key: None };
-                    let chosen = service.candidates(pool).pick(&draw, |_| 0, None).unwrap();
+                    let chosen = service.candidates(pool).pick(&draw, |_| 0, &[]).unwrap();
                     let mut all = pools[pool].iter();
                     prop_assert!(eligible(all.find(|one| one.address == chosen.key.address).unwrap()));
                 }

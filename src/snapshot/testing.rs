@@ -9,8 +9,8 @@ use crate::{
     config::plan::{self, Plan},
     pool::{Directory, State},
     units::{
-        Address, Balance, ErrorPages, HostPattern, Matcher, Name, PathPattern, Percent, RouteRules,
-        Secret, StickyBy, Timeouts, WebsocketDrain, Weights,
+        Address, Balance, ErrorPages, HostPattern, Matcher, Name, PathPattern, Percent, Retries,
+        RouteRules, Secret, Statuses, StickyBy, Timeouts, WebsocketDrain, Weights,
     },
 };
 
@@ -62,6 +62,14 @@ pub fn service(
             request: None,
             keep_alive: second,
             tunnel: second,
+        },
+        retries: Retries {
+            attempts: 1,
+            budget: Percent::WHOLE,
+            statuses: Statuses::default(),
+            per_try: None,
+            max_body: 0,
+            backoff: Duration::ZERO,
         },
         max_body: None,
         drain_deadline: second,

@@ -102,7 +102,7 @@ pub const RETRIES: Metric = metric(
     Counter,
     "cutover_retries_total",
     &["service", "pool", "outcome"],
-    "Requests sent once more, elsewhere, because nothing of them had been written; counted for the pool that failed first",
+    "Requests that an endpoint had failed and that were to be sent once more; counted for the pool of that endpoint",
 );
 pub const TUNNELS: Metric = metric(
     Gauge,

@@ -138,6 +138,8 @@ pub enum Retry {
     Failed,
     /// There was no other.
     Nowhere,
+    /// Too many of the service's requests were sent once more already.
+    OverBudget,
 }
 
 impl Retry {
@@ -150,13 +152,19 @@ impl Retry {
         }
     }
 
-    pub const ALL: [Self; 3] = [Self::Answered, Self::Failed, Self::Nowhere];
+    pub const ALL: [Self; 4] = [
+        Self::Answered,
+        Self::Failed,
+        Self::Nowhere,
+        Self::OverBudget,
+    ];
 
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Answered => "answered",
             Self::Failed => "failed",
             Self::Nowhere => "nowhere",
+            Self::OverBudget => "over_budget",
         }
     }
 }
@@ -208,7 +216,7 @@ impl PoolShard {
             .map(move |failure| (failure, count(failure)))
     }
 
-    /// A request that failed here before anything of it was written was tried once more.
+    /// A request that failed here was to be sent once more.
     pub fn retried(&self, outcome: Retry) {
         add(&self.retries[outcome as usize], 1);
     }

@@ -124,6 +124,7 @@ impl fmt::Display for ByteSize {
 pub struct Percent(u32);
 
 impl Percent {
+    pub const NONE: Self = Self(0);
     pub const WHOLE: Self = Self(1_000_000);
 
     /// Millionths of the whole: `2.5%` is 25 000.

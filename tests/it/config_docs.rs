@@ -34,6 +34,7 @@ const SECTIONS: &[(&str, Section)] = &[
     ("services.NAME.preview.", keys::PREVIEW),
     ("services.NAME.preview.secret.", keys::SECRET),
     ("services.NAME.timeouts.", keys::TIMEOUTS),
+    ("services.NAME.retry.", keys::RETRY),
     ("services.NAME.limits.", keys::LIMITS),
     ("services.NAME.drain.", keys::DRAIN),
     ("services.NAME.probe.", keys::PROBE),

@@ -437,7 +437,10 @@ async fn an_endpoint_that_hangs_up_before_it_answers_is_a_502() {
             })
             .start()
             .await;
-        let proxy = proxy().pool("blue", 100, &[&app]).start();
+        let proxy = proxy()
+            .service("retry.attempts = 1")
+            .pool("blue", 100, &[&app])
+            .start();
         let mut client = proxy.client().await;
         client
             .send("GET / HTTP/1.1\r\nhost: a\r\naccept: application/json\r\n\r\n")

@@ -511,7 +511,7 @@ async fn a_dead_connection_is_found_by_a_ping() {
         .start()
         .await;
     let proxy = proxy()
-        .service("protocol = \"h2\"\ntimeouts = { response = \"2s\", idle = \"2s\" }")
+        .service("protocol = \"h2\"\nretry.attempts = 1\ntimeouts = { response = \"2s\", idle = \"2s\" }")
         .pool("blue", 100, &[&app])
         .start();
     // Both on one connection, and before the time to answer is over.

@@ -37,6 +37,7 @@ mod process;
 mod proxy_protocol;
 mod proxy_protocol_endpoints;
 mod resend;
+mod retries;
 mod route_rules;
 mod shortages;
 mod strict_answers;

@@ -1,7 +1,7 @@
 use super::Check;
 use crate::{
     config::{
-        file::{Node, Table, Value, View, syntax},
+        file::{Node, Table, Value, View},
         plan::{Endpoint, HttpProbe, Probe, ProbeKind, Transport},
         problem::{Code, Problem},
     },
@@ -136,24 +136,7 @@ impl Check<'_> {
                     .expected("at least one status, such as \"2xx\""),
             );
         }
-        let written = expect
-            .items("status")
-            .iter()
-            .filter_map(|item| match &item.value {
-                Value::Text(text) => syntax::statuses(text).ok(),
-                Value::Integer(status) => {
-                    u16::try_from(*status).ok().map(|status| (status, status))
-                }
-                _ => None,
-            });
-        let written: Vec<_> = written.collect();
-        if expect.has("status") {
-            return written;
-        }
-        let usual = expect.texts("status").into_iter();
-        usual
-            .filter_map(|(text, _)| syntax::statuses(text).ok())
-            .collect()
+        expect.statuses("status")
     }
 }
 

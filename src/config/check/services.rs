@@ -7,7 +7,7 @@ use crate::{
         plan::{Pool, Preview, Service, Sticky, WeightsMode},
         problem::{Code, Problem},
     },
-    units::{ByteSize, Name, Percent, Span, StickyBy, Timeouts, WebsocketDrain, Weights},
+    units::{ByteSize, Name, Percent, Retries, Span, StickyBy, Timeouts, WebsocketDrain, Weights},
 };
 
 impl Check<'_> {
@@ -61,6 +61,7 @@ impl Check<'_> {
             preview: self.preview(view),
             fail_open: view.flag("fail_open"),
             timeouts: timeouts(&view.within("timeouts")),
+            retries: retries(&view.within("retry")),
             max_body: view
                 .within("limits")
                 .parsed("body")
@@ -243,6 +244,23 @@ fn timeouts(view: &View<'_>) -> Timeouts {
         request: request.map(|span| span.0),
         keep_alive: positive(view.span("keep_alive")),
         tunnel: positive(view.span("tunnel")),
+    }
+}
+
+fn retries(view: &View<'_>) -> Retries {
+    let per_try: Option<Span> = view.parsed("per_try");
+    let body: Option<ByteSize> = view.parsed("body");
+    let statuses = view.statuses("statuses");
+    Retries {
+        attempts: view.integer("attempts"),
+        budget: view.parsed("budget").unwrap_or(Percent::NONE),
+        statuses: statuses
+            .into_iter()
+            .flat_map(|(first, last)| first..=last)
+            .collect(),
+        per_try: per_try.map(|span| span.0),
+        max_body: body.map_or(0, |size| size.0),
+        backoff: view.span("backoff"),
     }
 }
 

@@ -7,7 +7,7 @@ use crate::{
         file::keys,
         plan::{Endpoint, HttpProbe, Pool, Probe, ProbeKind, Service, Tls, WeightsMode},
     },
-    units::{ByteSize, PreambleVersion, Span, StickyBy, WebsocketDrain},
+    units::{ByteSize, PreambleVersion, Retries, Span, StickyBy, WebsocketDrain},
 };
 
 pub fn describe(service: &Service, routed: bool, blocks: &mut Vec<Block>) {
@@ -73,7 +73,7 @@ fn preview(service: &Service, path: &str) -> Option<Block> {
     Some(block)
 }
 
-fn times_and_limits(service: &Service, path: &str) -> [Block; 3] {
+fn times_and_limits(service: &Service, path: &str) -> [Block; 4] {
     let mut timeouts = Block::table(format!("{path}.timeouts"), keys::TIMEOUTS);
     timeouts.span("connect", service.timeouts.connect);
     timeouts.span("response", service.timeouts.response);
@@ -95,7 +95,19 @@ fn times_and_limits(service: &Service, path: &str) -> [Block; 3] {
             WebsocketDrain::CloseNow => "close-now",
         },
     );
-    [timeouts, limits, drain]
+    [timeouts, retries(&service.retries, path), limits, drain]
+}
+
+fn retries(retries: &Retries, path: &str) -> Block {
+    let mut block = Block::table(format!("{path}.retry"), keys::RETRY);
+    block.put("attempts", retries.attempts.to_string());
+    block.text("budget", retries.budget);
+    block.put("statuses", array(retries.statuses.iter()));
+    let per_try = retries.per_try.map(|span| Span(span).to_string());
+    block.text("per_try", per_try.as_deref().unwrap_or("none"));
+    block.text("body", ByteSize(retries.max_body));
+    block.span("backoff", retries.backoff);
+    block
 }
 
 fn pool_blocks(pool: &Pool, path: &str, blocks: &mut Vec<Block>) {

@@ -425,6 +425,15 @@ pub const STATUS: Syntax = Syntax {
     check: |text| statuses(text).map(drop),
 };
 
+pub const TROUBLE: Syntax = Syntax {
+    what: "a status from 400 to 599 or a range of them: 503, 5xx or 502-504",
+    pattern: Some("^([45]xx|[45][0-9]{2}(-[45][0-9]{2})?)$"),
+    check: |text| match statuses(text) {
+        Ok((400.., _)) => Ok(()),
+        _ => Err(malformed(TROUBLE.what)),
+    },
+};
+
 /// First and last status of `200`, `2xx` or `200-299`.
 pub fn statuses(text: &str) -> Result<(u16, u16), Malformed> {
     let status = |text: &str| {

@@ -1,6 +1,6 @@
 use std::{str::FromStr, sync::LazyLock};
 
-use super::{Fallback, Key, Node, Place, Section, Shape, Table, Value, keys_of, walk};
+use super::{Fallback, Key, Node, Place, Section, Shape, Table, Value, keys_of, syntax, walk};
 use crate::{
     config::problem::{Code, Problem},
     units::Span,
@@ -111,6 +111,26 @@ impl<'a> View<'a> {
                 .filter_map(|item| Some((item.text()?, item.place)))
                 .collect(),
         }
+    }
+
+    /// The statuses of an array, as first and last of each; the fallback's where it is absent.
+    pub fn statuses(&self, name: &str) -> Vec<(u16, u16)> {
+        if !self.has(name) {
+            let usual = self.texts(name).into_iter();
+            return usual
+                .filter_map(|(text, _)| syntax::statuses(text).ok())
+                .collect();
+        }
+        let written = self.items(name).iter();
+        written
+            .filter_map(|item| match &item.value {
+                Value::Text(text) => syntax::statuses(text).ok(),
+                Value::Integer(status) => {
+                    u16::try_from(*status).ok().map(|status| (status, status))
+                }
+                _ => None,
+            })
+            .collect()
     }
 
     /// The entries of a table with free keys.

@@ -2,7 +2,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use super::Pool;
 use crate::units::{
-    ErrorPages, Name, Percent, Secret, StickyBy, Timeouts, WebsocketDrain, Weights,
+    ErrorPages, Name, Percent, Retries, Secret, StickyBy, Timeouts, WebsocketDrain, Weights,
 };
 
 #[derive(Debug, Clone, PartialEq)]
@@ -17,6 +17,7 @@ pub struct Service {
     /// When every weighted pool is unready, try the once-proven endpoints anyway.
     pub fail_open: bool,
     pub timeouts: Timeouts,
+    pub retries: Retries,
     /// Largest request body in bytes.
     pub max_body: Option<u64>,
     /// How long a drain waits unless the call says otherwise.

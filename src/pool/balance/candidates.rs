@@ -110,24 +110,24 @@ impl Candidates {
         }
     }
 
-    /// Chooses an endpoint. `load`: how many requests one has in flight. `avoid`: the one that has just failed; it is not chosen,
-    /// and where there is no other nothing is.
+    /// Chooses an endpoint. `load`: how many requests one has in flight. `avoid`: those that have just failed, [`AVOIDED`] at most; they
+    /// are not chosen, and where there is no other nothing is.
     ///
     /// A request without a key, in a pool that balances by hash, goes where chance has it.
     pub fn pick(
         &self,
         draw: &Draw,
         load: impl Fn(&Endpoint) -> u64,
-        avoid: Option<Slot>,
+        avoid: &[Slot],
     ) -> Option<&Arc<Endpoint>> {
-        let avoid = avoid.and_then(|slot| self.place(slot));
+        let avoid = &mut Without::of(avoid.iter().filter_map(|slot| self.place(*slot)));
         let chosen = match (&self.method, draw.key) {
             (Method::Turns(turns), _) => self.turn(draw, turns, avoid),
             (Method::TwoChoices, _) => self.less_loaded(draw.random, load, avoid),
             (Method::Rendezvous, Some(key)) => self.owner(key, avoid),
-            (Method::Maglev(table), Some(key)) => table.owner(key, avoid),
+            (Method::Maglev(table), Some(key)) => table.owner(key, |member| avoid.has(member)),
             (Method::Random | Method::Rendezvous | Method::Maglev(_), _) => {
-                self.drawn(draw.random, &mut [avoid])
+                self.drawn(draw.random, avoid)
             }
         };
         chosen.map(|index| &self.members[index].endpoint)
@@ -139,10 +139,10 @@ impl Candidates {
     }
 
     /// Whose turn it is; one by chance where that is the one to avoid.
-    fn turn(&self, draw: &Draw, turns: &Turns, avoid: Option<usize>) -> Option<usize> {
+    fn turn(&self, draw: &Draw, turns: &Turns, avoid: &Without) -> Option<usize> {
         let chosen = self.at(turns.point(draw.cursor)?);
-        if Some(chosen) == avoid {
-            self.drawn(draw.random, &mut [avoid])
+        if avoid.has(chosen) {
+            self.drawn(draw.random, avoid)
         } else {
             Some(chosen)
         }
@@ -154,10 +154,11 @@ impl Candidates {
         &self,
         random: u64,
         load: impl Fn(&Endpoint) -> u64,
-        avoid: Option<usize>,
+        avoid: &mut Without,
     ) -> Option<usize> {
-        let first = self.drawn(random, &mut [avoid])?;
-        let Some(second) = self.drawn(mixed(random), &mut [avoid, Some(first)]) else {
+        let first = self.drawn(random, avoid)?;
+        avoid.add(first);
+        let Some(second) = self.drawn(mixed(random), avoid) else {
             return Some(first);
         };
         let (a, b) = (&self.members[first], &self.members[second]);
@@ -168,9 +169,8 @@ impl Candidates {
     }
 
     /// One by weight, none of those `without`.
-    fn drawn(&self, random: u64, without: &mut [Option<usize>]) -> Option<usize> {
-        without.sort_unstable();
-        let without = without.iter().flatten();
+    fn drawn(&self, random: u64, without: &Without) -> Option<usize> {
+        let without = without.sorted().iter();
         let weight = |index: &usize| u64::from(self.members[*index].weight);
         let left = self.total - without.clone().map(weight).sum::<u64>();
         if left == 0 {
@@ -186,10 +186,10 @@ impl Candidates {
         Some(self.at(point))
     }
 
-    fn owner(&self, key: u64, avoid: Option<usize>) -> Option<usize> {
+    fn owner(&self, key: u64, avoid: &Without) -> Option<usize> {
         let members = self.members.iter().enumerate();
         members
-            .filter(|(index, _)| Some(*index) != avoid)
+            .filter(|(index, _)| !avoid.has(*index))
             .map(|(index, member)| (score(key, member.name, member.weight), index))
             .min_by(|a, b| a.0.total_cmp(&b.0))
             .map(|(_, index)| index)
@@ -198,6 +198,44 @@ impl Candidates {
     /// Whose interval a point below the total lies in.
     fn at(&self, point: u64) -> usize {
         self.members.partition_point(|member| member.end <= point)
+    }
+}
+
+/// Endpoints that a choice can be asked to avoid.
+pub const AVOIDED: usize = 4;
+
+/// The places of members that are not to be drawn, in ascending order. One more than may be avoided: of two choices the second is not
+/// the first.
+#[derive(Default)]
+struct Without {
+    places: [usize; AVOIDED + 1],
+    count: usize,
+}
+
+impl Without {
+    fn of(places: impl Iterator<Item = usize>) -> Self {
+        let mut without = Self::default();
+        for place in places.take(AVOIDED) {
+            without.add(place);
+        }
+        without
+    }
+
+    fn add(&mut self, place: usize) {
+        let end = self.sorted().partition_point(|other| *other < place);
+        if self.sorted().get(end) != Some(&place) && self.count < self.places.len() {
+            self.places[end..=self.count].rotate_right(1);
+            self.places[end] = place;
+            self.count += 1;
+        }
+    }
+
+    fn has(&self, place: usize) -> bool {
+        self.sorted().contains(&place)
+    }
+
+    fn sorted(&self) -> &[usize] {
+        &self.places[..self.count]
     }
 }
 
@@ -247,7 +285,7 @@ mod tests {
     ];
 
     /// The slots of so many choices, each with new numbers, without load.
-    fn choices(candidates: &Candidates, count: u64, avoid: Option<Slot>) -> Vec<Slot> {
+    fn choices(candidates: &Candidates, count: u64, avoid: &[Slot]) -> Vec<Slot> {
         let mut random = Rng::with_seed(1);
         let draws = (0..count).map(|cursor| Draw {
             cursor,
@@ -277,7 +315,7 @@ mod tests {
         for weights in [&[1, 1][..], &[5, 1, 1], &[3, 0, 2, 7], &many] {
             let total: f64 = weights.iter().copied().map(f64::from).sum();
             for balance in &EVERY {
-                let chosen = choices(&candidates(balance, weights), 100_000, None);
+                let chosen = choices(&candidates(balance, weights), 100_000, &[]);
                 for (part, weight) in parts(&chosen, weights.len()).iter().zip(weights) {
                     let expected = f64::from(*weight) / total;
                     // Five standard deviations, and what a table of 65 537 places can say.
@@ -302,8 +340,8 @@ mod tests {
             for weights in [&[][..], &[0, 0]] {
                 let candidates = candidates(balance, weights);
                 assert!(candidates.is_empty());
-                assert!(candidates.pick(&draw, |_| 0, None).is_none());
-                assert!(candidates.pick(&draw, |_| 0, Some(0)).is_none());
+                assert!(candidates.pick(&draw, |_| 0, &[]).is_none());
+                assert!(candidates.pick(&draw, |_| 0, &[0]).is_none());
             }
         }
     }
@@ -321,9 +359,9 @@ mod tests {
                 random: random.u64(..),
                 key: None,
             };
-            assert_eq!(pair.pick(&draw, busy, None).unwrap().slot, 1);
-            assert_eq!(strong.pick(&draw, loads, None).unwrap().slot, 0);
-            assert_eq!(strong.pick(&draw, |_| u64::MAX, Some(0)).unwrap().slot, 1);
+            assert_eq!(pair.pick(&draw, busy, &[]).unwrap().slot, 1);
+            assert_eq!(strong.pick(&draw, loads, &[]).unwrap().slot, 0);
+            assert_eq!(strong.pick(&draw, |_| u64::MAX, &[0]).unwrap().slot, 1);
         }
     }
 
@@ -340,7 +378,7 @@ mod tests {
                     key: None,
                 };
                 let slot = candidates
-                    .pick(&draw, |endpoint| loads.borrow()[endpoint.slot], None)
+                    .pick(&draw, |endpoint| loads.borrow()[endpoint.slot], &[])
                     .unwrap()
                     .slot;
                 loads.borrow_mut()[slot] += 1;
@@ -363,7 +401,7 @@ mod tests {
                     random: random.u64(..),
                     key: None,
                 };
-                candidates.pick(&draw, |_| 0, None).unwrap().slot
+                candidates.pick(&draw, |_| 0, &[]).unwrap().slot
             });
             let different: std::collections::HashSet<_> = slots.collect();
             assert_eq!(different.len(), weights.len());
@@ -384,7 +422,7 @@ mod tests {
                 random: 0,
                 key: Some(key),
             };
-            (key, candidates.pick(&draw, |_| 0, None).unwrap().slot)
+            (key, candidates.pick(&draw, |_| 0, &[]).unwrap().slot)
         })
         .collect()
     }
@@ -412,7 +450,7 @@ mod tests {
                 key: Some(n << 61),
             });
             draws
-                .map(|draw| candidates.pick(&draw, |_| 0, None).unwrap().slot)
+                .map(|draw| candidates.pick(&draw, |_| 0, &[]).unwrap().slot)
                 .collect::<Vec<_>>()
         };
         assert_eq!(golden(&[1, 2, 3]), [1, 0, 0, 2, 2, 2, 1, 2]);
@@ -424,14 +462,14 @@ mod tests {
         fn nobody_is_chosen_who_is_avoided_or_has_no_weight(
             balance in select(&EVERY[..]),
             weights in vec(prop_oneof![Just(0), 1..100_u32, Just(u32::MAX)], 1..8),
-            avoid in proptest::option::of(0..8_usize),
+            avoid in vec(0..8_usize, 0..=AVOIDED),
             (cursor, random, key) in any::<(u64, u64, Option<u64>)>(),
             loads in vec(any::<u64>(), 8),
         ) {
             let candidates = candidates(&balance, &weights);
             let draw = Draw { cursor, random, key };
-            let chosen = candidates.pick(&draw, |endpoint| loads[endpoint.slot], avoid);
-            let eligible = |slot: usize| weights[slot] > 0 && Some(slot) != avoid;
+            let chosen = candidates.pick(&draw, |endpoint| loads[endpoint.slot], &avoid);
+            let eligible = |slot: usize| weights[slot] > 0 && !avoid.contains(&slot);
             match chosen {
                 Some(endpoint) => prop_assert!(eligible(endpoint.slot)),
                 None => prop_assert!((0..weights.len()).all(|slot| !eligible(slot))),
@@ -444,8 +482,7 @@ mod tests {
             (first, second) in (0..6_usize, 0..6_usize),
         ) {
             let candidates = candidates(&Balance::Random, &weights);
-            let place = |slot: usize| candidates.place(slot);
-            let mut without = [place(first), place(second).filter(|_| first != second)];
+            let without = Without::of([second, first].into_iter().filter_map(|slot| candidates.place(slot)));
             let left: Vec<u32> = (0..weights.len())
                 .map(|slot| if slot == first || slot == second { 0 } else { weights[slot] })
                 .collect();
@@ -454,7 +491,7 @@ mod tests {
             for point in 0..total {
                 // The least number that falls to this point.
                 let random = u64::try_from((u128::from(point) << 64_u32).div_ceil(u128::from(total))).unwrap();
-                let index = candidates.drawn(random, &mut without).unwrap();
+                let index = candidates.drawn(random, &without).unwrap();
                 counts[candidates.members[index].endpoint.slot] += 1;
             }
             prop_assert_eq!(counts, left);

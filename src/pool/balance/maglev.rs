@@ -47,14 +47,14 @@ impl Maglev {
         unreachable!("every round takes a place")
     }
 
-    /// The member that a key belongs to; where that is the one to `avoid`, the next one in the table.
-    pub fn owner(&self, key: u64, avoid: Option<usize>) -> Option<usize> {
+    /// The member that a key belongs to; where that is one to `avoid`, the next one in the table.
+    pub fn owner(&self, key: u64, avoid: impl Fn(usize) -> bool) -> Option<usize> {
         let start = usize::try_from(below(key, self.0.len() as u64)).ok()?;
         let (before, after) = self.0.split_at(start);
         let members = after.iter().chain(before);
         members
             .map(|member| *member as usize)
-            .find(|member| Some(*member) != avoid)
+            .find(|member| !avoid(*member))
     }
 }
 

@@ -4,4 +4,4 @@ mod candidates;
 mod maglev;
 mod turns;
 
-pub use candidates::{Candidates, Draw};
+pub use candidates::{AVOIDED, Candidates, Draw};

@@ -99,6 +99,7 @@ impl Proxy {
     ) -> Result<Response<Body>, Refused> {
         let Answered {
             mut answer,
+            again: _,
             fields,
             connection,
         } = answered;

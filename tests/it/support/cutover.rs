@@ -379,6 +379,18 @@ impl Proxy {
         counts.into_iter().filter(|(_, count)| *count > 0).collect()
     }
 
+    /// How attempts after the first fared in the pool that made them necessary.
+    pub fn retries(&self, pool: &str) -> Vec<(&'static str, u64)> {
+        let snapshot = self.readers.current();
+        let service = &snapshot.services[0];
+        let stats = &service.pools[service.pool(pool).unwrap()].stats;
+        let mut counts = BTreeMap::new();
+        for (outcome, count) in stats.shards().flat_map(PoolShard::retries) {
+            *counts.entry(outcome.as_str()).or_default() += count;
+        }
+        counts.into_iter().filter(|(_, count)| *count > 0).collect()
+    }
+
     /// Refusals at the door and by the service, by reason.
     pub fn rejections(&self) -> Vec<(&'static str, u64)> {
         let mut counts = BTreeMap::new();

@@ -56,7 +56,7 @@ pub const PER_SERVICE: &[Key] = &[
     Key::new("drain", Shape::Table(DRAIN), "How work ends on what is taken away."),
     Key::new("errors", Shape::Map(&syntax::ERROR_STATUS, &Shape::Table(ERROR_PAGE)), "Pages in place of the proxy's own short answers, by status or class of statuses. Those in [defaults] are for answers before a service is known, too."),
     Key::new("pool_header", Shape::Bool, "Name in each answer's header `cutover-pool` the pool that made it.").or(Fallback::Bool(false)),
-    Key::new("retry", Shape::Later, "a request of which nothing was written already goes once to another endpoint; more retries come with a later version"),
+    Key::new("retry", Shape::Table(RETRY), "When a request that an endpoint has failed is sent once more."),
     Key::new("hold", Shape::Later, "holding requests comes with a later version"),
     Key::new("outlier", Shape::Later, "taking endpoints out by their answers comes with a later version; probes take them out in this one"),
     Key::new("rollout", Shape::Later, "rollouts come with a later version; `cutover shift` moves traffic by steps"),
@@ -104,6 +104,26 @@ pub const TIMEOUTS: Section = &[&[
     Key::new("request", text(&syntax::SPAN_OR_NONE), "From a request's head to the answer's last byte.").or_text("none"),
     Key::new("keep_alive", Shape::Span { min: 1, max: DAY }, "How long an idle connection to an endpoint is kept. Keep it below the app's own limit, or the app closes first.").or_text("4s"),
     Key::new("tunnel", Shape::Span { min: 1, max: 366 * DAY }, "Without a byte either way in a WebSocket or another tunnel.").or_text("1h"),
+]];
+
+/// A status of an app in trouble.
+const TROUBLE: Shape = Shape::Either(&[
+    Shape::Text(&syntax::TROUBLE),
+    Shape::Integer { min: 400, max: 599 },
+]);
+
+pub const RETRY: Section = &[&[
+    Key::new(
+        "attempts",
+        Shape::Integer { min: 1, max: 5 },
+        "How often a request is sent in all. 1: only one of which nothing was written goes once more.",
+    )
+    .or(Fallback::Integer(2)),
+    Key::new("budget", text(&syntax::PERCENT), "Of the service's requests of the last ten seconds, the part that may be sent once more.").or_text("20%"),
+    Key::new("statuses", Shape::Array(&TROUBLE), "Answers that are not passed on while another attempt may be made.").or(Fallback::Texts(&["502", "503", "504"])),
+    Key::new("per_try", text(&syntax::SPAN_OR_NONE), "How long an endpoint may take to begin its answer while another attempt may be made.").or_text("none"),
+    Key::new("body", text(&syntax::SIZE), "The largest request body that is kept to be sent again.").or_text("64KiB"),
+    Key::new("backoff", Shape::Span { min: 0, max: 250 }, "The longest pause before a second attempt at the same endpoint, and before any third; doubled with each, up to 250ms. How much of it is left to chance.").or_text("25ms"),
 ]];
 
 pub const LIMITS: Section = &[&[Key::new(

@@ -1,0 +1,164 @@
+//! How often a request has been sent, to whom in vain, and whether it may be sent once more.
+
+use std::{net::IpAddr, rc::Rc, time::Duration};
+
+use http::{HeaderName, Method, Request};
+use http_body::Body as _;
+use tokio::time::Instant;
+
+use super::{
+    Kind, Upload,
+    decide::Decision,
+    error::{Fault, Resend},
+};
+use crate::{
+    pool::{AVOIDED, Seat, Slot},
+    telemetry::Retry,
+    units::{Retries, Timeouts},
+};
+
+/// A client's promise that a request with the same key is run once, however often it comes.
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// The attempts at one request.
+pub(super) struct Attempts {
+    /// What the client is known by, and when its request's head had been read: each attempt is decided on them.
+    pub client: IpAddr,
+    pub began: Instant,
+    retries: Retries,
+    /// It may be sent once more though an endpoint may have run it.
+    repeatable: bool,
+    /// Attempts that were begun.
+    made: u32,
+    /// The endpoints that have failed it.
+    failed: [Slot; AVOIDED],
+    failures: usize,
+    /// For whose sake the attempt under way is made.
+    instead_of: Option<Rc<Seat>>,
+    /// The connection of the last attempt had carried a request before.
+    pub reused: bool,
+    /// The next attempt is to be on a new connection: one that was parked may be about to be closed, as the last one was.
+    pub afresh: bool,
+}
+
+impl Attempts {
+    pub(super) fn new(
+        request: &Request<Upload>,
+        decision: &Decision,
+        client: IpAddr,
+        began: Instant,
+    ) -> Self {
+        let retries = decision.retries;
+        let body = request.body().size_hint();
+        let largest = body.upper().unwrap_or(body.lower());
+        Self {
+            client,
+            began,
+            repeatable: retries.attempts > 1
+                && decision.terms.is_none()
+                && is_idempotent(request)
+                && largest <= retries.max_body,
+            retries,
+            made: 0,
+            failed: [0; AVOIDED],
+            failures: 0,
+            instead_of: None,
+            reused: false,
+            afresh: false,
+        }
+    }
+
+    pub(super) fn begin(&mut self) {
+        self.made += 1;
+    }
+
+    /// The attempt that was begun last is over.
+    pub(super) fn end(&mut self, answered: bool) {
+        if let Some(failed) = self.instead_of.take() {
+            failed.pool_shard().retried(Retry::of(answered));
+        }
+    }
+
+    /// Whether one more may follow the attempt under way, though the endpoint may run the request.
+    pub(super) fn may_repeat(&self) -> bool {
+        self.repeatable && self.made < self.retries.attempts
+    }
+
+    /// The largest body that is kept to be sent again.
+    pub(super) fn max_body(&self) -> u64 {
+        self.retries.max_body
+    }
+
+    /// How long the parts of the attempt under way may take.
+    pub(super) fn bound(&self, mut timeouts: Timeouts) -> Timeouts {
+        if let Some(per_try) = self.retries.per_try
+            && self.may_repeat()
+        {
+            timeouts.response = timeouts.response.min(per_try);
+        }
+        timeouts
+    }
+
+    /// Whether one more may follow an attempt that has failed so, where the request is kept.
+    pub(super) fn may_follow(&self, kind: Kind) -> bool {
+        self.may_repeat() && kind.fault() == Fault::Endpoint && kind != Kind::RequestTimeout
+    }
+
+    /// Whether the request is to be sent again after an attempt that failed.
+    pub(super) fn is_due(&self, resend: Resend) -> bool {
+        match resend {
+            // What nobody has seen goes once more in any case.
+            Resend::Safe => self.made < self.retries.attempts.max(2),
+            Resend::Repeatable => true,
+            Resend::Unsafe => false,
+        }
+    }
+
+    /// Whether it costs none of the budget: nobody else has had work with it.
+    pub(super) fn is_free(&self, resend: Resend) -> bool {
+        resend == Resend::Safe && self.made == 1
+    }
+
+    /// Whether an answer is not passed on while there is somebody else to ask.
+    pub(super) fn is_trouble(&self, status: http::StatusCode) -> bool {
+        self.may_repeat() && self.retries.statuses.contains(status.as_u16())
+    }
+
+    /// An endpoint has failed it.
+    pub(super) fn failed(&mut self, seat: &Seat) {
+        if let Some(place) = self.failed.get_mut(self.failures) {
+            *place = seat.endpoint.slot;
+            self.failures += 1;
+        }
+    }
+
+    /// Who has failed it.
+    pub(super) fn avoided(&self) -> &[Slot] {
+        &self.failed[..self.failures]
+    }
+
+    /// One more attempt is made because this one's has failed.
+    pub(super) fn goes_on(&mut self, failed: Rc<Seat>) {
+        self.instead_of = Some(failed);
+    }
+
+    /// The longest pause before the next attempt: none before the first that goes elsewhere.
+    pub(super) fn backoff(&self, elsewhere: bool) -> Duration {
+        let doublings = match (self.made, elsewhere) {
+            (0 | 1, true) => return Duration::ZERO,
+            (made, true) => made - 2,
+            (_, false) if self.reused => return Duration::ZERO,
+            (made, false) => made.saturating_sub(1),
+        };
+        let pause = self.retries.backoff * (1 << doublings.min(8));
+        pause.min(Retries::LONGEST_BACKOFF)
+    }
+}
+
+fn is_idempotent(request: &Request<Upload>) -> bool {
+    // RFC 9110 §9.2.2; TRACE is never sent on.
+    match *request.method() {
+        Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE => true,
+        _ => request.headers().contains_key(IDEMPOTENCY_KEY),
+    }
+}

@@ -1,0 +1,126 @@
+//! Sends a request once more that an endpoint has failed: elsewhere, decided afresh on the newest snapshot, within its attempts
+//! ([`Attempts`]) and its service's budget.
+
+use std::{rc::Rc, time::Duration};
+
+use http::Request;
+
+use super::{
+    Kind, Proxy, Upload,
+    attempts::Attempts,
+    decide::Decision,
+    error::{Fault, ProxyError, Resend},
+    forward::Answered,
+    handle::Refused,
+    progress::{Progress, UploadState},
+};
+use crate::{
+    pool::Seat,
+    telemetry::{Failure, Retry},
+};
+
+impl Proxy {
+    /// Who gets the request next after an attempt that came to nothing; or that it is refused.
+    pub(super) async fn after(
+        &self,
+        error: ProxyError,
+        decision: Decision,
+        ours: &mut Option<Request<Upload>>,
+        attempts: &mut Attempts,
+    ) -> Result<Decision, Refused> {
+        let (kind, fault, resend) = (error.kind, error.fault, error.resend);
+        let failed = decision.lease.seat().clone();
+        if let Some(request) = ours {
+            decision.restore(request);
+        }
+        // Whoever waits holds no lease.
+        let Decision { lease, rules, .. } = decision;
+        drop(lease);
+        let refused = Refused {
+            seat: Some(failed.clone()),
+            rules,
+            ..error.into()
+        };
+        let Some(request) = ours.as_ref().filter(|_| attempts.is_due(resend)) else {
+            return Err(refused);
+        };
+        if fault == Fault::Endpoint {
+            self.nudge.send(&failed.endpoint);
+        }
+        attempts.failed(&failed);
+        attempts.afresh = resend == Resend::Repeatable;
+        pause(attempts.backoff(true)).await;
+        let mut next = self.decide(
+            request,
+            attempts.client,
+            Some(attempts.avoided()),
+            attempts.began,
+        );
+        if next.is_err() && matches!(kind, Kind::EndpointRefused | Kind::EndpointBroke) {
+            // Nobody else may have it; the endpoint has failed in nothing but this.
+            pause(attempts.backoff(false)).await;
+            next = self.decide(request, attempts.client, Some(&[]), attempts.began);
+        }
+        self.granted(next.ok(), &failed, resend, attempts)
+            .ok_or(refused)
+    }
+
+    /// Who is asked instead of an endpoint that answers that it is in trouble; nobody, where the answer has to do.
+    pub(super) fn instead_of(
+        &self,
+        sent: &mut Answered,
+        decision: &Decision,
+        ours: &mut Option<Request<Upload>>,
+        attempts: &mut Attempts,
+        progress: &Progress,
+    ) -> Option<Decision> {
+        let status = sent.answer.status();
+        // An answer that overtakes its request's body is passed on: the rest of the body is on its way.
+        if !attempts.is_trouble(status) || progress.upload() != UploadState::Done {
+            return None;
+        }
+        let request = ours.insert(sent.again.take()?.back()?);
+        decision.restore(request);
+        let failed = decision.lease.seat();
+        attempts.failed(failed);
+        attempts.afresh = false;
+        let next = self.decide(
+            request,
+            attempts.client,
+            Some(attempts.avoided()),
+            attempts.began,
+        );
+        let next = self.granted(next.ok(), failed, Resend::Repeatable, attempts)?;
+        failed.shard().answered(Some(status));
+        failed.pool_shard().failed(Failure::Status);
+        Some(next)
+    }
+
+    /// The attempt, where the service's budget allows it.
+    fn granted(
+        &self,
+        next: Option<Decision>,
+        failed: &Rc<Seat>,
+        resend: Resend,
+        attempts: &mut Attempts,
+    ) -> Option<Decision> {
+        let Some(next) = next else {
+            failed.pool_shard().retried(Retry::Nowhere);
+            return None;
+        };
+        let now = tokio::time::Instant::now();
+        if !attempts.is_free(resend) && !self.budgets.spend(next.service, next.retries.budget, now)
+        {
+            failed.pool_shard().retried(Retry::OverBudget);
+            return None;
+        }
+        attempts.goes_on(failed.clone());
+        Some(next)
+    }
+}
+
+async fn pause(longest: Duration) {
+    if !longest.is_zero() {
+        tokio::time::sleep(longest.mul_f64(fastrand::f64())).await;
+    }
+}
