@@ -23,7 +23,7 @@ use super::{
     facts::Facts,
     failure::Failure,
     names::{Found, Names},
-    provider::{Version, provider},
+    provider::{Version, prefers_chacha20, provider, server_provider},
     secure::{Identity, Secure},
 };
 
@@ -76,6 +76,8 @@ pub struct Tickets(Arc<dyn ProducesTickets>);
 /// Meets the clients of one listener.
 pub struct Acceptor {
     config: Arc<ServerConfig>,
+    /// For clients whose own order of suites is kept.
+    as_asked: Arc<ServerConfig>,
     book: Arc<Book>,
     strict_sni: bool,
     h1: bool,
@@ -113,8 +115,7 @@ impl Tickets {
 
 impl Acceptor {
     pub fn new(settings: ServerSettings) -> Result<Self, String> {
-        let provider = provider();
-        let builder = ServerConfig::builder_with_provider(provider.clone())
+        let builder = ServerConfig::builder_with_provider(server_provider())
             .with_protocol_versions(settings.min_version.and_later())
             .map_err(|error| error.to_string())?;
         let builder = match &settings.client_auth {
@@ -124,6 +125,8 @@ impl Acceptor {
         let book = Arc::new(Book::new(settings.certificates));
         let mut config = builder.with_cert_resolver(book.clone());
         config.ticketer = settings.tickets.0;
+        // One is enough to come back with, where it is given the next; a second costs each new client's handshake a share of its time.
+        config.send_tls13_tickets = 1;
         // Tickets do it all; a store would be a lock and a memory that all workers share.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         if settings.h2 {
@@ -132,8 +135,11 @@ impl Acceptor {
         if settings.h1 {
             config.alpn_protocols.push(b"http/1.1".to_vec());
         }
+        let as_asked = Arc::new(config.clone());
+        config.ignore_client_order = true;
         Ok(Self {
             config: config.into(),
+            as_asked,
             book,
             strict_sni: settings.strict_sni,
             h1: settings.h1,
@@ -173,7 +179,12 @@ impl Acceptor {
             .asks_for_certificates
             .then(|| self.book.choose(&hello.client_hello()))
             .flatten();
-        let handshake = StartHandshake::from_parts(hello, stream).into_stream(self.config.clone());
+        let config = if prefers_chacha20(hello.client_hello().cipher_suites()) {
+            &self.as_asked
+        } else {
+            &self.config
+        };
+        let handshake = StartHandshake::from_parts(hello, stream).into_stream(config.clone());
         let stream = match handshake.into_fallible().await {
             Ok(stream) => stream,
             Err((error, stream)) => {

@@ -10,6 +10,11 @@ use cutover::tls::{
     Accepted, Acceptor, Alpn, Authorities, Certificate, ClientAuth, ClientSettings, Connected,
     Failure, Secure, ServerSettings, Tickets, Trust, Version,
 };
+use rustls::{
+    ClientConfig, RootCertStore, SupportedCipherSuite,
+    pki_types::{CertificateDer, pem::PemObject},
+    version::{TLS12, TLS13},
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
 use crate::support::{Authority, Pair, authority, within};
@@ -312,4 +317,50 @@ async fn an_endpoint_may_have_another_name_than_its_host() {
     let (secure, connected) = meet(&acceptor, &named, "10.1.2.3").await;
     connected.map(|_| ()).unwrap();
     assert_eq!(secure.unwrap().sni.as_deref(), Some("inner.test"));
+}
+
+#[tokio::test]
+async fn clients_get_aes_128_and_those_without_aes_in_hardware_what_they_ask_for() {
+    let root = authority("root");
+    let acceptor = Acceptor::new(settings(&[&root.server(&["shop.test"])])).unwrap();
+    for (version, order, chosen) in [
+        (&TLS13, ["AES_256", "AES_128", "CHACHA20"], "AES_128"),
+        (&TLS13, ["AES_256", "CHACHA20", ""], "AES_256"),
+        (&TLS13, ["CHACHA20", "AES_128", "AES_256"], "CHACHA20"),
+        (&TLS12, ["AES_256", "AES_128", "CHACHA20"], "AES_128"),
+        (&TLS12, ["CHACHA20", "AES_256", "AES_128"], "CHACHA20"),
+    ] {
+        let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+        let place = |suite: &SupportedCipherSuite| {
+            let name = format!("{:?}", suite.suite());
+            order
+                .iter()
+                .position(|part| !part.is_empty() && name.contains(part))
+        };
+        provider
+            .cipher_suites
+            .retain(|suite| place(suite).is_some());
+        provider.cipher_suites.sort_by_key(place);
+        let mut roots = RootCertStore::empty();
+        roots
+            .add(CertificateDer::from_pem_slice(root.pem.as_bytes()).unwrap())
+            .unwrap();
+        let config = ClientConfig::builder_with_provider(provider.into())
+            .with_protocol_versions(&[version])
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let (near, far) = duplex(64 << 10);
+        let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+        let connect = connector.connect("shop.test".try_into().unwrap(), far);
+        let (accepted, connected) = within("the handshake", async {
+            tokio::join!(acceptor.accept(near), connect)
+        })
+        .await;
+        connected.unwrap();
+        let stream = accepted.map_err(|refused| refused.detail).unwrap().stream;
+        let suite = stream.get_ref().1.negotiated_cipher_suite().unwrap();
+        let suite = format!("{:?}", suite.suite());
+        assert!(suite.contains(chosen), "{order:?}: {suite}");
+    }
 }
