@@ -7,18 +7,25 @@ mod streams;
 mod tunnel;
 mod wire;
 
-use std::{cell::RefCell, convert::Infallible, future::poll_fn, pin::pin, rc::Rc, time::Duration};
+use std::{
+    convert::Infallible,
+    future::poll_fn,
+    pin::{Pin, pin},
+    rc::Rc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use h2::Reason;
 use http::{Method, Request};
 use hyper::{body::Incoming, server::conn::http2, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioTimer;
 use tokio::time::Instant;
 
 use self::{
     streams::{Executor, Streams},
-    wire::Wire,
+    wire::{Outlet, Wire},
 };
 use super::{connection::part, stream::Stream};
 use crate::{
@@ -58,11 +65,11 @@ pub(super) async fn serve(
     clock: Rc<Clock>,
     header_bytes: usize,
 ) {
-    let stream = Rc::new(RefCell::new(TokioIo::new(stream)));
-    let wire = Wire::new(stream.clone(), early);
+    let wire = Wire::new(stream, early);
+    let outlet = wire.outlet();
     converse(wire, client, proxy, clock, header_bytes).await;
-    if let Ok(stream) = Rc::try_unwrap(stream) {
-        part(stream.into_inner().into_inner()).await;
+    if let Some(stream) = outlet.into_stream(FAREWELL).await {
+        part(stream).await;
     }
 }
 
@@ -73,7 +80,7 @@ async fn converse(
     clock: Rc<Clock>,
     header_bytes: usize,
 ) {
-    let streams = Streams::new();
+    let (streams, outlet) = (Streams::new(), wire.outlet());
     let service = service_fn({
         let (proxy, client, clock, streams) = (
             proxy.clone(),
@@ -86,7 +93,8 @@ async fn converse(
             let connects = *request.method() == Method::CONNECT;
             let upgrade = connects.then(|| hyper::upgrade::on(&mut request));
             streams.announce(&progress, upgrade);
-            let answer = proxy.clone().handle(request, progress.clone());
+            // Apart, since what a stream's task holds is moved from hand to hand before it runs, and again when it has ended.
+            let answer = Box::pin(proxy.clone().handle(request, progress.clone()));
             let streams = streams.clone();
             async move { Ok::<_, Infallible>(streams.hand(answer.await?, progress)) }
         }
@@ -96,7 +104,7 @@ async fn converse(
     let door = &client.door;
     let mut told = pin!(door.closing.told());
     told.as_mut().enable();
-    let mut life = Life::new(&client, &streams);
+    let mut life = Life::new(&client, &streams, &outlet);
     let alarm = clock.alarm();
     if door.closing.get() {
         life.leave();
@@ -106,7 +114,7 @@ async fn converse(
     loop {
         tokio::select! {
             biased;
-            ended = &mut connection => {
+            ended = poll_fn(|context| drive(connection.as_mut(), &outlet, context)) => {
                 if let Err(error) = ended {
                     tracing::debug!(%error, "connection ended");
                     if is_malformed(&error) {
@@ -133,6 +141,24 @@ async fn converse(
     }
 }
 
+/// Does what a connection has to do, and sends what it has written before it sleeps.
+fn drive<C>(
+    connection: Pin<&mut C>,
+    outlet: &Outlet,
+    context: &mut Context<'_>,
+) -> Poll<hyper::Result<()>>
+where
+    C: Future<Output = hyper::Result<()>>,
+{
+    if let Poll::Ready(ended) = connection.poll(context) {
+        return Poll::Ready(ended);
+    }
+    outlet.poll_broken(context).map(|error| {
+        tracing::debug!(%error, "connection ended");
+        Ok(())
+    })
+}
+
 /// What a connection is bounded by.
 fn builder(streams: &Rc<Streams>, header_bytes: usize) -> http2::Builder<Executor> {
     let list = u32::try_from(header_bytes).unwrap_or(u32::MAX);
@@ -154,6 +180,7 @@ fn builder(streams: &Rc<Streams>, header_bytes: usize) -> http2::Builder<Executo
 struct Life<'a> {
     client: &'a Client,
     streams: &'a Streams,
+    outlet: &'a Outlet,
     began: Instant,
     /// When it is to end whatever is asked on it.
     age: Option<Instant>,
@@ -162,13 +189,14 @@ struct Life<'a> {
 }
 
 impl<'a> Life<'a> {
-    fn new(client: &'a Client, streams: &'a Streams) -> Self {
+    fn new(client: &'a Client, streams: &'a Streams, outlet: &'a Outlet) -> Self {
         let began = Instant::now();
         let jitter = 1.0 + JITTER * (2.0 * fastrand::f64() - 1.0);
         let age = client.door.max_age;
         Self {
             client,
             streams,
+            outlet,
             began,
             age: age.and_then(|age| began.checked_add(age.mul_f64(jitter))),
             told: None,
@@ -185,7 +213,9 @@ impl<'a> Life<'a> {
         let since = self.streams.quiet_since()?;
         Some(match self.told {
             // What it asked for before it heard of it is still served, and what is kept of answers is still its own.
-            Some(told) if self.streams.keeps() => since.max(told) + door.idle_timeout,
+            Some(told) if self.streams.keeps() || self.outlet.keeps() => {
+                since.max(told) + door.idle_timeout
+            }
             Some(told) => since.max(told) + FAREWELL,
             None if self.streams.begun() > 0 => since + door.idle_timeout,
             // The first request is awaited as long as a head may take.

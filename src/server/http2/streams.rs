@@ -21,7 +21,7 @@ pub(super) struct Streams {
     begun: Cell<u64>,
     /// Parts of answers that the library keeps until the client takes them, be their streams' tasks over or not.
     kept: Cell<usize>,
-    /// When the last stream ended, or the last part was taken.
+    /// When the last stream ended, or something of a part was taken last.
     quiet: Cell<Instant>,
     /// Of the stream whose task begins next.
     next: RefCell<Option<Next>>,
@@ -153,13 +153,16 @@ impl Buf for Part {
     fn advance(&mut self, count: usize) {
         self.bytes.advance(count);
         self.progress.has_written();
+        self.streams.quiet.set(Instant::now());
     }
 }
 
 impl Drop for Part {
     fn drop(&mut self) {
         self.streams.kept.set(self.streams.kept.get() - 1);
-        self.streams.quiet.set(Instant::now());
+        if self.has_remaining() {
+            self.streams.quiet.set(Instant::now());
+        }
     }
 }
 
