@@ -44,7 +44,7 @@ fn logging(c: &mut Criterion) {
     let endpoint: Address = "10.0.0.1:3000".parse().expect("an address");
     let entry = Entry {
         at: Timestamp::from_millisecond(1_763_625_600_123).expect("in range"),
-        client: IpAddr::from([203, 0, 113, 9]),
+        client: Some(IpAddr::from([203, 0, 113, 9])),
         method: "GET",
         host: b"shop.example.com",
         protocol: "HTTP/1.1",

@@ -26,4 +26,5 @@ pub mod snapshot;
 pub mod telemetry;
 pub mod tls;
 pub mod units;
+pub mod unix_socket;
 pub mod upstream;

@@ -1,12 +1,9 @@
 //! The listeners of the admin API and of telemetry, and the limits that keep slow clients from hurting.
 
 use std::{
-    fs, io,
+    io,
     net::SocketAddr,
-    os::unix::{
-        fs::{FileTypeExt, MetadataExt, PermissionsExt, chown},
-        net::{UnixListener as StdUnixListener, UnixStream as StdUnixStream},
-    },
+    os::unix::net::UnixListener as StdUnixListener,
     path::{Path, PathBuf},
     pin::pin,
     time::Duration,
@@ -20,7 +17,7 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
-use nix::unistd::{Group, Uid, User};
+use nix::unistd::{Uid, User};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, UnixListener, UnixStream},
@@ -31,7 +28,11 @@ use super::{
     guests::{Guests, Work},
     patience::Patience,
 };
-use crate::{config::plan, units::Address};
+use crate::{
+    config::plan,
+    units::Address,
+    unix_socket::{self, Permit, SocketFile},
+};
 
 /// Open at once on one listener; see [`Guests`].
 const CONNECTIONS: usize = 256;
@@ -45,14 +46,13 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
-    #[error("{path}: somebody answers on this socket; is another cutover running?")]
-    Taken { path: PathBuf },
-    #[error("{path}: there is something that is not a socket; move it away")]
-    NotASocket { path: PathBuf },
+    #[error("{path}: {source}")]
+    Unix {
+        path: PathBuf,
+        source: unix_socket::BindError,
+    },
     #[error("{address}: {source}")]
     Io { address: String, source: io::Error },
-    #[error("{path}: no group {group} on this machine")]
-    NoGroup { path: PathBuf, group: String },
     #[error(
         "{0}: the admin API off loopback needs TLS, which this version does not offer; use 127.0.0.1 or unix:/path"
     )]
@@ -65,20 +65,6 @@ pub struct Listener(Kind);
 enum Kind {
     Tcp(std::net::TcpListener),
     Unix(StdUnixListener, SocketFile),
-}
-
-/// The file of a listening socket, removed when the listener goes, unless another has taken its place.
-struct SocketFile {
-    path: PathBuf,
-    inode: u64,
-}
-
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        if fs::symlink_metadata(&self.path).is_ok_and(|file| file.ino() == self.inode) {
-            let _ = fs::remove_file(&self.path);
-        }
-    }
 }
 
 /// The listener of the admin API.
@@ -109,71 +95,14 @@ pub fn bind_tcp(address: SocketAddr) -> Result<Listener, BindError> {
         })
 }
 
-/// Binds beside the path and renames over it, so that nobody can connect before mode and group are set, and a socket
-/// file that a crash has left behind is replaced in one step.
 fn bind_unix(path: &Path, mode: u32, group: Option<&str>) -> Result<Listener, BindError> {
-    let failed = |source| BindError::Io {
-        address: path.display().to_string(),
-        source,
-    };
-    let gid = group.map(|group| gid_of(path, group)).transpose()?;
-    nobody_answers(path)?;
-    let beside = beside(path);
-    if fs::symlink_metadata(&beside).is_ok_and(|file| file.file_type().is_socket()) {
-        fs::remove_file(&beside).map_err(failed)?;
-    }
-    let listener = StdUnixListener::bind(&beside).map_err(failed)?;
-    let ready = listener
-        .set_nonblocking(true)
-        .and_then(|()| chown(&beside, None, gid))
-        .and_then(|()| fs::set_permissions(&beside, fs::Permissions::from_mode(mode)))
-        .and_then(|()| fs::symlink_metadata(&beside))
-        .and_then(|file| fs::rename(&beside, path).map(|()| file.ino()));
-    let inode = ready.map_err(|source| {
-        let _ = fs::remove_file(&beside);
-        failed(source)
-    })?;
-    let file = SocketFile {
-        path: path.to_owned(),
-        inode,
-    };
-    Ok(Listener(Kind::Unix(listener, file)))
-}
-
-fn gid_of(path: &Path, group: &str) -> Result<u32, BindError> {
-    let found = Group::from_name(group).ok().flatten();
-    found
-        .map(|group| group.gid.as_raw())
-        .ok_or_else(|| BindError::NoGroup {
+    let bound = Permit::new(mode, group).and_then(|permit| unix_socket::bind(path, permit));
+    bound
+        .map(|(listener, file)| Listener(Kind::Unix(listener, file)))
+        .map_err(|source| BindError::Unix {
             path: path.to_owned(),
-            group: group.to_owned(),
+            source,
         })
-}
-
-/// No longer than the path itself: the kernel allows 107 bytes, and the path may use them all.
-fn beside(path: &Path) -> PathBuf {
-    let name = path
-        .file_name()
-        .map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-    let mut shorter = name;
-    shorter.pop();
-    path.with_file_name(shorter + "~")
-}
-
-/// A path may be taken over when there is nothing, or a socket on which nobody answers.
-fn nobody_answers(path: &Path) -> Result<(), BindError> {
-    match fs::symlink_metadata(path) {
-        Ok(file) if !file.file_type().is_socket() => Err(BindError::NotASocket {
-            path: path.to_owned(),
-        }),
-        Ok(_) => match StdUnixStream::connect(path) {
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(()),
-            _ => Err(BindError::Taken {
-                path: path.to_owned(),
-            }),
-        },
-        Err(_) => Ok(()),
-    }
 }
 
 impl Listener {
@@ -183,7 +112,7 @@ impl Listener {
             Kind::Tcp(listener) => listener
                 .local_addr()
                 .map_or_else(|_| String::new(), |address| address.to_string()),
-            Kind::Unix(_, file) => format!("unix:{}", file.path.display()),
+            Kind::Unix(_, file) => format!("unix:{}", file.path().display()),
         }
     }
 
@@ -280,7 +209,7 @@ where
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::{os::unix::fs::PermissionsExt, sync::Arc};
 
     use super::*;
 
@@ -294,60 +223,16 @@ mod tests {
     }
 
     #[test]
-    fn a_socket_has_its_mode_and_goes_with_its_listener() {
+    fn a_socket_has_its_mode_and_a_second_listener_is_told_that_it_is_taken() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("admin.sock");
         let listener = bind(&admin(&path)).unwrap();
-        assert_eq!(
-            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
-            0o640
-        );
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o640);
         assert_eq!(listener.address(), format!("unix:{}", path.display()));
+        let taken = bind(&admin(&path)).map(|_| ()).unwrap_err().to_string();
+        assert!(taken.starts_with(&path.display().to_string()) && taken.contains("somebody"));
         drop(listener);
-        assert!(fs::read_dir(folder.path()).unwrap().next().is_none());
-    }
-
-    #[test]
-    fn a_socket_that_a_crash_left_behind_is_replaced() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("admin.sock");
-        drop(StdUnixListener::bind(&path).unwrap());
-        assert!(path.exists());
-        assert!(bind(&admin(&path)).is_ok());
-    }
-
-    #[test]
-    fn a_socket_on_which_somebody_answers_is_left_alone() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("admin.sock");
-        let first = bind(&admin(&path)).unwrap();
-        assert!(matches!(bind(&admin(&path)), Err(BindError::Taken { .. })));
-        assert!(StdUnixStream::connect(&path).is_ok());
-        drop(first);
-    }
-
-    #[test]
-    fn what_is_not_a_socket_is_left_alone() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("admin.sock");
-        fs::write(&path, "precious").unwrap();
-        assert!(matches!(
-            bind(&admin(&path)),
-            Err(BindError::NotASocket { .. })
-        ));
-        assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
-    }
-
-    #[test]
-    fn a_listener_that_was_replaced_leaves_the_new_socket() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("admin.sock");
-        let old = bind(&admin(&path)).unwrap();
-        fs::remove_file(&path).unwrap();
-        let new = bind(&admin(&path)).unwrap();
-        drop(old);
-        assert!(StdUnixStream::connect(&path).is_ok());
-        drop(new);
+        assert!(!path.exists());
     }
 
     #[test]

@@ -6,6 +6,7 @@ use crate::{
     config::{Plan, plan},
     server::Issued,
     tls::Challenges,
+    units::ListenAddress,
 };
 
 /// What has happened with certificates.
@@ -130,10 +131,10 @@ pub fn changes(before: &Plan, after: &Plan) -> Vec<String> {
         .collect()
 }
 
-fn shown(plan: &Plan) -> impl Iterator<Item = (std::net::SocketAddr, &plan::Pair)> {
+fn shown(plan: &Plan) -> impl Iterator<Item = (&ListenAddress, &plan::Pair)> {
     plan.listeners.iter().flat_map(|listener| {
         let pairs = listener.tls.iter().flat_map(|tls| &tls.certificates);
-        pairs.map(|pair| (listener.address, pair))
+        pairs.map(|pair| (&listener.address, pair))
     })
 }
 

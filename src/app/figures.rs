@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -23,7 +22,7 @@ use crate::{
         WorkerShard, names, shard::Source,
     },
     tls::Certificate,
-    units::PoolKey,
+    units::{ListenAddress, PoolKey},
 };
 
 /// How often totals are read for the window.
@@ -65,9 +64,9 @@ pub struct Figures<'a> {
     pub view: &'a View,
     pub workers: &'a [Arc<WorkerShard>],
     /// Open connections of each listener.
-    pub connections: &'a [(SocketAddr, u32)],
+    pub connections: &'a [(ListenAddress, u32)],
     /// What each listener shows.
-    pub certificates: &'a [(SocketAddr, Certificate)],
+    pub certificates: &'a [(ListenAddress, Certificate)],
     pub probes: &'a Failures,
     /// Locked for one look at a time: who samples them must not wait for a whole scrape.
     pub windows: &'a Mutex<Windows>,

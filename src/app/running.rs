@@ -1,4 +1,4 @@
-use std::{net::SocketAddr, path::PathBuf, thread};
+use std::{path::PathBuf, thread};
 
 use tokio::{
     runtime,
@@ -10,7 +10,7 @@ use super::{
     plane::Plane,
     signals::Ask,
 };
-use crate::{admin, config::Problems, control, server};
+use crate::{admin, config::Problems, control, server, units::ListenAddress};
 
 /// What a process is started with.
 #[derive(Debug, Clone)]
@@ -45,7 +45,7 @@ pub struct Running {
 /// Where a process listens, with the ports that were picked for port 0.
 #[derive(Debug, Clone)]
 pub struct Bound {
-    pub listeners: Vec<SocketAddr>,
+    pub listeners: Vec<ListenAddress>,
     /// As `--admin` takes it.
     pub admin: String,
     pub telemetry: Option<String>,

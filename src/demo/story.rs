@@ -115,7 +115,9 @@ impl Stage {
             .parse()
             .map_err(|error| unexpected(&error))?;
         let admin = Client::new(address, None);
-        let load = Load::start(proxy.bound().listeners[0], PER_SECOND);
+        let target = proxy.bound().listeners[0].ip();
+        let target = target.expect("its file has an address");
+        let load = Load::start(target, PER_SECOND);
         Ok(Self {
             blue,
             green,

@@ -23,7 +23,7 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// The attempts at one request.
 pub(super) struct Attempts {
     /// What the client is known by, and when its request's head had been read: each attempt is decided on them.
-    pub client: IpAddr,
+    pub client: Option<IpAddr>,
     pub began: Instant,
     retries: Retries,
     /// It may be sent once more though an endpoint may have run it.
@@ -45,7 +45,7 @@ impl Attempts {
     pub(super) fn new(
         request: &Request<Upload>,
         decision: &Decision,
-        client: IpAddr,
+        client: Option<IpAddr>,
         began: Instant,
     ) -> Self {
         let retries = decision.retries;

@@ -1,6 +1,6 @@
 use std::{
     cell::{OnceCell, RefCell},
-    net::{IpAddr, SocketAddr},
+    net::IpAddr,
     rc::Rc,
     sync::Arc,
     time::Duration,
@@ -8,16 +8,17 @@ use std::{
 
 use http::HeaderValue;
 
-use super::{certified::Certified, closing::Closing, head};
+use super::{certified::Certified, closing::Closing, forwarded::UNKNOWN, head};
 use crate::{
     tls::{Challenges, Secure},
-    units::{Ends, Percent, Preamble},
+    units::{Ends, Networks, Percent, Preamble},
     upstream::Caller,
 };
 
 /// The one on the other end of a connection.
 pub struct Client {
-    pub address: SocketAddr,
+    /// Of its connection; `None` where that is one of a Unix socket, which has no addresses.
+    pub ends: Option<Ends>,
     /// Its forwarding headers are believed.
     pub trusted: bool,
     pub door: Rc<Door>,
@@ -35,8 +36,7 @@ pub struct Client {
 
 /// What all connections of one listener share on one worker.
 pub struct Door {
-    pub address: SocketAddr,
-    pub trusted_proxies: Vec<ipnet::IpNet>,
+    pub trusted_proxies: Networks,
     pub header_timeout: Duration,
     pub idle_timeout: Duration,
     pub max_headers: usize,
@@ -59,13 +59,19 @@ pub struct Door {
 }
 
 impl Client {
-    pub fn new(address: SocketAddr, door: Rc<Door>, secure: Option<Secure>) -> Rc<Self> {
-        let ip = address.ip().to_canonical();
-        Rc::new(Self {
-            address: SocketAddr::new(ip, address.port()),
-            trusted: door.trusts(ip),
-            forwarded_for: HeaderValue::from_str(&ip.to_string())
+    /// `ends`: of its connection to us, or to the proxy before us that announces it; `None` where it has no address.
+    pub fn new(ends: Option<Ends>, door: Rc<Door>, secure: Option<Secure>) -> Rc<Self> {
+        let ends = ends.map(Ends::canonical);
+        let ip = ends.map(|ends| ends.client.ip());
+        let forwarded_for = match ip {
+            Some(ip) => HeaderValue::from_str(&ip.to_string())
                 .expect("an address is made of digits, letters, dots and colons"),
+            None => HeaderValue::from_static(UNKNOWN),
+        };
+        Rc::new(Self {
+            ends,
+            trusted: door.trusted_proxies.contains(ip),
+            forwarded_for,
             forwarded: RefCell::default(),
             id: OnceCell::new(),
             door,
@@ -77,6 +83,11 @@ impl Client {
         })
     }
 
+    /// `None`: it has come by a Unix socket.
+    pub fn ip(&self) -> Option<IpAddr> {
+        self.ends.map(|ends| ends.client.ip())
+    }
+
     /// The scheme of what it asks for.
     pub(super) fn scheme(&self) -> &'static str {
         if self.secure.is_some() {
@@ -85,36 +96,22 @@ impl Client {
             "http"
         }
     }
-}
 
-impl Client {
     /// As endpoints are told of it that speak the PROXY protocol.
     pub(super) fn caller(&self) -> Caller {
-        let ends = Ends {
-            client: self.address,
-            server: self.door.address,
-        };
         Caller {
             // Two of the same are as likely as to guess a key of 64 bits.
             id: *self.id.get_or_init(|| fastrand::u64(..)),
-            preamble: Preamble { ends: Some(ends) },
+            preamble: Preamble { ends: self.ends },
         }
     }
-}
 
-impl Door {
-    /// What a request's head is measured by.
+    /// What its requests' heads are measured by.
     pub(super) fn rules(&self) -> head::Door {
         head::Door {
-            fields: self.max_headers,
-            address: self.address,
-            secure: self.secure,
+            fields: self.door.max_headers,
+            address: self.ends.map(|ends| ends.server),
+            secure: self.door.secure,
         }
-    }
-
-    pub fn trusts(&self, address: IpAddr) -> bool {
-        self.trusted_proxies
-            .iter()
-            .any(|net| net.contains(&address))
     }
 }

@@ -86,7 +86,7 @@ impl Proxy {
     pub(super) fn decide(
         &self,
         request: &Request<Upload>,
-        client: IpAddr,
+        client: Option<IpAddr>,
         avoid: Option<&[Slot]>,
         began: Instant,
     ) -> Result<Decision, Refused> {
@@ -164,7 +164,7 @@ impl Proxy {
         service: &'a Service,
         chosen: Choice<'a>,
         head: &Head,
-        client: IpAddr,
+        client: Option<IpAddr>,
         avoid: Option<&[Slot]>,
     ) -> Option<(&'a Pool, &'a Arc<Endpoint>)> {
         let pick = |(pool, candidates): Choice<'a>| {
@@ -194,7 +194,7 @@ impl Proxy {
 fn choose_pool<'a>(
     service: &'a Service,
     head: &Head,
-    client: IpAddr,
+    client: Option<IpAddr>,
 ) -> (Option<Choice<'a>>, Option<HeaderValue>) {
     if let Some(previewed) = service.previewed(head.headers) {
         let pool = &service.pools[previewed];

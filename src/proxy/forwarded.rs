@@ -23,6 +23,9 @@ const HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// A client that has come by a Unix socket.
+pub(super) const UNKNOWN: &str = "unknown";
+
 /// A request id is for logs: a longer one is replaced.
 const LONGEST_ID: usize = 128;
 
@@ -109,9 +112,11 @@ fn element_for(client: &Client, host: &HeaderValue) -> HeaderValue {
 
 fn element(client: &Client, host: &HeaderValue) -> HeaderValue {
     let mut text = String::new();
-    let _ = match client.address.ip() {
-        IpAddr::V4(address) => write!(text, "for={address}"),
-        IpAddr::V6(address) => write!(text, "for=\"[{address}]\""),
+    let _ = match client.ip() {
+        Some(IpAddr::V4(address)) => write!(text, "for={address}"),
+        Some(IpAddr::V6(address)) => write!(text, "for=\"[{address}]\""),
+        // RFC 7239 §6.2.
+        None => write!(text, "for={UNKNOWN}"),
     };
     // The host has been checked: it holds neither quotes nor backslashes.
     if let Ok(host) = host.to_str() {
@@ -135,8 +140,8 @@ pub(super) fn scheme(headers: &HeaderMap) -> Scheme {
 
 /// The client's own address: the peer's, or what trusted proxies say, read from the last hop to the first until an
 /// address is not trusted.
-pub(super) fn client_address(headers: &HeaderMap, client: &Client) -> IpAddr {
-    let peer = client.address.ip();
+pub(super) fn client_address(headers: &HeaderMap, client: &Client) -> Option<IpAddr> {
+    let peer = client.ip();
     if !client.trusted {
         return peer;
     }
@@ -149,14 +154,19 @@ pub(super) fn client_address(headers: &HeaderMap, client: &Client) -> IpAddr {
     origin(&client.door, values.iter().rev(), peer)
 }
 
-fn origin<'a>(door: &Door, hops: impl Iterator<Item = &'a &'a str>, peer: IpAddr) -> IpAddr {
+fn origin<'a>(
+    door: &Door,
+    hops: impl Iterator<Item = &'a &'a str>,
+    peer: Option<IpAddr>,
+) -> Option<IpAddr> {
     let mut last = peer;
     for hop in hops {
-        let Some(address) = hop_address(hop.trim()) else {
+        let address = hop_address(hop.trim());
+        if address.is_none() {
             break;
-        };
+        }
         last = address;
-        if !door.trusts(address) {
+        if !door.trusted_proxies.contains(address) {
             break;
         }
     }
@@ -191,12 +201,14 @@ mod tests {
     use std::{rc::Rc, sync::Arc, time::Duration};
 
     use super::*;
-    use crate::proxy::Closing;
+    use crate::{
+        proxy::Closing,
+        units::{Ends, Networks},
+    };
 
     fn client() -> Rc<Client> {
         let door = Door {
-            address: ([127, 0, 0, 1], 80).into(),
-            trusted_proxies: Vec::new(),
+            trusted_proxies: Networks::default(),
             header_timeout: Duration::ZERO,
             idle_timeout: Duration::ZERO,
             max_headers: 100,
@@ -209,7 +221,11 @@ mod tests {
             redirect: None,
             challenges: Arc::default(),
         };
-        Client::new(([10, 0, 0, 1], 4000).into(), Rc::new(door), None)
+        let ends = Ends {
+            client: ([10, 0, 0, 1], 4000).into(),
+            server: ([127, 0, 0, 1], 80).into(),
+        };
+        Client::new(Some(ends), Rc::new(door), None)
     }
 
     #[test]

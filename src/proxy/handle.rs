@@ -73,7 +73,7 @@ impl Proxy {
         let client = &*progress.client;
         let request = ours.as_mut().ok_or(Kind::Malformed)?;
         let version = request.version();
-        let fields = head::check(request, &client.door.rules())?;
+        let fields = head::check(request, &client.rules())?;
         door::pass(request, client)?;
         let address = forwarded::client_address(request.headers(), client);
         tunnel::note_asked(request);
@@ -121,7 +121,7 @@ impl Proxy {
     /// Begins an entry of the access log, where this request is to have one.
     fn note<B>(&self, request: &Request<B>, progress: &Progress, began: Instant) {
         if self.pen.borrow().wants(fastrand::u32(..)) {
-            let note = Note::new(&self.pen, request, progress.client.address.ip(), began);
+            let note = Note::new(&self.pen, request, progress.client.ip(), began);
             progress.notebook.put(note);
         }
     }
@@ -160,7 +160,7 @@ impl Proxy {
         let (mut answer, kind) = match refused.why {
             Why::Own(answer) => (*answer, None),
             Why::Error(error) => {
-                tracing::debug!(?error, client = %progress.client.address, "request refused");
+                tracing::debug!(?error, client = ?progress.client.ip(), "request refused");
                 (
                     self.reply(error.kind, form, service.as_deref()),
                     Some(error.kind),

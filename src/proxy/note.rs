@@ -28,7 +28,7 @@ pub(super) struct Note {
     pen: Rc<RefCell<Pen>>,
     at: Timestamp,
     began: Instant,
-    client: IpAddr,
+    client: Option<IpAddr>,
     method: Method,
     target: Uri,
     version: Version,
@@ -57,7 +57,7 @@ impl Note {
     pub(super) fn new<B>(
         pen: &Rc<RefCell<Pen>>,
         request: &Request<B>,
-        client: IpAddr,
+        client: Option<IpAddr>,
         began: Instant,
     ) -> Box<Self> {
         Box::new(Self {
@@ -78,7 +78,7 @@ impl Note {
     }
 
     /// What was found out of the request when it was admitted.
-    pub(super) fn admitted(&mut self, headers: &HeaderMap, client: IpAddr) {
+    pub(super) fn admitted(&mut self, headers: &HeaderMap, client: Option<IpAddr>) {
         self.client = client;
         self.host = headers.get(header::HOST).cloned();
         self.id = headers.get(forwarded::REQUEST_ID).cloned();
@@ -165,7 +165,7 @@ fn name_of(version: Version) -> &'static str {
 impl Proxy {
     /// Counts and logs a request that could not be read: nothing is known of it but who sent it, and what came is not to be
     /// trusted with a line.
-    pub fn unread(&self, client: IpAddr, status: StatusCode, why: Rejection) {
+    pub fn unread(&self, client: Option<IpAddr>, status: StatusCode, why: Rejection) {
         self.shard.rejected(why);
         self.shard
             .unrouted()

@@ -121,7 +121,7 @@ pub(super) fn judge(
 
 /// Who asks, and when.
 pub(super) struct Asking {
-    pub client: IpAddr,
+    pub client: Option<IpAddr>,
     pub now: Instant,
     /// A request counts once, however often it is decided on.
     pub counted: Cell<bool>,

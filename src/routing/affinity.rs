@@ -62,15 +62,15 @@ impl Affinity {
         })
     }
 
-    /// The request's key; `None` where it has no header of that name, or no authentic cookie.
-    pub fn key(&self, head: &Head, client: IpAddr) -> Option<u64> {
+    /// The request's key; `None` where it has no header of that name, no authentic cookie, or its client no address.
+    pub fn key(&self, head: &Head, client: Option<IpAddr>) -> Option<u64> {
         match &self.0 {
             By::Cookie(cookie) => cookie.key(head.headers),
             By::Header(name, seed) => head
                 .headers
                 .get(name)
                 .map(|value| seed.hash(value.as_bytes())),
-            By::Ip(seed) => Some(hash_ip(*seed, client)),
+            By::Ip(seed) => client.map(|client| hash_ip(*seed, client)),
         }
     }
 
@@ -171,7 +171,7 @@ mod tests {
             query: None,
             headers: &headers.collect(),
         };
-        affinity.key(&head, "192.0.2.1".parse().unwrap())
+        affinity.key(&head, "192.0.2.1".parse().ok())
     }
 
     /// `cutover_shop=...`, as a client sends it back.
@@ -334,7 +334,7 @@ mod tests {
                 (0..100_000_u32).map(|client| {
                     splitter.rendezvous(
                         by_ip
-                            .key(&head, IpAddr::V4((0x0a00_0000 + client).into()))
+                            .key(&head, Some(IpAddr::V4((0x0a00_0000 + client).into())))
                             .unwrap(),
                     )
                 }),

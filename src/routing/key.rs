@@ -4,7 +4,7 @@ use super::{Head, cookie::cookies};
 use crate::units::{HashKey, Seed};
 
 /// What a pool's `hash:KEY` balancing hashes of a request; `None` where the request does not have it.
-pub fn hash_key(by: &HashKey, head: &Head, client: IpAddr) -> Option<u64> {
+pub fn hash_key(by: &HashKey, head: &Head, client: Option<IpAddr>) -> Option<u64> {
     let seed = Seed::PUBLIC;
     match by {
         HashKey::Header(name) => head
@@ -14,7 +14,7 @@ pub fn hash_key(by: &HashKey, head: &Head, client: IpAddr) -> Option<u64> {
         HashKey::Cookie(name) => cookies(head.headers)
             .find(|(given, _)| *given == name.as_bytes())
             .map(|(_, value)| seed.hash(value)),
-        HashKey::Ip => Some(hash_ip(seed, client)),
+        HashKey::Ip => client.map(|client| hash_ip(seed, client)),
         HashKey::Path => Some(seed.hash(head.path.as_bytes())),
     }
 }

@@ -1,6 +1,6 @@
 use std::{
     io,
-    net::{self, SocketAddr},
+    net::SocketAddr,
     rc::Rc,
     sync::{
         Arc,
@@ -10,14 +10,14 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::{net::TcpListener, net::TcpStream, sync::watch};
+use tokio::{net::TcpStream, sync::watch};
 
 use super::{
     connection,
     crowd::{Crowd, Guest},
     guard::{Bounds, Guard},
     http2,
-    listen::refuse_handshakes,
+    listener::{Accepted, Handle, Listener, refuse_handshakes},
     preamble,
     stream::Stream,
     worker::Worker,
@@ -26,7 +26,7 @@ use crate::{
     proxy::{Client, Door, Progress},
     telemetry::Rejection,
     tls::Alpn,
-    units::{Access, is_shortage},
+    units::{Access, Ends, ListenAddress, is_shortage},
 };
 
 /// How long to wait when there are no file descriptors or buffers left: connections must end first.
@@ -37,6 +37,8 @@ const SETTLE: Duration = Duration::from_millis(250);
 
 /// What one worker accepts on, and under which settings. The settings may be replaced while it accepts.
 pub(super) struct Entry {
+    /// As bound.
+    pub address: ListenAddress,
     pub door: Rc<Door>,
     pub limit: u32,
     pub header_bytes: usize,
@@ -49,10 +51,21 @@ pub(super) struct Entry {
     pub proxy_protocol: bool,
 }
 
+impl Entry {
+    /// What a client has connected to; `None` for a Unix socket. Who listens everywhere learns it from the connection.
+    fn own_address(&self, stream: &TcpStream) -> Option<SocketAddr> {
+        let bound = self.address.ip()?;
+        if bound.ip().is_unspecified() {
+            return stream.local_addr().ok().or(Some(bound));
+        }
+        Some(bound)
+    }
+}
+
 /// Accepts until there is no entry any more, and then what the kernel has queued.
 pub(super) async fn accept(
     worker: Rc<Worker>,
-    listener: TcpListener,
+    listener: Listener,
     mut entry: watch::Receiver<Option<Rc<Entry>>>,
 ) {
     let Some(mut current) = entry.borrow_and_update().clone() else {
@@ -63,7 +76,7 @@ pub(super) async fn accept(
         tokio::select! {
             biased;
             accepted = listener.accept() => match accepted {
-                Ok((stream, peer)) => worker.admit(stream, peer, &current),
+                Ok(accepted) => worker.admit(accepted, &current),
                 Err(error) => back_off(&error).await,
             },
             changed = entry.changed() => match entry.borrow_and_update().clone() {
@@ -76,21 +89,21 @@ pub(super) async fn accept(
     if worker.ends() && refuse_handshakes(&listener) {
         finish_handshakes(&worker, &listener, &current).await;
     }
-    match listener.into_std() {
+    match listener.into_handle() {
         Ok(listener) => worker.take_queued(&listener, &current),
         Err(error) => tracing::warn!(%error, "connections queued on a listener are lost"),
     }
 }
 
 /// Accepts those whose handshake had begun when the listener was to go away: for them the connection exists already.
-async fn finish_handshakes(worker: &Rc<Worker>, listener: &TcpListener, entry: &Entry) {
+async fn finish_handshakes(worker: &Rc<Worker>, listener: &Listener, entry: &Entry) {
     let settled = tokio::time::sleep(SETTLE);
     tokio::pin!(settled);
     loop {
         tokio::select! {
             biased;
             accepted = listener.accept() => match accepted {
-                Ok((stream, peer)) => worker.admit(stream, peer, entry),
+                Ok(accepted) => worker.admit(accepted, entry),
                 Err(error) => back_off(&error).await,
             },
             () = &mut settled => return,
@@ -111,14 +124,10 @@ async fn back_off(error: &io::Error) {
 impl Worker {
     /// Takes what the kernel has queued, of which the runtime may not have heard: so the kernel itself is asked. To be
     /// closed right after, so that what would still come in is refused, not lost.
-    pub(super) fn take_queued(self: &Rc<Self>, listener: &net::TcpListener, entry: &Entry) {
+    pub(super) fn take_queued(self: &Rc<Self>, listener: &Handle, entry: &Entry) {
         loop {
-            let accepted = listener.accept().and_then(|(stream, peer)| {
-                stream.set_nonblocking(true)?;
-                Ok((TcpStream::from_std(stream)?, peer))
-            });
-            match accepted {
-                Ok((stream, peer)) => self.admit(stream, peer, entry),
+            match listener.accept() {
+                Ok(accepted) => self.admit(accepted, entry),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) if is_shortage(&error) => {
                     tracing::warn!(%error, "connections queued on a listener are lost");
@@ -130,9 +139,13 @@ impl Worker {
     }
 
     /// Serves a connection, or says that there is no room for it. Who may not come in is told nothing.
-    fn admit(self: &Rc<Self>, stream: TcpStream, peer: SocketAddr, entry: &Entry) {
-        let client = Client::new(peer, entry.door.clone(), None);
-        if !entry.access.permits(client.address.ip()) {
+    fn admit(self: &Rc<Self>, (stream, peer): Accepted, entry: &Entry) {
+        let ends = peer.and_then(|client| {
+            let server = entry.own_address(&stream)?;
+            Some(Ends { client, server })
+        });
+        let client = Client::new(ends, entry.door.clone(), None);
+        if !entry.access.permits(client.ip()) {
             self.proxy.shard().rejected(Rejection::Forbidden);
             return;
         }
@@ -144,7 +157,7 @@ impl Worker {
                 return;
             }
         };
-        // It only costs time on small answers; a socket that refuses it is already broken.
+        // To wait only costs time on small answers; a socket that refuses this is already broken, or no TCP.
         let _ = stream.set_nodelay(true);
         let worker = self.clone();
         let header_bytes = entry.header_bytes;
@@ -184,9 +197,9 @@ impl Worker {
         if announced {
             match preamble::take(&mut stream, door.header_timeout).await {
                 Ok(None) => {}
-                Ok(Some(said)) => client = Client::new(said, door.clone(), None),
+                Ok(said) => client = Client::new(said, door.clone(), None),
                 Err(error) => {
-                    tracing::debug!(peer = %client.address, %error, "a trusted proxy does not say who its client is");
+                    tracing::debug!(peer = ?client.ip(), %error, "a trusted proxy does not say who its client is");
                     self.proxy.shard().rejected(Rejection::Preamble);
                     return None;
                 }
@@ -196,7 +209,7 @@ impl Worker {
             return Some((Stream::Plain(stream), client));
         };
         let met = guard.admit(stream, &bounds, self.proxy.shard()).await;
-        met.map(|(stream, secure)| (stream, Client::new(client.address, door, Some(secure))))
+        met.map(|(stream, secure)| (stream, Client::new(client.ends, door, Some(secure))))
     }
 
     /// Serves a client in the protocol that was agreed on.
@@ -230,7 +243,7 @@ impl Place {
         if let Some((crowd, most)) = &entry.per_client
             && !client.trusted
         {
-            let guest = crowd.enter(client.address.ip(), *most);
+            let guest = crowd.enter(client.ip(), *most);
             place.guest = Some(guest.ok_or(Rejection::ClientConnections)?);
         }
         Ok(place)

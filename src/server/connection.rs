@@ -96,7 +96,7 @@ pub(super) async fn serve(
     }
     let refusal = refusal(&end, &parts.read_buf, header_bytes);
     if let Some((status, rejection)) = refusal {
-        proxy.unread(progress.client.address.ip(), status, rejection);
+        proxy.unread(progress.client.ip(), status, rejection);
     }
     let ours_to_say = parts.io.kept_back || matches!(end, End::HeadLate);
     let mut stream = parts.io.into_stream();

@@ -2,11 +2,19 @@
 
 use std::{
     io,
-    net::{SocketAddr, TcpListener},
+    net::{self, SocketAddr},
+    os::unix::net::UnixListener,
     sync::{Mutex, PoisonError},
 };
 
-use socket2::{Domain, Protocol, SockFilter, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+
+use super::listener::Handle;
+use crate::{
+    config::plan,
+    units::ListenAddress,
+    unix_socket::{self, Permit, SocketFile},
+};
 
 /// Connections the kernel keeps ready for a worker; it lowers this to `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
@@ -15,60 +23,118 @@ const BACKLOG: i32 = 4096;
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen on {address}: {source}")]
 pub struct BindError {
-    pub address: SocketAddr,
+    pub address: ListenAddress,
     pub source: io::Error,
 }
 
 /// The sockets of one address, one for each worker, kept by the process. A worker is lent a handle of its own, and takes
 /// the process's when the listener goes away: so that its own is the last one, or that what is queued in a socket it never
 /// served is not lost.
+///
+/// `SO_REUSEPORT` is for TCP: of a Unix socket there is one, and each worker has a handle on it.
 pub(super) struct Sockets {
     /// As bound.
-    pub address: SocketAddr,
-    each: Vec<Mutex<Option<TcpListener>>>,
+    pub address: ListenAddress,
+    each: Vec<Mutex<Option<Handle>>>,
+    /// Of a Unix socket.
+    file: Option<SocketFile>,
 }
 
 impl Sockets {
-    pub(super) fn lend(&self, worker: usize) -> io::Result<Option<TcpListener>> {
+    pub(super) fn lend(&self, worker: usize) -> io::Result<Option<Handle>> {
         let kept = self.each[worker].lock();
         let kept = kept.unwrap_or_else(PoisonError::into_inner);
-        kept.as_ref().map(TcpListener::try_clone).transpose()
+        kept.as_ref().map(Handle::try_clone).transpose()
     }
 
-    pub(super) fn take(&self, worker: usize) -> Option<TcpListener> {
+    pub(super) fn take(&self, worker: usize) -> Option<Handle> {
         let kept = self.each[worker].lock();
         kept.unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Whether every worker has taken its own.
     pub(super) fn are_taken(&self) -> bool {
-        let taken = |kept: &Mutex<Option<TcpListener>>| {
+        let taken = |kept: &Mutex<Option<Handle>>| {
             kept.lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .is_none()
         };
         self.each.iter().all(taken)
     }
+
+    /// Before the queue of a Unix socket is emptied for good: who comes now would be lost in it.
+    pub(super) fn retire(&self) {
+        if let Some(file) = &self.file {
+            file.remove();
+        }
+    }
+
+    pub(super) fn permit(&self, permit: Permit) {
+        if let Some(file) = &self.file
+            && let Err(error) = file.permit(permit)
+        {
+            tracing::error!(%error, address = %self.address, "who may connect stays as it was");
+        }
+    }
 }
 
-/// Sockets that accept on `address`. The kernel queues connections from now on.
-pub(super) fn bind(address: SocketAddr, workers: usize) -> Result<Sockets, BindError> {
-    let failed = |source| BindError { address, source };
-    refuse_if_taken(address).map_err(failed)?;
-    let first = open(address, true).map_err(failed)?;
-    // With port 0 the kernel has chosen one: the other sockets get the same.
-    let bound = first.local_addr().map_err(failed)?;
-    let mut sockets = vec![first];
+/// Sockets that accept where this listener does. The kernel queues connections from now on.
+pub(super) fn bind(listener: &plan::Listener, workers: usize) -> Result<Sockets, BindError> {
+    let bound = match &listener.address {
+        ListenAddress::Ip(address) => bind_tcp(*address, workers),
+        ListenAddress::Unix(path) => permit(listener)
+            .and_then(|permit| Ok(unix_socket::bind(path, permit)?))
+            .and_then(|(socket, file)| share(socket, file, &listener.address, workers)),
+    };
+    bound.map_err(|source| BindError {
+        address: listener.address.clone(),
+        source,
+    })
+}
+
+/// Who may connect to a listener's socket, if it is one with a file.
+pub(super) fn permit(listener: &plan::Listener) -> io::Result<Permit> {
+    Ok(Permit::new(listener.mode, listener.group.as_deref())?)
+}
+
+fn share(
+    socket: UnixListener,
+    file: SocketFile,
+    address: &ListenAddress,
+    workers: usize,
+) -> io::Result<Sockets> {
+    SockRef::from(&socket).listen(BACKLOG)?;
+    let mut each = Vec::with_capacity(workers);
     for _ in 1..workers {
-        sockets.push(open(bound, true).map_err(failed)?);
+        each.push(Handle::Unix(socket.try_clone()?));
+    }
+    each.push(Handle::Unix(socket));
+    Ok(Sockets {
+        address: address.clone(),
+        each: kept(each),
+        file: Some(file),
+    })
+}
+
+fn bind_tcp(address: SocketAddr, workers: usize) -> io::Result<Sockets> {
+    refuse_if_taken(address)?;
+    let first = open(address, true)?;
+    // With port 0 the kernel has chosen one: the other sockets get the same.
+    let bound = first.local_addr()?;
+    let mut sockets = vec![Handle::Tcp(first)];
+    for _ in 1..workers {
+        sockets.push(Handle::Tcp(open(bound, true)?));
     }
     Ok(Sockets {
-        address: bound,
-        each: sockets
-            .into_iter()
-            .map(|socket| Mutex::new(Some(socket)))
-            .collect(),
+        address: bound.into(),
+        each: kept(sockets),
+        file: None,
     })
+}
+
+fn kept(handles: Vec<Handle>) -> Vec<Mutex<Option<Handle>>> {
+    let kept = |handle| Mutex::new(Some(handle));
+    handles.into_iter().map(kept).collect()
 }
 
 /// `SO_REUSEPORT` would let us share an address with another process of the same user, and half the connections would
@@ -80,7 +146,7 @@ fn refuse_if_taken(address: SocketAddr) -> io::Result<()> {
     open(address, false).map(drop)
 }
 
-fn open(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
+fn open(address: SocketAddr, shared: bool) -> io::Result<net::TcpListener> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::STREAM,
@@ -96,68 +162,31 @@ fn open(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// Lets no new handshake begin on a socket that will be closed, while those under way may end: drops each segment with SYN.
-/// To close a socket resets whoever has come since the last look into its queue; a SYN that got no answer is sent again by
-/// the client's kernel and then meets whoever listens there, or is refused. `false` where the kernel can't.
-pub(super) fn refuse_handshakes(listener: &tokio::net::TcpListener) -> bool {
-    // Classic BPF over the TCP header (Linux, Documentation/networking/filter.rst): byte 13 holds the flags, 2 is SYN.
-    const LOAD_BYTE: u16 = 0x30;
-    const JUMP_IF_SET: u16 = 0x45;
-    const RETURN: u16 = 0x06;
-    let program = [
-        SockFilter::new(LOAD_BYTE, 0, 0, 13),
-        SockFilter::new(JUMP_IF_SET, 0, 1, 2),
-        SockFilter::new(RETURN, 0, 0, 0),
-        SockFilter::new(RETURN, 0, 0, u32::MAX),
-    ];
-    SockRef::from(listener).attach_filter(&program).is_ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn every_worker_gets_a_socket_on_the_same_port() {
-        let sockets = bind("127.0.0.1:0".parse().unwrap(), 3).unwrap();
+        let sockets = bind_tcp("127.0.0.1:0".parse().unwrap(), 3).unwrap();
         for worker in 0..3 {
-            let lent = sockets.lend(worker).unwrap().unwrap();
-            assert_eq!(lent.local_addr().unwrap(), sockets.address);
+            let Handle::Tcp(lent) = sockets.lend(worker).unwrap().unwrap() else {
+                panic!("bound to TCP");
+            };
+            assert_eq!(Some(lent.local_addr().unwrap()), sockets.address.ip());
         }
-        assert_ne!(sockets.address.port(), 0);
-    }
-
-    #[tokio::test]
-    async fn no_handshake_begins_on_a_socket_that_will_be_closed_and_who_has_come_is_kept() {
-        let sockets = bind("127.0.0.1:0".parse().unwrap(), 1).unwrap();
-        let listener = sockets.take(0).unwrap();
-        let listener = tokio::net::TcpListener::from_std(listener).unwrap();
-        let connect = || tokio::net::TcpStream::connect(sockets.address);
-        let mut early = connect().await.unwrap();
-        assert!(refuse_handshakes(&listener));
-        let late = tokio::spawn(connect());
-        let (mut accepted, _) = listener.accept().await.unwrap();
-        let soon = std::time::Duration::from_millis(100);
-        let nobody = tokio::time::timeout(soon, listener.accept()).await;
-        assert!(nobody.is_err() && !late.is_finished());
-        drop(listener);
-        tokio::io::AsyncWriteExt::write_all(&mut accepted, b"x")
-            .await
-            .unwrap();
-        let read = tokio::io::AsyncReadExt::read_u8(&mut early).await;
-        assert_eq!(read.unwrap(), b'x');
-        let refused = late.await.unwrap().unwrap_err();
-        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+        assert_ne!(sockets.address.ip().unwrap().port(), 0);
     }
 
     #[test]
     fn an_address_that_is_served_already_is_refused_even_where_it_could_be_shared() {
-        let first = bind("127.0.0.1:0".parse().unwrap(), 1).unwrap();
-        let refused = bind(first.address, 1).map(|_| ()).unwrap_err();
-        assert_eq!(refused.source.kind(), io::ErrorKind::AddrInUse);
+        let first = bind_tcp("127.0.0.1:0".parse().unwrap(), 1).unwrap();
+        let address = first.address.ip().unwrap();
+        let refused = bind_tcp(address, 1).map(|_| ()).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::AddrInUse);
         let taken = first.take(0).unwrap();
         assert!(first.are_taken() && first.lend(0).unwrap().is_none());
         drop(taken);
-        bind(first.address, 2).unwrap();
+        bind_tcp(address, 2).unwrap();
     }
 }

@@ -10,6 +10,7 @@ mod drain;
 mod guard;
 mod http2;
 mod listen;
+mod listener;
 mod preamble;
 mod shared;
 mod socket;

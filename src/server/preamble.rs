@@ -1,22 +1,19 @@
 //! Taking what a proxy before us says of its client off a connection's beginning.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{io, time::Duration};
 
 use tokio::{io::AsyncReadExt, net::TcpStream, time::timeout};
 
-use crate::units::{Preamble, PreambleRead};
+use crate::units::{Ends, Preamble, PreambleRead};
 
 /// Mostly all of it is there at the first look, and then one read takes it. More than a segment is looked at in parts.
 const LOOK: usize = 1460;
 
-/// Takes the preamble, and not a byte after it. The client's address, where it says one; an error where it is none, is not
+/// Takes the preamble, and not a byte after it. The ends of the client's connection, where it says them; an error where it is none, is not
 /// finished in time, or the connection ends.
-pub(super) async fn take(
-    stream: &mut TcpStream,
-    within: Duration,
-) -> io::Result<Option<SocketAddr>> {
+pub(super) async fn take(stream: &mut TcpStream, within: Duration) -> io::Result<Option<Ends>> {
     let preamble = timeout(within, read(stream)).await??;
-    Ok(preamble.ends.map(|ends| ends.client))
+    Ok(preamble.ends)
 }
 
 async fn read(stream: &mut TcpStream) -> io::Result<Preamble> {

@@ -1,5 +1,4 @@
 use std::{
-    net::SocketAddr,
     num::NonZeroUsize,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -15,7 +14,7 @@ use super::{
     crowd::Crowd,
     drain::{Drained, Ended},
     guard::{Guard, Issued, ended},
-    listen::{Sockets, bind},
+    listen::{Sockets, bind, permit},
     worker,
 };
 use crate::{
@@ -24,6 +23,8 @@ use crate::{
     snapshot::Readers,
     telemetry::{AccessLog, WorkerShard},
     tls::{Certificate, Challenges, Failure},
+    units::ListenAddress,
+    unix_socket::Permit,
 };
 
 /// What the data plane is made of.
@@ -70,6 +71,8 @@ pub(super) struct Wanted {
 pub(super) struct Lent {
     pub plan: Arc<plan::Listener>,
     pub sockets: Arc<Sockets>,
+    /// Who may connect, where it is a Unix socket.
+    permit: Permit,
     /// Connections open over all workers.
     pub open: Arc<AtomicU32>,
     pub crowd: Arc<Crowd>,
@@ -96,20 +99,20 @@ pub struct Gauge(Arc<Shared>);
 
 impl Gauge {
     /// Open connections of each listener.
-    pub fn connections(&self) -> Vec<(SocketAddr, u32)> {
+    pub fn connections(&self) -> Vec<(ListenAddress, u32)> {
         let listeners = self.0.wanted().listeners;
         listeners
             .iter()
-            .map(|lent| (lent.plan.address, lent.open.load(Relaxed)))
+            .map(|lent| (lent.plan.address.clone(), lent.open.load(Relaxed)))
             .collect()
     }
 
     /// The certificates that each listener shows.
-    pub fn certificates(&self) -> Vec<(SocketAddr, Certificate)> {
+    pub fn certificates(&self) -> Vec<(ListenAddress, Certificate)> {
         let listeners = self.0.wanted().listeners;
         let shown = listeners.iter().flat_map(|lent| {
             let guard = lent.guard.iter().flat_map(|guard| &guard.certificates);
-            guard.map(|certificate| (lent.plan.address, certificate.clone()))
+            guard.map(|certificate| (lent.plan.address.clone(), certificate.clone()))
         });
         shown.collect()
     }
@@ -123,8 +126,9 @@ impl Gauge {
 
 impl Prepared {
     /// The addresses that are listened on, as bound.
-    pub fn addresses(&self) -> Vec<SocketAddr> {
-        self.0.iter().map(|lent| lent.sockets.address).collect()
+    pub fn addresses(&self) -> Vec<ListenAddress> {
+        let bound = self.0.iter().map(|lent| lent.sockets.address.clone());
+        bound.collect()
     }
 }
 
@@ -165,19 +169,23 @@ impl Server {
             let kept = served.iter().find(|lent| lent.plan.address == plan.address);
             let before = kept.and_then(|lent| lent.guard.as_ref());
             let guard = Guard::of(plan, issued, &settings.challenges, before);
-            let guard = guard.map_err(|source| BindError {
-                address: plan.address,
+            let failed = |source| BindError {
+                address: plan.address.clone(),
                 source,
-            })?;
+            };
+            let guard = guard.map_err(failed)?;
+            let permit = permit(plan).map_err(failed)?;
             prepared.push(match kept {
                 Some(lent) => Lent {
                     plan: plan.clone(),
                     guard,
+                    permit,
                     ..lent.clone()
                 },
                 None => Lent {
                     plan: plan.clone(),
-                    sockets: bind(plan.address, settings.workers.get())?.into(),
+                    sockets: bind(plan, settings.workers.get())?.into(),
+                    permit,
                     open: Arc::default(),
                     crowd: Arc::default(),
                     guard,
@@ -242,14 +250,20 @@ impl Drop for Server {
 
 impl Wanted {
     fn serve(&mut self, listeners: Vec<Lent>) {
-        let gone = |lent: &Lent| {
-            !listeners
-                .iter()
-                .any(|kept| Arc::ptr_eq(&kept.sockets, &lent.sockets))
-        };
+        let same = |lent: &&Lent, kept: &Lent| Arc::ptr_eq(&kept.sockets, &lent.sockets);
         let before = std::mem::take(&mut self.listeners);
+        for kept in &listeners {
+            let known = before.iter().find(|lent| same(lent, kept));
+            if known.is_some_and(|lent| lent.permit != kept.permit) {
+                kept.sockets.permit(kept.permit);
+            }
+        }
         self.retiring.retain(|lent| !lent.sockets.are_taken());
-        self.retiring.extend(before.into_iter().filter(gone));
+        let gone = before
+            .into_iter()
+            .filter(|lent| !listeners.iter().any(|kept| same(&lent, kept)))
+            .inspect(|lent| lent.sockets.retire());
+        self.retiring.extend(gone);
         self.listeners = listeners;
     }
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use tokio::{
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     sync::{Notify, mpsc, watch},
     task::JoinSet,
 };
@@ -180,8 +180,7 @@ impl Worker {
         };
         let closing = Rc::<Closing>::default();
         let (sender, receiver) = watch::channel(Some(self.entry(lent, &closing)));
-        let listener = TcpListener::from_std(socket)?;
-        accepting.spawn_local(accept(self.clone(), listener, receiver));
+        accepting.spawn_local(accept(self.clone(), socket.listen()?, receiver));
         Ok(Some(Listening {
             sockets: lent.sockets.clone(),
             plan: lent.plan.clone(),
@@ -239,8 +238,8 @@ impl Worker {
         let plan = &lent.plan;
         let hsts = plan.tls.as_ref().and_then(|tls| tls.hsts);
         Rc::new(Entry {
+            address: lent.sockets.address.clone(),
             door: Rc::new(Door {
-                address: lent.sockets.address,
                 trusted_proxies: plan.trusted_proxies.clone(),
                 header_timeout: plan.timeouts.header,
                 idle_timeout: plan.timeouts.idle,

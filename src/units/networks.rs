@@ -1,14 +1,25 @@
 //! Clients by their addresses.
 
-use std::net::IpAddr;
+use std::{fmt, net::IpAddr, str::FromStr};
 
 use ipnet::IpNet;
+
+use super::Malformed;
+
+/// Who a client may be: an address of a network, or one without an address, which has come by a Unix socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Network {
+    Ip(IpNet),
+    Unix,
+}
 
 /// Networks, found in time that hardly grows with their number.
 #[derive(Debug, Clone, Default)]
 pub struct Networks {
     /// As the file has them.
-    written: Vec<IpNet>,
+    written: Vec<Network>,
+    /// Those without an address are of them.
+    unix: bool,
     /// Their first and last addresses, IPv4 as mapped into IPv6: in order, none within or beside another.
     ranges: Vec<(u128, u128)>,
 }
@@ -22,10 +33,44 @@ pub struct Access {
     pub deny: Networks,
 }
 
+impl Network {
+    pub const EXPECTED: &str =
+        "an address or a network, such as 10.0.0.0/8 or 192.0.2.7, or unix for Unix sockets";
+}
+
+impl FromStr for Network {
+    type Err = Malformed;
+
+    /// A single address is a network of one.
+    fn from_str(text: &str) -> Result<Self, Malformed> {
+        if text == "unix" {
+            return Ok(Self::Unix);
+        }
+        let network = text.parse::<IpNet>().ok();
+        network
+            .or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))
+            .map(Self::Ip)
+            .ok_or_else(|| Malformed(format!("expected {}", Self::EXPECTED)))
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip(network) => network.fmt(f),
+            Self::Unix => f.write_str("unix"),
+        }
+    }
+}
+
 impl Networks {
-    pub fn new(written: Vec<IpNet>) -> Self {
+    pub fn new(written: Vec<Network>) -> Self {
         let mut all: Vec<_> = written
             .iter()
+            .filter_map(|network| match network {
+                Network::Ip(network) => Some(network),
+                Network::Unix => None,
+            })
             .map(|network| (number(network.network()), number(network.broadcast())))
             .collect();
         all.sort_unstable();
@@ -36,16 +81,22 @@ impl Networks {
                 _ => ranges.push((first, last)),
             }
         }
-        Self { written, ranges }
+        Self {
+            unix: written.contains(&Network::Unix),
+            written,
+            ranges,
+        }
     }
 
-    pub fn contains(&self, address: IpAddr) -> bool {
-        let address = number(address);
+    pub fn contains(&self, address: Option<IpAddr>) -> bool {
+        let Some(address) = address.map(number) else {
+            return self.unix;
+        };
         let after = self.ranges.partition_point(|(first, _)| *first <= address);
         after > 0 && address <= self.ranges[after - 1].1
     }
 
-    pub fn written(&self) -> &[IpNet] {
+    pub fn written(&self) -> &[Network] {
         &self.written
     }
 }
@@ -59,7 +110,7 @@ impl PartialEq for Networks {
 impl Eq for Networks {}
 
 impl Access {
-    pub fn permits(&self, address: IpAddr) -> bool {
+    pub fn permits(&self, address: Option<IpAddr>) -> bool {
         let allowed = self.allow.as_ref();
         !self.deny.contains(address) && allowed.is_none_or(|allow| allow.contains(address))
     }
@@ -73,12 +124,14 @@ fn number(address: IpAddr) -> u128 {
 }
 
 /// The client that an address belongs to, as a number of its own: an IPv4 address, or the /64 of an IPv6 one, all of which
-/// one client may have (RFC 6177).
-pub fn client_number(address: IpAddr) -> u128 {
-    match address.to_canonical() {
-        IpAddr::V6(address) => address.to_bits() & !u128::from(u64::MAX),
+/// one client may have (RFC 6177). Those without an address are all one client.
+pub fn client_number(address: Option<IpAddr>) -> u128 {
+    match address.map(|address| address.to_canonical()) {
+        Some(IpAddr::V6(address)) => address.to_bits() & !u128::from(u64::MAX),
         // Its lower half is never empty, so it is no /64's number.
-        address @ IpAddr::V4(_) => number(address),
+        Some(address @ IpAddr::V4(_)) => number(address),
+        // Neither a /64's nor an IPv4 address's.
+        None => 1,
     }
 }
 
@@ -92,8 +145,9 @@ mod tests {
         Networks::new(texts.iter().map(|text| text.parse().unwrap()).collect())
     }
 
-    fn address(text: &str) -> IpAddr {
-        text.parse().unwrap()
+    /// `unix`: none.
+    fn address(text: &str) -> Option<IpAddr> {
+        text.parse().ok()
     }
 
     #[test]
@@ -112,10 +166,26 @@ mod tests {
             ("2001:db8:ffff::1", true),
             ("2001:db9::", false),
             ("::1", false),
+            ("unix", false),
         ] {
             assert_eq!(access.permits(address(client)), permitted, "{client}");
         }
         assert!(Access::default().permits(address("1.2.3.4")));
+        assert!(Access::default().permits(address("unix")));
+    }
+
+    #[test]
+    fn a_client_without_an_address_is_let_in_and_kept_out_by_name() {
+        let access = |allow, deny: &[&str]| Access {
+            allow: Some(networks(allow)),
+            deny: networks(deny),
+        };
+        assert!(access(&["10.0.0.0/8", "unix"], &[]).permits(None));
+        assert!(!access(&["::/0", "0.0.0.0/0"], &[]).permits(None));
+        assert!(!access(&["unix"], &["unix"]).permits(None));
+        assert!(access(&["10.0.0.0/8"], &["unix"]).permits(address("10.0.0.1")));
+        assert_eq!("unix".parse::<Network>().unwrap().to_string(), "unix");
+        assert!("Unix".parse::<Network>().is_err());
     }
 
     #[test]
@@ -127,6 +197,8 @@ mod tests {
         assert!(same("10.0.0.1", "::ffff:10.0.0.1"));
         assert!(!same("10.0.0.1", "10.0.0.2"));
         assert!(!same("0.0.0.0", "::1"));
+        assert!(same("unix", "unix"));
+        assert!(!same("unix", "::1") && !same("unix", "0.0.0.1"));
     }
 
     proptest! {
@@ -141,12 +213,12 @@ mod tests {
                     ipnet::Ipv4Net::new(bits.into(), length).unwrap().into()
                 })
                 .collect();
-            let found = Networks::new(nets.clone());
+            let found = Networks::new(nets.iter().copied().map(Network::Ip).collect());
             let edges = nets.iter().flat_map(|net| [net.network(), net.broadcast()]);
             let addresses = addresses.into_iter().map(|bits| IpAddr::V4(bits.into()));
             for address in addresses.chain(edges) {
                 let looked = nets.iter().any(|net| net.contains(&address));
-                prop_assert_eq!(found.contains(address), looked, "{}", address);
+                prop_assert_eq!(found.contains(Some(address)), looked, "{}", address);
             }
         }
     }

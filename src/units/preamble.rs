@@ -116,14 +116,23 @@ impl Preamble {
 }
 
 impl Ends {
+    /// IPv4 as such, even where it has come by a socket that listens for both.
+    #[must_use]
+    pub fn canonical(self) -> Self {
+        let plain = |end: SocketAddr| SocketAddr::new(end.ip().to_canonical(), end.port());
+        Self {
+            client: plain(self.client),
+            server: plain(self.server),
+        }
+    }
+
     /// Both as IPv4, or both as IPv6: it can't be said otherwise.
     fn of_one_family(self) -> Self {
-        let plain = |end: SocketAddr| SocketAddr::new(end.ip().to_canonical(), end.port());
         let wide = |end: SocketAddr| match end.ip() {
             IpAddr::V4(ip) => SocketAddr::new(ip.to_ipv6_mapped().into(), end.port()),
             IpAddr::V6(_) => end,
         };
-        let (client, server) = (plain(self.client), plain(self.server));
+        let Self { client, server } = self.canonical();
         if client.is_ipv4() == server.is_ipv4() {
             Self { client, server }
         } else {

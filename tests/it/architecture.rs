@@ -31,6 +31,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ),
     ("acme", &["tls", "units"]),
     ("tls", &["units"]),
+    ("unix_socket", &[]),
     ("upstream", &["pool", "telemetry", "tls", "units"]),
     (
         "proxy",
@@ -54,6 +55,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "telemetry",
             "tls",
             "units",
+            "unix_socket",
             "upstream",
         ],
     ),
@@ -79,6 +81,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "snapshot",
             "telemetry",
             "units",
+            "unix_socket",
         ],
     ),
 ];
@@ -111,7 +114,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("sd_notify", &["app", "app.rs"]),
     ("sha1", &["proxy/tunnel/handshake.rs"]),
     ("siphasher", &["units"]),
-    ("socket2", &["server", "upstream"]),
+    ("socket2", &["server", "unix_socket.rs", "upstream"]),
     ("strsim", &["config", "admin"]),
     ("tempfile", &["acme", "cli", "control", "demo"]),
     ("tokio_rustls", &["tls"]),

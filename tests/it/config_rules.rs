@@ -271,6 +271,10 @@ fn access_and_rates_that_cannot_be() {
             ),
         ],
     );
+}
+
+#[test]
+fn listeners_that_cannot_be() {
     let listener = "\n[[listeners]]\naddress = \"127.0.0.1:1\"\n";
     are_told(
         listener,

@@ -53,6 +53,7 @@ mod tls_endpoints;
 mod tls_handshake;
 mod tls_listeners;
 mod tls_resumption;
+mod unix_listeners;
 mod websocket_drains;
 mod websockets;
 mod websockets_h2;

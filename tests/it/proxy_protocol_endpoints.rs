@@ -11,7 +11,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-use crate::support::{Proxy, proxy, within};
+use crate::support::{Client, Proxy, proxy, within};
 
 /// What came first on each connection, and the paths that were asked for on it.
 type Seen = Arc<Mutex<Vec<(Preamble, Vec<String>)>>>;
@@ -114,4 +114,28 @@ async fn a_connection_of_a_client_that_has_gone_is_no_others() {
         assert_eq!(paths, [1, 1]);
     })
     .await;
+}
+
+#[tokio::test]
+async fn the_address_that_the_client_has_connected_to_is_told_even_by_who_listens_everywhere() {
+    let (app, seen) = app().await;
+    for everywhere in ["0.0.0.0", "[::]"] {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr());
+        let port = free.expect("a free port").port();
+        let _proxy = proxy()
+            .service("proxy_protocol = \"v2\"")
+            .pool_at("blue", 100, &[&app.to_string()])
+            .more(&format!(
+                "[[listeners]]\naddress = \"{everywhere}:{port}\"\n"
+            ))
+            .start();
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        assert_eq!(Client::connect(address).await.get("/").await.status, 200);
+        let told = seen
+            .lock()
+            .unwrap()
+            .pop()
+            .and_then(|(preamble, _)| preamble.ends);
+        assert_eq!(told.map(|ends| ends.server), Some(address), "{everywhere}");
+    }
 }

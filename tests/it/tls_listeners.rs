@@ -552,7 +552,7 @@ async fn t_11_t_12_certificates_are_changed_while_they_are_served_and_a_bad_one_
         shelf.shows(&["shop"])
     );
     let running = run(&shelf, &format!("{listener}{}", service(&app))).await;
-    let address = running.bound().listeners[0];
+    let address = running.bound().listeners[0].ip().unwrap();
     let mut early = meet(address, &shelf.client(), "shop.test").await.unwrap();
     early.get("shop.test").await.unwrap();
     assert!(meet(address, &shelf.client(), "more.test").await.is_err());
@@ -715,7 +715,7 @@ async fn a_certificate_is_got_by_itself_and_a_cached_one_serves_without_the_auth
     let running = run(&shelf, &text).await;
     let anybody = ClientSettings::new(Trust::Anybody, None, None, (true, false)).unwrap();
     until_event(&running, "certificate", "got for shop.test").await;
-    let address = running.bound().listeners[1];
+    let address = running.bound().listeners[1].ip().unwrap();
     let mut client = until_met(address, &anybody, "shop.test").await;
     client.get("shop.test").await.unwrap();
     drop(client);
@@ -728,7 +728,7 @@ async fn a_certificate_is_got_by_itself_and_a_cached_one_serves_without_the_auth
         ask_metric_end(&running),
         end.rsplit(' ').next().map(str::to_owned)
     );
-    let address = running.bound().listeners[1];
+    let address = running.bound().listeners[1].ip().unwrap();
     let mut client = meet(address, &anybody, "shop.test").await.unwrap();
     client.get("shop.test").await.unwrap();
     drop(client);
@@ -752,7 +752,12 @@ async fn a_listener_starts_without_a_certificate_and_says_so_to_clients() {
         service(&app)
     );
     let running = run(&shelf, &text).await;
-    let refused = meet(running.bound().listeners[0], &shelf.client(), "shop.test").await;
+    let refused = meet(
+        running.bound().listeners[0].ip().unwrap(),
+        &shelf.client(),
+        "shop.test",
+    )
+    .await;
     let refused = refused.map(|_| ()).unwrap_err();
     assert!(refused.contains("InternalError"), "{refused}");
     until_event(&running, "certificate-failed", "shop.test: ").await;

@@ -151,9 +151,8 @@ impl Asked {
         let rules = rules.and_then(|route| route.rules.as_deref());
         steps.extend(rules.into_iter().flat_map(rules_of));
         let own = rules.and_then(|rules| rules.own.as_ref());
-        let forbidden = rules.zip(self.client);
-        let forbidden =
-            forbidden.is_some_and(|(rules, client)| !rules.typed.access.permits(client));
+        let forbidden = rules.filter(|_| self.client.is_some());
+        let forbidden = forbidden.is_some_and(|rules| !rules.typed.access.permits(self.client));
         let mut explained = match own {
             _ if forbidden => answered(403, steps),
             Some(own) => answered(own.status().as_u16(), steps),
@@ -198,8 +197,7 @@ impl Asked {
             ));
             return None;
         }
-        let client = self.client.unwrap_or(IpAddr::from([0, 0, 0, 0]));
-        let Some(key) = affinity.key(head, client) else {
+        let Some(key) = affinity.key(head, self.client) else {
             steps.push(step(
                 "sticky",
                 "the request brings no key, so it is drawn by chance",

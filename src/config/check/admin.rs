@@ -1,6 +1,10 @@
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
-use super::{Check, listeners::tables, twice};
+use super::{
+    Check,
+    listeners::{mode, tables},
+    twice,
+};
 use crate::{
     config::{
         file::{View, keys},
@@ -18,10 +22,9 @@ impl Check<'_> {
             None => self.default_socket(root, state_dir),
         };
         self.admin_is_private(&view, &address);
-        let mode = view.text("mode").unwrap_or_default();
         Admin {
             address,
-            mode: u32::from_str_radix(mode, 8).unwrap_or(0o600),
+            mode: mode(&view),
             group: view.text("group").map(str::to_owned),
             tokens: self.tokens(root, &view),
         }
@@ -61,19 +64,7 @@ impl Check<'_> {
                 .expected("unix:/absolute/path, or a loopback address such as 127.0.0.1:9900"),
             );
         }
-        for key in ["mode", "group"] {
-            if view.has(key) {
-                self.tell(
-                    Problem::new(
-                        Code::Conflict,
-                        view.place_of(key),
-                        format!("`{}` is for a Unix socket", view.path_of(key)),
-                    )
-                    .key(view.path_of(key))
-                    .also(view.place_of("address"), "this is none"),
-                );
-            }
-        }
+        self.only_unix_sockets_have_files(view);
     }
 
     fn tokens(&mut self, root: &View<'_>, view: &View<'_>) -> Vec<Token> {

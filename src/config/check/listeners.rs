@@ -1,13 +1,13 @@
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::{Check, twice};
 use crate::{
     config::{
-        file::{Place, View, keys, syntax},
+        file::{Place, View, keys},
         plan::{Listener, ListenerLimits, ListenerTimeouts},
         problem::{Code, Problem},
     },
-    units::{ByteSize, Span},
+    units::{ByteSize, ListenAddress, Networks, Span},
 };
 
 /// What hyper can read with: below this it refuses to start, above it a head is an attack.
@@ -52,9 +52,9 @@ impl Check<'_> {
                 .expected("a size from 8KiB to 1MiB"),
             );
         }
-        let networks = view.texts("trusted_proxies");
+        let trusted_proxies = networks(view, "trusted_proxies");
         let proxy_protocol = view.flag("proxy_protocol");
-        if proxy_protocol && networks.is_empty() {
+        if proxy_protocol && trusted_proxies.written().is_empty() {
             let path = view.path_of("proxy_protocol");
             self.tell(
                 Problem::new(
@@ -66,14 +66,17 @@ impl Check<'_> {
                 .expected("the networks of the proxies that speak it in `trusted_proxies`"),
             );
         }
+        let address = view.parsed("address")?;
+        if let ListenAddress::Ip(_) = address {
+            self.only_unix_sockets_have_files(view);
+        }
         let tls = self.tls(view);
         let redirect_https = self.redirect_https(view);
         Some(Listener {
-            address: view.parsed("address")?,
-            trusted_proxies: networks
-                .into_iter()
-                .filter_map(|(text, _)| syntax::network(text).ok())
-                .collect(),
+            mode: mode(view),
+            group: view.text("group").map(str::to_owned),
+            address,
+            trusted_proxies,
             access: self.access(view),
             via: view.flag("via"),
             traceparent: view.parsed("traceparent"),
@@ -100,18 +103,35 @@ impl Check<'_> {
         })
     }
 
+    /// Mode and group are a file's, and this listens on none.
+    pub(super) fn only_unix_sockets_have_files(&mut self, view: &View<'_>) {
+        for key in ["mode", "group"] {
+            if view.has(key) {
+                self.tell(
+                    Problem::new(
+                        Code::Conflict,
+                        view.place_of(key),
+                        format!("`{}` is for a Unix socket", view.path_of(key)),
+                    )
+                    .key(view.path_of(key))
+                    .also(view.place_of("address"), "this is none"),
+                );
+            }
+        }
+    }
+
     /// An address is bound once, whoever wants it.
     pub(super) fn no_address_twice(&mut self, root: &View<'_>) {
-        let mut bound: BTreeMap<SocketAddr, Place> = BTreeMap::new();
+        let mut bound: BTreeMap<ListenAddress, Place> = BTreeMap::new();
         let mut bind = |view: &View<'_>| {
-            let address: SocketAddr = view.parsed("address")?;
+            let address: ListenAddress = view.parsed("address")?;
             let place = view.node("address")?.place;
             // Port 0 is a different one each time.
-            if address.port() == 0 {
+            if address.ip().is_some_and(|address| address.port() == 0) {
                 return None;
             }
-            let first = bound.insert(address, place)?;
             let what = format!("the address {address}");
+            let first = bound.insert(address, place)?;
             Some(twice(&what, &view.path_of("address"), first, place))
         };
         let listeners = tables(root, "listeners", keys::LISTENER);
@@ -123,6 +143,18 @@ impl Check<'_> {
             .collect();
         self.problems.extend(found);
     }
+}
+
+/// Of a Unix socket.
+pub(super) fn mode(view: &View<'_>) -> u32 {
+    let mode = view.text("mode").unwrap_or_default();
+    u32::from_str_radix(mode, 8).unwrap_or(0o600)
+}
+
+/// Those of a list.
+pub(super) fn networks(view: &View<'_>, key: &str) -> Networks {
+    let texts = view.texts(key).into_iter();
+    Networks::new(texts.filter_map(|(text, _)| text.parse().ok()).collect())
 }
 
 /// The tables of an array of tables.

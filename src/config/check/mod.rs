@@ -13,7 +13,6 @@ mod tls;
 mod transport;
 
 use std::{
-    net::SocketAddr,
     num::NonZeroUsize,
     path::{Path, PathBuf},
 };
@@ -25,7 +24,7 @@ use super::{
 };
 use crate::{
     tls::Authorities,
-    units::{Secret, SecretSource},
+    units::{ListenAddress, Secret, SecretSource},
 };
 
 /// What is in a file, or why it can't be read; `None` where it is not to be.
@@ -62,7 +61,7 @@ struct Check<'a> {
     world: &'a World<'a>,
     problems: &'a mut Vec<Problem>,
     /// The listeners' addresses.
-    bound: Vec<SocketAddr>,
+    bound: Vec<ListenAddress>,
     /// Whom the system trusts, once somebody has asked.
     of_system: Option<Authorities>,
 }
@@ -92,7 +91,10 @@ impl Check<'_> {
         let admin = self.admin(root, &state_dir);
         let listeners = self.listeners(root);
         self.no_address_twice(root);
-        self.bound = listeners.iter().map(|listener| listener.address).collect();
+        self.bound = listeners
+            .iter()
+            .map(|listener| listener.address.clone())
+            .collect();
         let errors = self.error_pages(&root.within("defaults")).into();
         let services = self.services(root);
         let routes = self.routes(root);

@@ -1,7 +1,4 @@
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::SocketAddr,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Check, twice};
 use crate::{
@@ -10,7 +7,7 @@ use crate::{
         plan::{Endpoint, Pool},
         problem::{Code, Problem},
     },
-    units::{Address, Balance, Name},
+    units::{Address, Balance, ListenAddress, Name},
 };
 
 impl Check<'_> {
@@ -112,18 +109,20 @@ impl Check<'_> {
 
     /// A proxy whose endpoint is itself would send a request round until something gives way.
     fn no_loop(&mut self, address: &Address, place: Place, path: &str) {
-        let Address::Ip(ip) = address else { return };
-        let same = |listener: &SocketAddr| {
-            listener.port() == ip.port()
-                && (listener.ip() == ip.ip()
-                    || listener.ip().is_unspecified() && ip.ip().is_loopback())
+        let same = |listener: &ListenAddress| match (listener, address) {
+            (ListenAddress::Ip(listener), Address::Ip(ip)) => {
+                let everywhere = listener.ip().is_unspecified() && ip.ip().is_loopback();
+                listener.port() == ip.port() && (listener.ip() == ip.ip() || everywhere)
+            }
+            (ListenAddress::Unix(listener), Address::Unix(path)) => listener == path,
+            _ => false,
         };
         if let Some(listener) = self.bound.iter().find(|listener| same(listener)) {
             self.tell(
                 Problem::new(
                     Code::Conflict,
                     place,
-                    format!("{ip} is the listener {listener} of this proxy"),
+                    format!("{address} is the listener {listener} of this proxy"),
                 )
                 .key(path)
                 .expected("the address of an app server"),

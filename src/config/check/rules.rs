@@ -2,15 +2,15 @@ use std::collections::HashMap;
 
 use http::{HeaderName, HeaderValue, StatusCode, header, uri::PathAndQuery};
 
-use super::{Check, twice};
+use super::{Check, listeners::networks, twice};
 use crate::{
     config::{
-        file::{Place, View, syntax},
+        file::{Place, View},
         problem::{Code, Problem},
     },
     units::{
-        Access, Constant, HeaderEdits, Networks, OwnAnswer, PathPattern, PrefixRewrite, RateKey,
-        RateLimit, Redirect, RouteRules, Target,
+        Access, Constant, HeaderEdits, OwnAnswer, PathPattern, PrefixRewrite, RateKey, RateLimit,
+        Redirect, RouteRules, Target,
     },
 };
 
@@ -46,17 +46,12 @@ impl Check<'_> {
 
     /// `allow` and `deny` of a route or a listener.
     pub(super) fn access(&mut self, view: &View<'_>) -> Access {
-        let networks = |key| {
-            let texts = view.texts(key).into_iter();
-            let networks = texts.filter_map(|(text, _)| syntax::network(text).ok());
-            Networks::new(networks.collect())
-        };
         for key in ["allow", "deny"] {
             self.not_empty(view, key);
         }
         Access {
-            allow: view.has("allow").then(|| networks("allow")),
-            deny: networks("deny"),
+            allow: view.has("allow").then(|| networks(view, "allow")),
+            deny: networks(view, "deny"),
         }
     }
 

@@ -8,7 +8,7 @@ use crate::{
         plan::{Acme, Listener, ListenerTls, Pair},
     },
     tls::Version,
-    units::{ByteSize, Span},
+    units::{ByteSize, ListenAddress, Span},
 };
 
 fn times(listener: &Listener, timeouts: &mut Block) {
@@ -22,11 +22,30 @@ fn times(listener: &Listener, timeouts: &mut Block) {
     }
 }
 
+fn limits(listener: &Listener, block: &mut Block) {
+    let limits = &listener.limits;
+    block.put("connections", limits.connections.to_string());
+    if let Some(most) = limits.connections_per_client {
+        block.put("connections_per_client", most.to_string());
+    }
+    block.text("header_bytes", ByteSize(u64::from(limits.header_bytes)));
+    block.put("headers", limits.headers.to_string());
+    if listener.tls.is_some() {
+        block.put("handshakes", limits.handshakes.to_string());
+    }
+}
+
 pub fn describe(listener: &Listener, blocks: &mut Vec<Block>) {
     let identity = listener.address.to_string();
     let mut block = Block::item("listeners", &identity, keys::LISTENER);
-    block.text("address", listener.address);
-    let networks = &listener.trusted_proxies;
+    block.text("address", &listener.address);
+    if let ListenAddress::Unix(_) = listener.address {
+        block.text("mode", format!("{:04o}", listener.mode));
+        if let Some(group) = &listener.group {
+            block.text("group", group);
+        }
+    }
+    let networks = listener.trusted_proxies.written();
     if !networks.is_empty() {
         block.put("trusted_proxies", array(networks));
     }
@@ -50,15 +69,8 @@ pub fn describe(listener: &Listener, blocks: &mut Vec<Block>) {
     let mut timeouts = within("timeouts", keys::LISTENER_TIMEOUTS);
     times(listener, &mut timeouts);
     let mut limits = within("limits", keys::LISTENER_LIMITS);
-    limits.put("connections", listener.limits.connections.to_string());
-    if let Some(most) = listener.limits.connections_per_client {
-        limits.put("connections_per_client", most.to_string());
-    }
-    let header_bytes = ByteSize(u64::from(listener.limits.header_bytes));
-    limits.text("header_bytes", header_bytes);
-    limits.put("headers", listener.limits.headers.to_string());
+    self::limits(listener, &mut limits);
     if let Some(tls) = &listener.tls {
-        limits.put("handshakes", listener.limits.handshakes.to_string());
         blocks.push(self::tls(tls, within("tls", keys::LISTENER_TLS)));
         blocks.extend(
             tls.acme

@@ -6,10 +6,11 @@ use std::{
     str::FromStr,
 };
 
-use ipnet::IpNet;
-
 use super::Syntax;
-use crate::units::{Address, Balance, ByteSize, HostPattern, Malformed, Name, Percent, Template};
+use crate::units::{
+    Address, Balance, ByteSize, HostPattern, ListenAddress, Malformed, Name, Network, Percent,
+    Template,
+};
 
 fn reads<T: FromStr<Err = Malformed>>(text: &str) -> Result<(), Malformed> {
     text.parse::<T>().map(drop)
@@ -91,6 +92,12 @@ pub const SOCKET: Syntax = Syntax {
     },
 };
 
+pub const LISTEN: Syntax = Syntax {
+    what: ListenAddress::EXPECTED,
+    pattern: Some(r"^(unix:/.+|([0-9.]+|\[[0-9a-fA-F:.%]+\]):[0-9]+)$"),
+    check: reads::<ListenAddress>,
+};
+
 pub const ADMIN: Syntax = Syntax {
     what: "unix:/absolute/path, or IP:PORT on loopback such as 127.0.0.1:9900",
     pattern: Some(r"^(unix:/.+|([0-9.]+|\[[0-9a-fA-F:.%]+\]):[0-9]+)$"),
@@ -102,17 +109,10 @@ pub const ADMIN: Syntax = Syntax {
 };
 
 pub const NETWORK: Syntax = Syntax {
-    what: "an address or a network, such as 10.0.0.0/8 or 192.0.2.7",
-    pattern: Some("^[0-9a-fA-F:.]+(/[0-9]{1,3})?$"),
-    check: |text| network(text).map(drop),
+    what: Network::EXPECTED,
+    pattern: Some("^([0-9a-fA-F:.]+(/[0-9]{1,3})?|unix)$"),
+    check: reads::<Network>,
 };
-
-/// A network; a single address is a network of one.
-pub fn network(text: &str) -> Result<IpNet, Malformed> {
-    text.parse::<IpNet>()
-        .or_else(|_| text.parse::<std::net::IpAddr>().map(IpNet::from))
-        .map_err(|_| malformed(NETWORK.what))
-}
 
 pub const HOST: Syntax = Syntax {
     what: "a host such as shop.example.com or *.example.com, without a port",

@@ -1,19 +1,21 @@
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use ipnet::IpNet;
 
 use crate::{
     tls::{Authorities, Certificate, Version},
-    units::{Access, Percent},
+    units::{Access, ListenAddress, Networks, Percent},
 };
 
 /// An address we accept on. Connections keep the listener's settings they were accepted under.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listener {
-    pub address: SocketAddr,
+    pub address: ListenAddress,
+    /// Of the file of a Unix socket: its permissions, and its group where it is not our own.
+    pub mode: u32,
+    pub group: Option<String>,
     /// Peers whose `X-Forwarded-*`, `Forwarded` and `X-Request-Id` we believe.
-    pub trusted_proxies: Vec<IpNet>,
+    pub trusted_proxies: Networks,
     /// Connections of trusted proxies begin with the PROXY protocol.
     pub proxy_protocol: bool,
     /// Judged on the peer's address, before anything is read from it.

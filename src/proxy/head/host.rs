@@ -38,8 +38,11 @@ pub(super) fn settle<B>(request: &mut Request<B>, fields: Fields, door: &Door) -
     match said {
         Some(_) => Ok(()),
         None if version == Version::HTTP_10 => {
-            let own = door.address.to_string();
-            let own = HeaderValue::from_str(&own).map_err(|_| Kind::Malformed)?;
+            let own = match door.address {
+                Some(address) => HeaderValue::from_str(&address.to_string()),
+                None => Ok(HeaderValue::from_static("localhost")),
+            };
+            let own = own.map_err(|_| Kind::Malformed)?;
             request.headers_mut().insert(header::HOST, own);
             Ok(())
         }
@@ -86,7 +89,7 @@ mod tests {
         let fields = Fields::of(request.headers());
         let door = Door {
             fields: 10,
-            address: ([10, 0, 0, 1], 80).into(),
+            address: Some(([10, 0, 0, 1], 80).into()),
             secure: false,
         };
         settle(&mut request, fields, &door)?;

@@ -24,8 +24,8 @@ pub use fields::{Field, Fields};
 pub struct Door {
     /// The most fields it may have.
     pub fields: usize,
-    /// Names the host to HTTP/1.0 clients that name none.
-    pub address: SocketAddr,
+    /// What the client has connected to names the host where it names none, as in HTTP/1.0; `None`: a Unix socket.
+    pub address: Option<SocketAddr>,
     /// Clients speak TLS to it.
     pub secure: bool,
 }
@@ -99,10 +99,10 @@ mod tests {
 
     const DOOR: Door = Door {
         fields: 10,
-        address: SocketAddr::new(
+        address: Some(SocketAddr::new(
             std::net::IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1)),
             80,
-        ),
+        )),
         secure: false,
     };
 

@@ -76,7 +76,7 @@ mod tests {
         *request.version_mut() = version;
         *request.method_mut() = method;
         *request.uri_mut() = target.parse().unwrap();
-        let address = ([10, 0, 0, 1], 80).into();
+        let address = Some(([10, 0, 0, 1], 80).into());
         let door = Door {
             fields: 10,
             address,

@@ -25,8 +25,8 @@ pub enum Format {
 pub struct Entry<'a> {
     /// When its head had been read.
     pub at: Timestamp,
-    /// The client, as believed: from a trusted proxy's header, else the peer.
-    pub client: IpAddr,
+    /// The client, as believed: from a trusted proxy's header, else the peer. `None`: it has come by a Unix socket.
+    pub client: Option<IpAddr>,
     pub method: &'a str,
     pub host: &'a [u8],
     /// With the query.
@@ -72,7 +72,10 @@ impl Entry<'_> {
 
     fn text(&self, line: &mut String) {
         push_time(line, self.at);
-        push(line, format_args!(" {} \"", self.client));
+        match self.client {
+            Some(client) => push(line, format_args!(" {client} \"")),
+            None => line.push_str(" - \""),
+        }
         push_or_dash(line, self.method.as_bytes(), METHOD_LIMIT);
         line.push(' ');
         push_or_dash(line, self.host, HOST_LIMIT);
@@ -107,10 +110,10 @@ impl Entry<'_> {
     fn json(&self, line: &mut String) {
         line.push_str(r#"{"time":""#);
         push_time(line, self.at);
-        push(
-            line,
-            format_args!(r#"","client":"{}","method":"#, self.client),
-        );
+        match self.client {
+            Some(client) => push(line, format_args!(r#"","client":"{client}","method":"#)),
+            None => line.push_str(r#"","client":null,"method":"#),
+        }
         push_quoted_or_null(line, self.method.as_bytes(), METHOD_LIMIT);
         line.push_str(r#","host":"#);
         push_quoted_or_null(line, self.host, HOST_LIMIT);
@@ -237,7 +240,7 @@ pub(super) mod tests {
     pub(in crate::telemetry::access_log) fn entry() -> Entry<'static> {
         Entry {
             at: Timestamp::from_millisecond(1_763_625_600_123).unwrap(),
-            client: "203.0.113.9".parse().unwrap(),
+            client: "203.0.113.9".parse().ok(),
             method: "GET",
             host: b"shop.example",
             path: "/cart?item=7",

@@ -1,6 +1,8 @@
 use std::{
     io,
     net::{IpAddr, SocketAddr},
+    os::{fd::OwnedFd, unix::net::UnixStream},
+    path::Path,
 };
 
 use tokio::{
@@ -55,8 +57,20 @@ impl Client {
         Self::over(connected.unwrap())
     }
 
+    /// By a Unix socket. The kernel reads and writes every kind of stream by the same calls.
+    pub fn connect_unix(path: &Path) -> io::Result<Self> {
+        let stream = UnixStream::connect(path)?;
+        stream.set_nonblocking(true)?;
+        let stream = TcpStream::from_std(OwnedFd::from(stream).into())?;
+        Ok(Self::of(stream))
+    }
+
     pub fn over(stream: TcpStream) -> Self {
         stream.set_nodelay(true).unwrap();
+        Self::of(stream)
+    }
+
+    fn of(stream: TcpStream) -> Self {
         Self {
             stream,
             buffer: Vec::new(),

@@ -155,7 +155,7 @@ impl Builder {
         let prepared = server
             .prepare(&plan.listeners, &server::Issued::new())
             .unwrap();
-        let address = prepared.addresses()[0];
+        let address = prepared.addresses()[0].ip().expect("the first is TCP");
         server.serve(prepared);
         Proxy {
             address,

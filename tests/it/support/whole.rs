@@ -46,7 +46,8 @@ pub async fn told(operator: &mut Client, path: &str) -> String {
 
 impl Whole {
     pub fn address(&self) -> SocketAddr {
-        self.running.bound().listeners[0]
+        let first = self.running.bound().listeners[0].ip();
+        first.expect("the first is TCP")
     }
 
     pub async fn client(&self) -> Client {

@@ -6,10 +6,22 @@ use crate::config::file::{Fallback, Key, Section, Shape, syntax};
 pub(super) const NETWORKS: Shape = Shape::Array(&Shape::Text(&syntax::NETWORK));
 
 pub const LISTENER: Section = &[&[
-    Key::new("address", text(&syntax::SOCKET), "IP and port.").required(),
+    Key::new(
+        "address",
+        text(&syntax::LISTEN),
+        "IP and port, or a Unix socket: clients of one have no address.",
+    )
+    .required(),
+    Key::new(
+        "mode",
+        text(&syntax::MODE),
+        "Permissions of the Unix socket, in octal.",
+    )
+    .or_text("0660"),
+    Key::new("group", text(&syntax::FULL), "Group of the Unix socket."),
     Key::new(
         "trusted_proxies",
-        Shape::Array(&Shape::Text(&syntax::NETWORK)),
+        NETWORKS,
         "Networks of proxies before this one, whose X-Forwarded-*, Forwarded and X-Request-Id are believed.",
     ),
     Key::new(
