@@ -30,6 +30,8 @@ pub enum Kind {
     UpgradeNotAllowed,
     /// The host is not one of the certificate that the client was shown, where clients must show theirs too.
     Misdirected,
+    /// The request has come through Cutovers so often that it must go round.
+    Loop,
     /// The client stopped sending its body.
     ClientSlow,
     /// The client went away; nobody reads the answer.
@@ -84,6 +86,7 @@ impl Kind {
             Self::RateLimited(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
+            Self::Loop => StatusCode::LOOP_DETECTED,
             Self::ClientSlow | Self::ClientGone => StatusCode::REQUEST_TIMEOUT,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooManyHeaders => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
@@ -112,6 +115,7 @@ impl Kind {
             Self::MethodNotAllowed => "method-not-allowed",
             Self::UpgradeNotAllowed => "upgrade-not-allowed",
             Self::Misdirected => "misdirected",
+            Self::Loop => "loop",
             Self::ClientSlow => "client-slow",
             Self::ClientGone => "client-gone",
             Self::BodyTooLarge => "body-too-large",
@@ -153,7 +157,7 @@ impl Kind {
             | Self::NoTunnel
             | Self::EndpointSlow
             | Self::RequestTimeout => Fault::Endpoint,
-            Self::NoEndpoint | Self::Shortage => Fault::Ours,
+            Self::Loop | Self::NoEndpoint | Self::Shortage => Fault::Ours,
         }
     }
 }

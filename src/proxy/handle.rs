@@ -10,7 +10,7 @@ use super::{
     certified, door,
     error::ProxyError,
     forward::{pass_on, send},
-    forwarded, head, headers,
+    forwarded, head, headers, hops,
     note::{Note, Outcome},
     progress::{Progress, UploadState},
     reply::{Form, reply},
@@ -80,11 +80,7 @@ impl Proxy {
         headers::remove_hop_by_hop(request.headers_mut(), fields);
         forwarded::write(request.headers_mut(), client);
         certified::write(request.headers_mut(), client);
-        if client.door.via {
-            request
-                .headers_mut()
-                .append(header::VIA, headers::via(version));
-        }
+        hops::pass(request, client, (version, fields))?;
         if let Some(sampled) = client.door.traceparent {
             let sampled = fastrand::u32(..1_000_000) < sampled.millionths();
             trace::pass_or_start(
@@ -317,6 +313,7 @@ fn rejection(kind: Kind) -> Option<Rejection> {
         Kind::Forbidden => Some(Rejection::Forbidden),
         Kind::RateLimited(_) => Some(Rejection::RateLimited),
         Kind::Misdirected => Some(Rejection::Misdirected),
+        Kind::Loop => Some(Rejection::Loop),
         Kind::MethodNotAllowed => Some(Rejection::MethodNotAllowed),
         Kind::TooManyHeaders => Some(Rejection::HeadTooLarge),
         Kind::NoEndpoint => Some(Rejection::NoEndpoint),

@@ -6,6 +6,7 @@ use super::{
     client::Client,
     decide::Decision,
     head::{Field, Fields},
+    hops,
 };
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
@@ -38,15 +39,6 @@ const PROTECTED: [HeaderName; 7] = [
     header::AUTHORIZATION,
 ];
 
-/// Our entry in `Via`, which names the version that the message came in (RFC 9110 §7.6.3).
-pub(super) fn via(version: Version) -> HeaderValue {
-    HeaderValue::from_static(match version {
-        Version::HTTP_10 => "1.0 cutover",
-        Version::HTTP_2 => "2 cutover",
-        _ => "1.1 cutover",
-    })
-}
-
 const POOL: HeaderName = HeaderName::from_static("cutover-pool");
 
 /// Says of an endpoint's answer which way it came.
@@ -62,7 +54,7 @@ pub(super) fn sign(
         headers.insert(POOL, pool.expect("a name is made of letters and digits"));
     }
     if client.door.via {
-        headers.append(header::VIA, via(version));
+        headers.append(header::VIA, hops::via(version));
     }
 }
 

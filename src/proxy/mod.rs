@@ -21,6 +21,7 @@ mod forwarded;
 mod handle;
 pub mod head;
 mod headers;
+mod hops;
 mod note;
 mod progress;
 mod reply;

@@ -283,6 +283,8 @@ pub enum Rejection {
     MethodNotAllowed,
     /// The host is not one of the certificate that the client was shown.
     Misdirected,
+    /// The request goes round.
+    Loop,
     NoRoute,
     /// The service has no endpoint that may be given a request.
     NoEndpoint,
@@ -294,7 +296,7 @@ pub enum Rejection {
 
 impl Rejection {
     /// Before any service was chosen.
-    pub const AT_THE_DOOR: [Self; 12] = [
+    pub const AT_THE_DOOR: [Self; 13] = [
         Self::Connections,
         Self::ClientConnections,
         Self::Forbidden,
@@ -306,6 +308,7 @@ impl Rejection {
         Self::UnsupportedCoding,
         Self::MethodNotAllowed,
         Self::Misdirected,
+        Self::Loop,
         Self::NoRoute,
     ];
     /// On a service's behalf. The last two are at the door, too: of listeners, and of routes without a service.
@@ -331,6 +334,7 @@ impl Rejection {
             Self::UnsupportedCoding => "unsupported_coding",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::Misdirected => "misdirected",
+            Self::Loop => "loop",
             Self::NoRoute => "no_route",
             Self::NoEndpoint => "no_endpoint",
             Self::Shortage => "shortage",

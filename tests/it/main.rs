@@ -32,6 +32,7 @@ mod headers;
 mod idle_connections;
 mod lifecycle;
 mod limits;
+mod loops;
 mod probes;
 mod process;
 mod proxy_protocol;

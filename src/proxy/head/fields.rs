@@ -21,6 +21,7 @@ pub enum Field {
     ContentLength,
     Host,
     Cookie,
+    Via,
 }
 
 /// What one pass over a head's fields has found.
@@ -40,6 +41,7 @@ impl Fields {
             let bit = match name {
                 "host" => 1 << Field::Host as u8,
                 "cookie" => 1 << Field::Cookie as u8,
+                "via" => 1 << Field::Via as u8,
                 "connection" => 1 << Field::Connection as u8,
                 "content-length" => 1 << Field::ContentLength as u8,
                 "transfer-encoding" => 1 << Field::TransferEncoding as u8,

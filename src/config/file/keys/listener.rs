@@ -37,7 +37,7 @@ pub const LISTENER: Section = &[&[
     Key::new(
         "via",
         Shape::Bool,
-        "Say in Via, to apps and to clients, that a message came through Cutover (RFC 9110 section 7.6.3).",
+        "Say in Via, to apps and to clients, that a message came through Cutover (RFC 9110 section 7.6.3), and answer 508 to a request that goes round.",
     )
     .or(Fallback::Bool(false)),
     Key::new(
