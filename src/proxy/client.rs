@@ -50,6 +50,8 @@ pub struct Door {
     pub max_age: Option<Duration>,
     /// Clients speak TLS.
     pub secure: bool,
+    /// Clients may speak HTTP/2.
+    pub h2: bool,
     /// What every answer tells browsers: `Strict-Transport-Security`.
     pub hsts: Option<HeaderValue>,
     /// Requests are sent to the HTTPS on this port, and none passed on.

@@ -217,6 +217,7 @@ mod tests {
             closing: Rc::<Closing>::default(),
             max_age: None,
             secure: false,
+            h2: true,
             hsts: None,
             redirect: None,
             challenges: Arc::default(),

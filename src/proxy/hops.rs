@@ -46,7 +46,9 @@ pub(super) fn via(version: Version) -> HeaderValue {
 
 /// Whether this is the last that may see the request; else the next may go one hop less far. What is no number says nothing.
 fn is_last(headers: &mut HeaderMap) -> bool {
-    let left = headers.get(MAX_FORWARDS).and_then(|left| left.to_str().ok());
+    let left = headers
+        .get(MAX_FORWARDS)
+        .and_then(|left| left.to_str().ok());
     match left.and_then(|left| left.parse::<u32>().ok()) {
         Some(0) => true,
         Some(left) => {
@@ -86,7 +88,10 @@ mod tests {
         for (values, round) in [
             (&[&*seven, "1.1 other, 1.1 cutover.example"][..], false),
             (&[&*seven, "HTTP/1.1 Cutover (a, b)"][..], true),
-            (&["2 other, 1.0 x (cutover)", &*seven, "2 cutover"][..], true),
+            (
+                &["2 other, 1.0 x (cutover)", &*seven, "2 cutover"][..],
+                true,
+            ),
             (&["cutover, cutover,,  ,"][..], false),
         ] {
             let headers = headers(&header::VIA, values);

@@ -36,6 +36,8 @@ enum End {
     TooLarge,
     /// The client speaks HTTP/2 without having asked (RFC 9113 §3.3).
     Http2,
+    /// The same, where it is not spoken.
+    NoHttp2,
     /// Nothing was asked for too long.
     Idle,
     /// A request's head was begun and not finished in time.
@@ -61,7 +63,9 @@ pub(super) async fn serve(
     let end = poll_fn(|context| {
         let before = progress.phase();
         if let Poll::Ready(ended) = Pin::new(&mut connection).poll(context) {
-            return Poll::Ready(ended.map_or_else(|error| end_of(&error), |()| End::Closed));
+            return Poll::Ready(
+                ended.map_or_else(|error| end_of(&error, &progress), |()| End::Closed),
+            );
         }
         progress.polled(before);
         match (progress.poll_late(context), progress.phase()) {
@@ -98,7 +102,7 @@ pub(super) async fn serve(
     if let Some((status, rejection)) = refusal {
         proxy.unread(progress.client.ip(), status, rejection);
     }
-    let ours_to_say = parts.io.kept_back || matches!(end, End::HeadLate);
+    let ours_to_say = parts.io.kept_back || matches!(end, End::HeadLate | End::NoHttp2);
     let mut stream = parts.io.into_stream();
     if let (true, Some((status, _))) = (ours_to_say, refusal) {
         say(&mut stream, status).await;
@@ -124,6 +128,7 @@ fn refusal(end: &End, unread: &[u8], most: usize) -> Option<(StatusCode, Rejecti
     Some(match end {
         End::Closed | End::Http2 | End::Idle | End::Stuck => return None,
         End::Malformed => (StatusCode::BAD_REQUEST, Rejection::Malformed),
+        End::NoHttp2 => (StatusCode::HTTP_VERSION_NOT_SUPPORTED, Rejection::Malformed),
         End::HeadLate => (StatusCode::REQUEST_TIMEOUT, Rejection::HeadTimeout),
         // Its first line alone is too long.
         End::TooLarge if !unread.iter().take(most).any(|byte| *byte == b'\n') => {
@@ -177,10 +182,14 @@ pub(super) async fn linger(mut stream: TcpStream) {
     }
 }
 
-fn end_of(error: &hyper::Error) -> End {
+fn end_of(error: &hyper::Error, progress: &Progress) -> End {
     tracing::debug!(%error, "connection ended");
     if error.is_parse_version_h2() {
-        End::Http2
+        if progress.client.door.h2 {
+            End::Http2
+        } else {
+            End::NoHttp2
+        }
     } else if error.is_parse_too_large() {
         End::TooLarge
     } else if error.is_parse() {

@@ -26,6 +26,7 @@ pub type Issued = BTreeMap<(String, String), Certificate>;
 /// Meets those clients of a listener that speak TLS.
 pub(super) struct Guard {
     plan: Arc<plan::ListenerTls>,
+    h2: bool,
     /// In the order in which they are preferred.
     pub certificates: Vec<Certificate>,
     tickets: Tickets,
@@ -55,6 +56,7 @@ impl Guard {
         let certificates = certificates(plan, issued);
         if let Some(before) = before
             && before.plan == *plan
+            && before.h2 == listener.h2
             && before.certificates == certificates
         {
             return Ok(Some(before.clone()));
@@ -74,7 +76,7 @@ impl Guard {
             certificates: certificates.clone(),
             min_version: plan.min_version,
             h1: true,
-            h2: true,
+            h2: listener.h2,
             client_auth,
             strict_sni: plan.strict_sni,
             tickets: tickets.clone(),
@@ -82,6 +84,7 @@ impl Guard {
         });
         Ok(Some(Arc::new(Self {
             plan: plan.clone(),
+            h2: listener.h2,
             certificates,
             tickets,
             acceptor: acceptor.map_err(io::Error::other)?,

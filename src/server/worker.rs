@@ -249,6 +249,7 @@ impl Worker {
                 closing: closing.clone(),
                 max_age: plan.timeouts.max_connection_age,
                 secure: plan.tls.is_some(),
+                h2: plan.h2,
                 hsts: hsts.map(|it| hsts_value(it.max_age, it.include_subdomains, it.preload)),
                 redirect: plan.redirect_https,
                 challenges: self.shared.settings.challenges.clone(),

@@ -286,6 +286,24 @@ fn listeners_that_cannot_be() {
                 "`listeners[1].deny` is empty",
             ),
             (
+                "protocols = [\"h2\"]",
+                Code::InvalidValue,
+                "listeners[1].protocols",
+                "`listeners[1].protocols` is without HTTP/1.1",
+            ),
+            (
+                "protocols = [\"h3\", \"http/1.1\"]",
+                Code::InvalidValue,
+                "listeners[1].protocols[0]",
+                "`h3` is not valid",
+            ),
+            (
+                "mode = \"0600\"",
+                Code::Conflict,
+                "listeners[1].mode",
+                "`listeners[1].mode` is for a Unix socket",
+            ),
+            (
                 "limits.connections_per_client = 0",
                 Code::InvalidValue,
                 "listeners[1].limits.connections_per_client",

@@ -28,7 +28,9 @@ async fn p_05_a_loop_comes_to_an_end() {
     // By a name, which no check of the file sees through.
     let proxy = proxy()
         .pool_at("blue", 100, &[&format!("localhost:{port}")])
-        .more(&format!("[[listeners]]\naddress = \"127.0.0.1:{port}\"\nvia = true\n"))
+        .more(&format!(
+            "[[listeners]]\naddress = \"127.0.0.1:{port}\"\nvia = true\n"
+        ))
         .start();
     assert_eq!(proxy.get("/").await.status, 508);
     assert_eq!(proxy.rejections(), [("loop", 1)]);
@@ -47,7 +49,10 @@ async fn p_05_without_via_what_others_say_of_the_way_is_theirs() {
 
 #[tokio::test]
 async fn options_go_as_far_as_they_may() {
-    let app = endpoint("blue").bytes(answer(200, &[("x-app", "here")], b"")).start().await;
+    let app = endpoint("blue")
+        .bytes(answer(200, &[("x-app", "here")], b""))
+        .start()
+        .await;
     let proxy = proxy().pool("blue", 100, &[&app]).start();
     for (method, said, here, passed_on) in [
         ("OPTIONS", "0", true, ""),
@@ -57,14 +62,22 @@ async fn options_go_as_far_as_they_may() {
         let before = app.requests().len();
         let mut client = proxy.client().await;
         client
-            .send(format!("{method} / HTTP/1.1\r\nhost: a\r\nmax-forwards: {said}\r\n\r\n"))
+            .send(format!(
+                "{method} / HTTP/1.1\r\nhost: a\r\nmax-forwards: {said}\r\n\r\n"
+            ))
             .await;
         let answer = client.answer().await;
-        assert_eq!((answer.status, answer.header("x-app").is_none()), (200, here));
+        assert_eq!(
+            (answer.status, answer.header("x-app").is_none()),
+            (200, here)
+        );
         let seen = app.requests();
         assert_eq!(seen.len() == before, here, "{method} {said}");
         if !here {
-            assert!(seen[before].to_ascii_lowercase().contains(passed_on), "{seen:?}");
+            assert!(
+                seen[before].to_ascii_lowercase().contains(passed_on),
+                "{seen:?}"
+            );
         }
     }
 }

@@ -397,6 +397,31 @@ async fn t_05_http_2_is_agreed_on_first_and_a_coalesced_host_is_misdirected() {
 }
 
 #[tokio::test]
+async fn http_2_is_neither_offered_nor_taken_where_it_is_switched_off() {
+    const PREFACE: &str = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    let shelf = Shelf::new();
+    let (_app, proxy) = shop(&shelf, "protocols = [\"http/1.1\"]").await;
+    let ask = async |alpn| {
+        let trust = Trust::Authorities(Authorities::new(shelf.root.pem.as_bytes()).unwrap());
+        let settings = ClientSettings::new(trust, None, None, alpn).unwrap();
+        let stream = TcpStream::connect(proxy.address).await.unwrap();
+        let connected = within("a handshake", settings.connect(stream, "shop.test")).await;
+        connected.map(|connected| connected.h2).ok()
+    };
+    assert_eq!(ask((true, true)).await, Some(false));
+    assert_eq!(ask((false, true)).await, None);
+    let clear = crate::support::proxy()
+        .listener("protocols = [\"http/1.1\"]")
+        .pool_at("blue", 100, &["127.0.0.1:1"])
+        .start();
+    let mut client = clear.client().await;
+    client.send(PREFACE).await;
+    assert_eq!(client.answer().await.status, 505);
+    assert_eq!(client.until_closed().await, "");
+    assert_eq!(clear.rejections(), [("malformed", 1)]);
+}
+
+#[tokio::test]
 async fn browsers_are_told_to_stay_with_https_also_by_answers_of_our_own() {
     let shelf = Shelf::new();
     let (app, proxy) = shop(&shelf, "tls.hsts = { max_age = \"1d\" }").await;

@@ -269,9 +269,8 @@ async fn tls_and_http_2_are_spoken_on_a_unix_socket() {
     let trust = Trust::Authorities(Authorities::new(root.pem.as_bytes()).unwrap());
     let settings = ClientSettings::new(trust, None, None, (false, true)).unwrap();
     let (stream, _) = Client::connect_unix(&run.socket()).unwrap().into_parts();
-    let stream = within("a handshake", settings.connect(stream, "shop.test"))
-        .await
-        .unwrap();
+    let connected = within("a handshake", settings.connect(stream, "shop.test")).await;
+    let stream = connected.unwrap().stream;
     let mut caller = Caller::over(stream, &h2::client::Builder::new()).await;
     let mut request = get("/");
     *request.uri_mut() = "https://shop.test/".parse().unwrap();

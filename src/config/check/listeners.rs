@@ -77,6 +77,7 @@ impl Check<'_> {
             group: view.text("group").map(str::to_owned),
             address,
             trusted_proxies,
+            h2: self.speaks_h2(view),
             access: self.access(view),
             via: view.flag("via"),
             traceparent: view.parsed("traceparent"),
@@ -101,6 +102,25 @@ impl Check<'_> {
             tls: tls.map(Arc::new),
             redirect_https,
         })
+    }
+
+    /// HTTP/1.1 is what every client falls back to, and what upgrades and redirects to HTTPS are asked for in.
+    fn speaks_h2(&mut self, view: &View<'_>) -> bool {
+        let protocols = view.texts("protocols");
+        let speaks = |name| protocols.iter().any(|(protocol, _)| *protocol == name);
+        if !speaks("http/1.1") && view.has("protocols") {
+            let path = view.path_of("protocols");
+            self.tell(
+                Problem::new(
+                    Code::InvalidValue,
+                    view.place_of("protocols"),
+                    format!("`{path}` is without HTTP/1.1"),
+                )
+                .key(path)
+                .expected("[\"http/1.1\"], or [\"h2\", \"http/1.1\"]"),
+            );
+        }
+        speaks("h2")
     }
 
     /// Mode and group are a file's, and this listens on none.

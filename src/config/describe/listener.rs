@@ -55,6 +55,8 @@ pub fn describe(listener: &Listener, blocks: &mut Vec<Block>) {
         block.text("traceparent", sampled);
     }
     block.put("proxy_protocol", listener.proxy_protocol.to_string());
+    let h2 = listener.h2.then_some("h2");
+    block.put("protocols", array(h2.into_iter().chain(["http/1.1"])));
     match listener.redirect_https {
         None => block.put("redirect_https", false.to_string()),
         Some(443) => block.put("redirect_https", true.to_string()),

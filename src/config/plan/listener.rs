@@ -18,6 +18,8 @@ pub struct Listener {
     pub trusted_proxies: Networks,
     /// Connections of trusted proxies begin with the PROXY protocol.
     pub proxy_protocol: bool,
+    /// HTTP/2 is spoken, too.
+    pub h2: bool,
     /// Judged on the peer's address, before anything is read from it.
     pub access: Access,
     /// Requests and answers say in `Via` that they came through here.

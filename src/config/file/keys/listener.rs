@@ -46,6 +46,12 @@ pub const LISTENER: Section = &[&[
         "Start a W3C trace for requests without a valid traceparent, and call so many of them sampled; a valid one goes on as it came. Default: start none, pass on what comes.",
     ),
     Key::new(
+        "protocols",
+        Shape::Array(&Shape::Word(&["h2", "http/1.1"])),
+        "What is spoken here, as ALPN names it. HTTP/1.1 always is: without h2, nothing else.",
+    )
+    .or(Fallback::Texts(&["h2", "http/1.1"])),
+    Key::new(
         "proxy_protocol",
         Shape::Bool,
         "The trusted proxies are no HTTP proxies: each connection of theirs begins with the PROXY protocol (version 1 or 2), which says who their client is.",
