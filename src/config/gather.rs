@@ -11,7 +11,7 @@ use std::{
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    file::{Node, Parsed, Place, parse},
+    file::{Node, Parsed, Place, Table, parse},
     problem::{Code, Problem},
     source::Source,
 };
@@ -53,7 +53,7 @@ pub struct Gathered {
     pub hash: Hash,
     /// The folders in which a file may appear that would be included.
     pub folders: BTreeSet<PathBuf>,
-    /// Certificates and the like that the first file names, and what was in them.
+    /// Certificates, secrets and pages that the files name, and what was in them.
     pub beside: Vec<Beside>,
 }
 
@@ -123,7 +123,7 @@ fn gather_from(path: &Path, bytes: Result<Vec<u8>, String>) -> Gathered {
         let bytes = bounded(&file, LARGEST.min(left));
         gathering.add(file, bytes, Some(place));
     }
-    let beside: Vec<_> = beside(path, &gathering.trees[0])
+    let beside: Vec<_> = beside(path, &gathering.trees)
         .into_iter()
         .map(Beside::at)
         .collect();
@@ -141,23 +141,42 @@ fn gather_from(path: &Path, bytes: Result<Vec<u8>, String>) -> Gathered {
     }
 }
 
-/// The certificates, keys and authorities that the tree of `main` names.
-fn beside(main: &Path, tree: &Parsed) -> BTreeSet<PathBuf> {
-    let base = main.parent().unwrap_or(Path::new(""));
-    let listeners = tree.table.get("listeners").into_iter();
-    let tables = listeners.flat_map(Node::items).filter_map(Node::table);
-    let mut found = BTreeSet::new();
-    for tls in tables.filter_map(|listener| listener.get("tls")?.table()) {
-        let pairs = tls.get("certificates").into_iter().flat_map(Node::items);
-        let others = ["client_auth", "acme"].map(|name| tls.get(name));
-        for table in pairs.chain(others.into_iter().flatten()) {
-            let names = ["cert", "key", "ca", "crl"].map(|key| table.table()?.get(key)?.text());
-            let names = names.into_iter().flatten();
-            let sound = |name: &&str| !name.is_empty() && !name.contains('\0');
-            found.extend(names.filter(sound).map(|name| base.join(name)));
+/// The files that the trees name: certificates, keys and authorities, secrets, error pages.
+fn beside(main: &Path, trees: &[Parsed]) -> BTreeSet<PathBuf> {
+    let mut named = Vec::new();
+    for tree in trees {
+        let listeners = tree.table.get("listeners").into_iter();
+        for listener in listeners.flat_map(Node::items).filter_map(Node::table) {
+            named_in(listener, &mut named);
+        }
+        let roots = ["defaults", "services"].map(|root| tree.table.get(root));
+        for table in roots.into_iter().flatten().filter_map(Node::table) {
+            named_in(table, &mut named);
         }
     }
-    found
+    let base = main.parent().unwrap_or(Path::new(""));
+    let sound = |name: &&&str| !name.is_empty() && !name.contains('\0');
+    named
+        .iter()
+        .filter(sound)
+        .map(|name| base.join(name))
+        .collect()
+}
+
+/// Those of `{ file = … }`, and what TLS is made of.
+fn named_in<'a>(table: &'a Table, named: &mut Vec<&'a str>) {
+    for (key, _, node) in table.iter() {
+        match node.text() {
+            Some(text) if ["file", "cert", "key", "ca", "crl"].contains(&key) => named.push(text),
+            Some(_) => {}
+            // What is sent there and expected in return names no files.
+            None if key == "probe" => {}
+            None => {
+                let below = node.items().iter().chain([node]).filter_map(Node::table);
+                below.for_each(|table| named_in(table, named));
+            }
+        }
+    }
 }
 
 #[derive(Default)]

@@ -31,7 +31,7 @@ const LARGEST_PAGE: u64 = 64 * 1024;
 #[derive(Debug)]
 pub struct Loaded {
     pub plan: Plan,
-    /// Of all bytes that were read, secrets left out.
+    /// Of all bytes that were read, but for what comes from the environment. Of use in this process alone: never shown.
     pub hash: Hash,
     /// The file itself, then those it includes.
     pub files: Vec<PathBuf>,

@@ -55,6 +55,7 @@ mod tls_handshake;
 mod tls_listeners;
 mod tls_resumption;
 mod unix_listeners;
+mod watched_files;
 mod websocket_drains;
 mod websockets;
 mod websockets_h2;

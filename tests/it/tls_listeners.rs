@@ -22,20 +22,20 @@ use crate::support::{
 };
 
 /// A folder with certificates that tests exchange.
-struct Shelf {
+pub struct Shelf {
     folder: TempDir,
-    root: Authority,
+    pub root: Authority,
 }
 
 impl Shelf {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self {
             folder: tempfile::tempdir().unwrap(),
             root: authority("root"),
         }
     }
 
-    fn path(&self, name: &str) -> String {
+    pub fn path(&self, name: &str) -> String {
         self.folder.path().join(name).to_str().unwrap().to_owned()
     }
 
@@ -517,7 +517,7 @@ async fn websockets_pass_over_tls() {
 }
 
 /// A whole process, whose file is in the shelf.
-async fn run(shelf: &Shelf, text: &str) -> Running {
+pub async fn run(shelf: &Shelf, text: &str) -> Running {
     let path = shelf.path("cutover.toml");
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let admin = free.local_addr().unwrap();
@@ -543,7 +543,7 @@ async fn ask(running: &Running, path: &str) -> String {
     client.answer().await.body
 }
 
-async fn until_event(running: &Running, kind: &str, said: &str) {
+pub async fn until_event(running: &Running, kind: &str, said: &str) {
     within(&format!("{kind}: {said}"), async {
         loop {
             let events = ask(running, &format!("/v1/events?type={kind}")).await;

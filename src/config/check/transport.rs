@@ -6,7 +6,7 @@ use super::Check;
 use crate::{
     config::{
         file::{Value, View},
-        plan::{Endpoint, Tls, Transport},
+        plan::{Endpoint, NamedFile, Tls, Transport},
         problem::{Code, Problem},
     },
     tls::{Authorities, Certificate, ClientSettings, Trust, Version},
@@ -108,7 +108,7 @@ impl Check<'_> {
             match made {
                 Ok(settings) => Some(settings.made_of(digest.finalize().into())),
                 Err(why) => {
-                    self.tell(unfit(&view, "server_name", why));
+                    self.tell(unfit(&view, "server_name", Code::InvalidValue, why));
                     None
                 }
             }
@@ -119,9 +119,9 @@ impl Check<'_> {
             to_switch: settings((true, false), 1)?,
             verify,
             server_name: server_name.map(str::to_owned),
-            ca: view.text("ca").map(str::to_owned),
-            cert: view.text("cert").map(str::to_owned),
-            key: view.text("key").map(str::to_owned),
+            ca: named(&view, "ca", ca.as_deref()),
+            cert: named(&view, "cert", cert.as_deref()),
+            key: named(&view, "key", key.as_deref()),
             min_version,
         })
     }
@@ -188,7 +188,7 @@ impl Check<'_> {
         match authorities {
             Ok(authorities) => Some(Trust::Authorities(authorities)),
             Err(why) => {
-                self.tell(unfit(view, "ca", why));
+                self.tell(unfit(view, "ca", Code::Certificate, why));
                 None
             }
         }
@@ -207,19 +207,21 @@ impl Check<'_> {
         match Certificate::new(cert, key) {
             Ok(certificate) => Some(certificate),
             Err(why) => {
-                self.tell(unfit(view, "cert", why));
+                self.tell(unfit(view, "cert", Code::Certificate, why));
                 None
             }
         }
     }
 }
 
-fn unfit(view: &View<'_>, key: &str, why: impl std::fmt::Display) -> Problem {
+fn named(view: &View<'_>, key: &str, bytes: Option<&[u8]>) -> Option<NamedFile> {
+    Some(NamedFile {
+        path: view.text(key)?.to_owned(),
+        digest: bytes.map(|bytes| Sha256::digest(bytes).into()),
+    })
+}
+
+fn unfit(view: &View<'_>, key: &str, code: Code, why: impl std::fmt::Display) -> Problem {
     let place = view.place_of(key);
-    Problem::new(
-        Code::InvalidValue,
-        place,
-        format!("`{key}` can't be used: {why}"),
-    )
-    .key(view.path_of(key))
+    Problem::new(code, place, format!("`{key}` can't be used: {why}")).key(view.path_of(key))
 }

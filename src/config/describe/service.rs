@@ -153,15 +153,13 @@ fn pool_blocks(pool: &Pool, path: &str, blocks: &mut Vec<Block>) {
 fn tls_block(tls: &Tls, path: &str) -> Block {
     let mut block = Block::table(format!("{path}.tls"), keys::UPSTREAM_TLS);
     block.put("verify", tls.verify.to_string());
-    let named = [
-        ("server_name", &tls.server_name),
-        ("ca", &tls.ca),
-        ("cert", &tls.cert),
-        ("key", &tls.key),
-    ];
-    for (key, text) in named {
-        if let Some(text) = text {
-            block.text(key, text);
+    if let Some(name) = &tls.server_name {
+        block.text("server_name", name);
+    }
+    for (key, file) in [("ca", &tls.ca), ("cert", &tls.cert), ("key", &tls.key)] {
+        if let Some(file) = file {
+            let digest = file.digest.unwrap_or_default().to_vec();
+            block.put(key, Field::File(file.path.clone(), digest.into()));
         }
     }
     block.text("min_version", tls.min_version.as_number());

@@ -12,7 +12,7 @@ pub enum Field {
     List(Vec<String>),
     /// Shown as where it came from; compared by what it is.
     Secret(Secret),
-    /// Likewise: a file's path, and what it holds.
+    /// Likewise: a file's path, and what it holds, or a digest of that.
     File(String, Bytes),
 }
 

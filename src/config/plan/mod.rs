@@ -13,7 +13,7 @@ pub use admin::{AccessLog, Admin, LogFormat, Role, Telemetry, Token};
 pub use listener::{
     Acme, ClientAuth, Hsts, Listener, ListenerLimits, ListenerTimeouts, ListenerTls, Pair, Pem,
 };
-pub use pool::{Endpoint, HttpProbe, Pool, Probe, ProbeKind, Tls, Transport};
+pub use pool::{Endpoint, HttpProbe, NamedFile, Pool, Probe, ProbeKind, Tls, Transport};
 pub use route::{Route, Target};
 pub use service::{Preview, Service, Sticky, WeightsMode};
 

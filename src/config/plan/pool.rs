@@ -31,15 +31,22 @@ pub struct Tls {
     pub verify: bool,
     /// Stands in for the endpoint's host.
     pub server_name: Option<String>,
-    /// Files, as they are named.
-    pub ca: Option<String>,
-    pub cert: Option<String>,
-    pub key: Option<String>,
+    pub ca: Option<NamedFile>,
+    pub cert: Option<NamedFile>,
+    pub key: Option<NamedFile>,
     pub min_version: Version,
     /// Made of all that.
     pub usual: ClientSettings,
     /// The same, but offering HTTP/1.1 alone.
     pub to_switch: ClientSettings,
+}
+
+/// A file, as it is named and by what was in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedFile {
+    pub path: String,
+    /// SHA-256; `None` where it was not to be read.
+    pub digest: Option<[u8; 32]>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
