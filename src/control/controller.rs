@@ -9,7 +9,7 @@ use tokio::{
 };
 
 use super::{
-    Actor, Applied, Code, Command, Kind, Phase, Probed, Refusal,
+    Actor, Applied, Command, Kind, Phase, Probed, Refusal,
     book::Book,
     eligibility::Roster,
     handle::Question,
@@ -17,6 +17,7 @@ use super::{
     publish::{self, Press},
     stage::{Draft, Stage},
     teller::Teller,
+    unwritten::{Asked, Unwritten, patiently_from_now},
     view::{ConfigState, Counts, Durability},
     writer::{Writer, Written},
 };
@@ -26,9 +27,6 @@ use crate::units::{Name, Timestamp};
 const BREATH: Duration = Duration::from_millis(50);
 /// Between looks at what nobody tells of: old snapshots to free, a disk that may be writable again.
 const CHORES: Duration = Duration::from_secs(1);
-/// A disk that takes longer has failed, as far as the change that waits for it is concerned.
-const PATIENCE: Duration = Duration::from_secs(5);
-
 pub(super) type Reply = oneshot::Sender<Result<Applied, Refusal>>;
 
 /// What comes in.
@@ -36,14 +34,6 @@ pub(super) struct Inbox {
     pub decisions: mpsc::Receiver<Command>,
     pub verdicts: mpsc::Receiver<Vec<Probed>>,
     pub questions: mpsc::Receiver<Question>,
-}
-
-/// A change that waits for the disk before it is published.
-struct Waiting {
-    stage: Stage,
-    applied: Applied,
-    reply: Option<Reply>,
-    written: BoxFuture<'static, Written>,
 }
 
 /// A change that serves and whose answer waits for the disk.
@@ -67,7 +57,8 @@ pub struct Controller {
     pub(super) writer: Writer,
     pub(super) work: Option<BoxFuture<'static, ()>>,
     pub(super) inbox: Inbox,
-    waiting: Option<Waiting>,
+    /// What is to be written before it serves.
+    pub(super) unwritten: Unwritten,
     landing: FuturesUnordered<BoxFuture<'static, Landed>>,
     /// Services of which a verdict has not been published yet.
     dirty: BTreeSet<Name>,
@@ -122,7 +113,7 @@ impl Controller {
             writer: parts.writer,
             work: Some(parts.work),
             inbox: parts.inbox,
-            waiting: None,
+            unwritten: Unwritten::default(),
             landing: FuturesUnordered::new(),
             dirty: BTreeSet::new(),
             breath: now,
@@ -148,6 +139,7 @@ impl Controller {
                 Next::Time => {}
                 Next::End => break,
             }
+            self.resume();
             self.review();
             self.look_after();
         }
@@ -165,23 +157,16 @@ impl Controller {
     async fn next(&mut self) -> Next {
         let due = self.due();
         let Self {
-            waiting,
+            unwritten,
             landing,
             inbox,
             ..
         } = self;
-        let waits = waiting.is_some();
-        let written = async {
-            match waiting {
-                Some(waiting) => waiting.written.as_mut().await,
-                None => std::future::pending().await,
-            }
-        };
+        let has_room = unwritten.has_room();
         tokio::select! {
-            written = written => Next::Written(written),
+            written = unwritten.written() => Next::Written(written),
             Some(landed) = landing.next(), if !landing.is_empty() => Next::Landed(landed),
-            // One decision at a time: the next is decided on what this one leaves.
-            command = inbox.decisions.recv(), if !waits => command.map_or(Next::End, Next::Command),
+            command = inbox.decisions.recv(), if has_room => command.map_or(Next::End, Next::Command),
             Some(probed) = inbox.verdicts.recv() => Next::Verdicts(probed),
             Some(question) = inbox.questions.recv() => Next::Question(question),
             () = time::sleep_until(due) => Next::Time,
@@ -204,7 +189,7 @@ impl Controller {
                 changes,
                 order,
                 reply,
-            } => self.change(&changes, &order, reply),
+            } => self.change(Asked::new(changes, order, reply)),
             Command::Load { plan, order, reply } => self.load(*plan, &order, reply),
             Command::Rejected { problems, actor } => self.rejected(problems, &actor),
             Command::Probed(probed) => self.observe(probed),
@@ -278,7 +263,7 @@ impl Controller {
         } else if self.emptying {
             self.breath = now + BREATH;
         }
-        if self.waiting.is_none() {
+        if self.unwritten.is_free() {
             self.apply_pending();
         }
     }
@@ -318,7 +303,9 @@ impl Controller {
         }
         self.chores = Instant::now() + CHORES;
         self.press.sweep();
-        if (self.durability.unsaved || !self.durability.writable) && self.landing.is_empty() {
+        let owes = self.durability.unsaved || !self.durability.writable;
+        // Not after what is being written, which it would undo on the disk.
+        if owes && self.landing.is_empty() && self.unwritten.is_free() {
             self.save();
         }
     }
@@ -365,57 +352,10 @@ impl Controller {
         self.book.memory.last_event = self.teller.last_id();
     }
 
-    /// Raising: written down, then published.
-    pub(super) fn write_first(&mut self, mut stage: Stage, applied: Applied, reply: Reply) {
-        let drafts = stage.drafts.len() as u64;
-        stage.book.memory.last_event = self.teller.last_id() + drafts;
-        let written = patiently(self.writer.save(stage.book.memory.clone()));
-        self.waiting = Some(Waiting {
-            stage,
-            applied,
-            reply: Some(reply),
-            written,
-        });
-    }
-
-    fn finish(&mut self, written: Written) {
-        let Some(waiting) = self.waiting.take() else {
-            return;
-        };
-        self.wrote(&written);
-        let mut applied = waiting.applied;
-        let answer = match written {
-            Ok(()) => {
-                self.commit(waiting.stage);
-                applied.generation = self.press.generation();
-                Ok(applied)
-            }
-            Err(error) => {
-                // A write may fail after it has replaced the file: what is in force is written again.
-                self.durability.unsaved = true;
-                let dir = self.book.plan.state_dir.display();
-                Err(Refusal::new(
-                    Code::NotDurable,
-                    format!(
-                        "{dir} cannot be written ({error}), and this change must outlive a restart"
-                    ),
-                )
-                .hint("free or mend the disk; rollback and drain work without it"))
-            }
-        };
-        if let Err(refusal) = &answer {
-            self.count_refusal(refusal);
-        }
-        if let Some(reply) = waiting.reply {
-            // Whoever asked may have gone.
-            let _ = reply.send(answer);
-        }
-    }
-
     /// Lowering: it serves; the answer waits until it is written, or cannot be.
     pub(super) fn save_and_answer(&mut self, applied: Applied, reply: Option<Reply>) {
         self.durability.unsaved = true;
-        let written = patiently(self.writer.save(self.book.memory.clone()));
+        let written = patiently_from_now(self.writer.save(self.book.memory.clone()));
         let landed = written.map(move |written| Landed {
             applied,
             reply,
@@ -451,7 +391,7 @@ impl Controller {
     }
 
     /// Notes whether the disk works, and tells when that has turned.
-    fn wrote(&mut self, written: &Written) {
+    pub(super) fn wrote(&mut self, written: &Written) {
         let turned = self.durability.writable == written.is_err();
         self.durability.writable = written.is_ok();
         self.durability.error = written.clone().err();
@@ -474,15 +414,4 @@ impl Controller {
             .entry(refusal.code.as_str())
             .or_default() += 1;
     }
-}
-
-fn patiently(written: oneshot::Receiver<Written>) -> BoxFuture<'static, Written> {
-    let written = async {
-        match time::timeout(PATIENCE, written).await {
-            Ok(Ok(written)) => written,
-            Ok(Err(_)) => Err("nothing writes any more".to_owned()),
-            Err(_) => Err(format!("no answer within {} s", PATIENCE.as_secs())),
-        }
-    };
-    written.boxed()
 }

@@ -329,24 +329,44 @@ impl Drop for Disk {
 pub(super) mod faults {
     use std::{
         io,
-        sync::{Arc, Mutex},
+        sync::{Arc, Condvar, Mutex},
     };
 
-    /// Where the disk breaks; shared with the test.
+    /// Where the disk breaks or hangs; shared with the test.
     #[derive(Clone, Default)]
-    pub struct Faults(Arc<Mutex<Option<&'static str>>>);
+    pub struct Faults(Arc<(Mutex<Fault>, Condvar)>);
+
+    #[derive(Clone, Copy, Default, PartialEq)]
+    enum Fault {
+        #[default]
+        None,
+        Breaks(&'static str),
+        Hangs(&'static str),
+    }
 
     impl Faults {
         pub fn break_at(&self, step: &'static str) {
-            *self.0.lock().unwrap() = Some(step);
+            self.set(Fault::Breaks(step));
+        }
+
+        pub fn hang_at(&self, step: &'static str) {
+            self.set(Fault::Hangs(step));
         }
 
         pub fn mend(&self) {
-            *self.0.lock().unwrap() = None;
+            self.set(Fault::None);
+        }
+
+        fn set(&self, fault: Fault) {
+            *self.0.0.lock().unwrap() = fault;
+            self.0.1.notify_all();
         }
 
         pub fn meet(&self, step: &'static str) -> io::Result<()> {
-            if *self.0.lock().unwrap() == Some(step) {
+            let fault = self.0.0.lock().unwrap();
+            let hangs = |fault: &mut Fault| *fault == Fault::Hangs(step);
+            let fault = self.0.1.wait_while(fault, hangs).unwrap();
+            if *fault == Fault::Breaks(step) {
                 Err(io::Error::from(io::ErrorKind::StorageFull))
             } else {
                 Ok(())

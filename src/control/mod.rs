@@ -30,6 +30,7 @@ mod stage;
 mod start;
 mod targets;
 mod teller;
+mod unwritten;
 pub mod view;
 mod wait;
 mod writer;

@@ -7,6 +7,7 @@ use super::{
     controller::{Controller, Reply},
     decide, gates, load,
     stage::{Draft, Stage},
+    unwritten::Asked,
     view::Rejected,
 };
 use crate::{
@@ -17,7 +18,8 @@ use crate::{
 };
 
 impl Controller {
-    pub(super) fn change(&mut self, changes: &[Change], order: &Order, reply: Reply) {
+    pub(super) fn change(&mut self, asked: Asked) {
+        let (changes, order) = (&asked.changes[..], &asked.order);
         let staged = gates::shape(changes, order).and_then(|()| {
             let at = Timestamp::now();
             match self.book.memory.answers.recall(changes, order, at) {
@@ -27,20 +29,25 @@ impl Controller {
         });
         let mut stage = match staged {
             Ok(Ok(stage)) => stage,
-            Ok(Err(again)) => return respond(reply, Ok(again)),
+            Ok(Err(again)) => return respond(asked.reply, Ok(again)),
             Err(refusal) => {
                 self.count_refusal(&refusal);
-                return respond(reply, Err(refusal));
+                return respond(asked.reply, Err(refusal));
             }
         };
         for change in changes {
             stage.touched_or_named.insert(change.service().clone());
         }
         let mut applied = self.applied(&stage);
-        if order.dry_run || stage.is_idle() {
+        let takes_back = !stage.raises && self.unwritten.has_any_of(&stage.touched_or_named);
+        if order.dry_run || (stage.is_idle() && !takes_back) {
             applied.dry_run = order.dry_run;
             applied.generation = self.press.generation();
-            return respond(reply, Ok(applied));
+            return respond(asked.reply, Ok(applied));
+        }
+        if stage.raises && !self.unwritten.is_free() {
+            // Decided on what the one before it leaves.
+            return self.unwritten.stand_behind(asked);
         }
         let at = stage.at;
         stage
@@ -49,11 +56,16 @@ impl Controller {
             .answers
             .remember(changes, order, &applied, at);
         if stage.raises {
-            self.write_first(stage, applied, reply);
+            self.write_first(stage, applied, asked);
         } else {
+            self.overtake(&stage.touched_or_named);
+            if takes_back {
+                let note = "what waited for the disk is taken back";
+                applied.notes.push(note.to_owned());
+            }
             self.commit(stage);
             applied.generation = self.press.generation();
-            self.save_and_answer(applied, Some(reply));
+            self.save_and_answer(applied, Some(asked.reply));
         }
     }
 
@@ -65,7 +77,19 @@ impl Controller {
             .all(|change| decide::lowers(&self.book, change));
         gates::revision(&stage, changes, order)?;
         for change in changes {
-            decide::apply(&mut stage, change)?;
+            match change {
+                // It has yet to serve: to take it back is the way back.
+                Change::Rollback {
+                    service,
+                    to_revision: None,
+                    ..
+                } if self.unwritten.shifts(service) => {
+                    let weights = json!({ "weights": stage.book.service_weights(service) });
+                    let draft = stage.draft(Kind::Rollback, service);
+                    stage.drafts.push(draft.turns(weights.clone(), weights));
+                }
+                change => decide::apply(&mut stage, change)?,
+            }
         }
         for change in changes {
             stage.book.memory_mut(change.service())?.deadline = order.deadline;
@@ -103,6 +127,7 @@ impl Controller {
         }
         self.counts.reloads_applied += 1;
         self.config.applied = stage.at;
+        self.overtake(&stage.touched);
         self.commit(stage);
         applied.generation = self.press.generation();
         self.save_and_answer(applied, Some(reply));

@@ -33,8 +33,13 @@ const QUESTIONS: usize = 256;
 ///
 /// Reads a few files, so it blocks; that is what a start is for.
 pub fn start(plan: Plan) -> Result<(Handle, Controller), Locked> {
+    let (disk, error) = Disk::open(&plan.state_dir)?;
+    Ok(start_on(disk, error, plan))
+}
+
+/// The same on a folder that is owned; `error` is why it cannot be written.
+pub(super) fn start_on(disk: Disk, mut error: Option<String>, plan: Plan) -> (Handle, Controller) {
     let (at, now) = (Timestamp::now(), super::wait::now());
-    let (disk, mut error) = Disk::open(&plan.state_dir)?;
     let found = disk.read(at);
     let sticky_key = found.key.unwrap_or_else(|| {
         let (key, failed) = disk.make_key();
@@ -98,7 +103,7 @@ pub fn start(plan: Plan) -> Result<(Handle, Controller), Locked> {
             questions: asked,
         },
     });
-    Ok((handle, controller))
+    (handle, controller)
 }
 
 /// The plan laid under what was remembered, as if it were the first edit of an empty one.
