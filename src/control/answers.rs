@@ -1,6 +1,6 @@
 //! Answers given under an idempotency key, for those who ask again.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, sync::Arc};
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize};
@@ -14,13 +14,13 @@ const LIFE: jiff::SignedDuration = jiff::SignedDuration::from_hours(24);
 /// How many are; the oldest are forgotten first.
 const KEPT: usize = 1000;
 
-/// Oldest first. Refusals are not kept: they changed nothing, so asking again is safe.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+/// Oldest first, and cheap to clone, since every change copies them. Refusals are not kept: they changed nothing, so asking again is safe.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(transparent)]
-pub(super) struct Answers(VecDeque<Answer>);
+pub(super) struct Answers(VecDeque<Arc<Answer>>);
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct Answer {
+pub(super) struct Answer {
     /// Of the actor: two may use the same key for different things.
     actor: String,
     key: String,
@@ -31,6 +31,10 @@ struct Answer {
 }
 
 impl Answers {
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Answer>> {
+        self.0.iter()
+    }
+
     /// The first answer, if the key was used for the same changes; a refusal, if for others.
     pub fn recall(
         &self,
@@ -72,13 +76,13 @@ impl Answers {
         if self.0.len() >= KEPT {
             self.0.pop_front();
         }
-        self.0.push_back(Answer {
+        self.0.push_back(Arc::new(Answer {
             actor: order.actor.name.clone(),
             key: key.clone(),
             asked: fingerprint(changes),
             at: now,
             applied: applied.clone(),
-        });
+        }));
     }
 }
 

@@ -5,11 +5,12 @@ use std::{
     io::{self, Read, Seek, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
 };
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
-use super::{Event, events::KEPT, memory::Memory};
+use super::{Event, events::KEPT, memory::Memory, state_text::StateText};
 use crate::units::{Secret, Timestamp};
 
 /// Of the state file. A newer one is not read: it may mean what this version does not know.
@@ -42,6 +43,8 @@ pub(super) struct Disk {
     dir: PathBuf,
     /// `None` where the folder cannot be written at all.
     lock: Option<File>,
+    /// Of what was saved last; locked by who writes, and nobody else does.
+    text: Mutex<StateText>,
     #[cfg(test)]
     pub faults: faults::Faults,
 }
@@ -54,14 +57,6 @@ pub(super) struct Found {
     pub key: Option<Secret>,
     /// What was set aside, and why.
     pub damaged: Vec<String>,
-}
-
-#[derive(Serialize)]
-struct StateOut<'a> {
-    schema: u32,
-    written: Timestamp,
-    #[serde(flatten)]
-    memory: &'a Memory,
 }
 
 #[derive(Deserialize)]
@@ -118,6 +113,7 @@ impl Disk {
         let disk = Self {
             dir: dir.to_owned(),
             lock,
+            text: Mutex::default(),
             #[cfg(test)]
             faults: faults::Faults::default(),
         };
@@ -197,13 +193,9 @@ impl Disk {
 
     /// Makes the state file this memory, whole or not at all, and durable when it returns.
     pub fn save(&self, memory: &Memory, now: Timestamp) -> io::Result<()> {
-        let state = StateOut {
-            schema: SCHEMA,
-            written: now,
-            memory,
-        };
-        let mut bytes = serde_json::to_vec(&state)?;
-        bytes.push(b'\n');
+        let mut text = self.text.lock().unwrap_or_else(PoisonError::into_inner);
+        let bytes = text.of(SCHEMA, memory, now)?;
+        drop(text);
         self.replace(STATE, &bytes)
     }
 

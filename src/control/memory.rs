@@ -13,7 +13,7 @@ use super::{
 use crate::units::{Address, Name, Timestamp, Weights};
 
 /// All of it. Cheap to clone: a change copies the one service it touches.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 pub(super) struct Memory {
     pub services: BTreeMap<Name, Arc<ServiceMemory>>,
     #[serde(default)]

@@ -28,6 +28,7 @@ mod publish;
 mod questions;
 mod stage;
 mod start;
+mod state_text;
 mod targets;
 mod teller;
 mod unwritten;
