@@ -17,6 +17,8 @@ pub mod cli;
 pub mod config;
 pub mod control;
 pub mod demo;
+#[cfg(feature = "otlp")]
+pub mod otlp;
 pub mod pool;
 pub mod probe;
 pub mod proxy;

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
@@ -18,8 +18,8 @@ use crate::{
     server::Gauge,
     snapshot::{Readers, Snapshot},
     telemetry::{
-        AccessLog, Exposition, PoolShard, Rejection, Totals, TunnelCounts, TunnelEnd, Windows,
-        WorkerShard, names, shard::Source,
+        AccessLog, Exposition, PoolShard, Rejection, SpanCounts, Totals, TunnelCounts, TunnelEnd,
+        Windows, WorkerShard, names, shard::Source,
     },
     tls::Certificate,
     units::{ListenAddress, PoolKey},
@@ -71,6 +71,8 @@ pub struct Figures<'a> {
     /// Locked for one look at a time: who samples them must not wait for a whole scrape.
     pub windows: &'a Mutex<Windows>,
     pub access_log: &'a AccessLog,
+    /// `None`: none are exported.
+    pub spans: Option<&'a SpanCounts>,
 }
 
 impl Figures<'_> {
@@ -212,6 +214,15 @@ impl Figures<'_> {
             ("failed", lines.failed),
         ] {
             out.count(&names::ACCESS_LOG_LINES, [result], count);
+        }
+        for (result, count) in self.spans.iter().flat_map(|spans| {
+            [
+                ("exported", &spans.exported),
+                ("dropped", &spans.dropped),
+                ("failed", &spans.failed),
+            ]
+        }) {
+            out.count(&names::SPANS, [result], count.load(Relaxed));
         }
         out.gauge(&names::BUILD_INFO, [env!("CARGO_PKG_VERSION")], 1.0);
         let started = self.view.started.as_millisecond();

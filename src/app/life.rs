@@ -38,6 +38,7 @@ pub async fn live(mut plane: Plane, mut asks: mpsc::Receiver<Ask>) -> Ended {
     let Plane {
         site,
         controller,
+        exporting,
         mut tasks,
         ..
     } = plane;
@@ -47,6 +48,7 @@ pub async fn live(mut plane: Plane, mut asks: mpsc::Receiver<Ask>) -> Ended {
     let ended = end(&control, server, shutdown, &mut asks).await;
     tasks.shutdown().await;
     drop(control);
+    exporting.end(LAST_WORDS).await;
     // With the last handle gone the controller writes what is left and ends.
     if timeout(LAST_WORDS, controller).await.is_err() {
         tracing::warn!("ended before the last decisions were written");

@@ -16,7 +16,7 @@ use crate::{
     admin::Rejected,
     config::{
         self, Edit, Hash, Loaded, Plan, Problems, SURELY,
-        plan::{Admin, Shutdown, Token},
+        plan::{self, Admin, Shutdown, Token},
         problem,
     },
     control::{Actor, Applied, Code, Handle, Order, Refusal},
@@ -53,6 +53,7 @@ struct Fixed {
     state_dir: PathBuf,
     admin: Admin,
     telemetry: Option<std::net::SocketAddr>,
+    otlp: Option<plan::Otlp>,
 }
 
 impl Fixed {
@@ -65,6 +66,7 @@ impl Fixed {
                 ..plan.admin.clone()
             },
             telemetry: plan.telemetry.address,
+            otlp: plan.telemetry.otlp.clone(),
         }
     }
 }
@@ -236,7 +238,7 @@ impl Loader {
     /// Says what was read and waits for a restart.
     fn remark(&self, plan: &Plan) -> Option<String> {
         (Fixed::of(plan) != self.fixed).then(|| {
-            let note = "workers, state_dir, and where admin and telemetry listen, change at the next start";
+            let note = "workers, state_dir, where admin and telemetry listen, and where spans go, change at the next start";
             tracing::warn!("{note}");
             note.to_owned()
         })

@@ -4,6 +4,7 @@
 //! the way out. Startup is the first reload: read, check, bind, build, publish.
 
 mod certificates;
+mod exporting;
 mod figures;
 mod life;
 mod loader;

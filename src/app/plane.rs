@@ -12,6 +12,7 @@ use tokio::{
 
 use super::{
     certificates::Certificates,
+    exporting::Exporting,
     figures::{Figures, sample},
     loader::{Loader, Site},
     running::{Bound, Options, StartError},
@@ -22,7 +23,7 @@ use crate::{
     config::{self, Loaded, Plan, plan},
     control, pool, probe,
     server::{self, Server},
-    telemetry::{AccessLog, Windows, WorkerShard, access_log},
+    telemetry::{AccessLog, SpanCounts, Windows, WorkerShard, access_log},
     tls::Challenges,
     units::PoolKey,
 };
@@ -38,6 +39,8 @@ pub struct Plane {
     pub loads: mpsc::Receiver<admin::Load>,
     /// Ends when the last handle on control is gone.
     pub controller: tokio::task::JoinHandle<()>,
+    /// Ends when it is told to.
+    pub exporting: Exporting,
     /// End with the plane.
     pub tasks: JoinSet<()>,
 }
@@ -56,6 +59,7 @@ impl Plane {
 
         let workers: Vec<Arc<WorkerShard>> =
             (0..plan.workers.get()).map(|_| Arc::default()).collect();
+        let exporting = Exporting::start(plan.telemetry.otlp.as_ref())?;
         let (nudge, nudges) = pool::nudges();
         let challenges = Arc::<Challenges>::default();
         let mut certificates = Certificates::new(&plan.state_dir, challenges.clone());
@@ -66,6 +70,7 @@ impl Plane {
             shards: workers.clone(),
             nudge,
             access_log: access_log.clone(),
+            spans: exporting.spans.clone(),
             challenges,
         })?;
         let prepared = server.prepare(&plan.listeners, &certificates.issued())?;
@@ -77,11 +82,10 @@ impl Plane {
 
         let (tokens, given) = watch::channel(plan.admin.tokens.clone());
         let (orders, loads) = mpsc::channel(16);
-        let file = admin::ConfigFile {
-            path: options.config.clone(),
-            loader: orders,
-        };
-        let measured = measured(&server, workers, probes, windows, access_log.clone());
+        let (path, loader) = (options.config.clone(), orders);
+        let file = admin::ConfigFile { path, loader };
+        let logs = (access_log.clone(), exporting.counts());
+        let measured = measured(&server, workers, probes, windows, logs);
         let state = admin::State::new(control.clone(), given, Some(file), measured);
         let bound = Bound {
             listeners: prepared.addresses(),
@@ -96,17 +100,19 @@ impl Plane {
             signals::listen(asks)?;
         }
         let loader = Loader::new(&options.config, &plan, hash, tokens, certificates)?;
+        let site = Site {
+            control,
+            server,
+            access_log,
+        };
         let plane = Self {
-            site: Site {
-                control,
-                server,
-                access_log,
-            },
+            site,
             loader,
             prepared: Some(prepared),
             plan,
             loads,
             controller,
+            exporting,
             tasks,
         };
         Ok((plane, bound))
@@ -135,7 +141,7 @@ fn measured(
     workers: Vec<Arc<WorkerShard>>,
     probes: probe::Failures,
     windows: Arc<Mutex<Windows>>,
-    access_log: AccessLog,
+    (access_log, spans): (AccessLog, Option<Arc<SpanCounts>>),
 ) -> admin::Measured {
     let gauge = server.gauge();
     let sampled = windows.clone();
@@ -148,6 +154,7 @@ fn measured(
             probes: &probes,
             windows: &sampled,
             access_log: &access_log,
+            spans: spans.as_deref(),
         };
         figures.render()
     };

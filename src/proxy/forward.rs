@@ -196,9 +196,10 @@ fn prepare(
     ours: &mut Option<Request<Upload>>,
     progress: &Progress,
 ) -> Result<(), Kind> {
-    let seat = decision.lease.seat();
-    progress.notebook.add(|note| note.tries(seat));
     let request = ours.as_mut().ok_or(Kind::EndpointBroke)?;
+    let seat = decision.lease.seat();
+    let notebook = &progress.notebook;
+    notebook.add(|note| note.tries(seat, request.headers_mut()));
     if request.body_mut().limit(decision.max_body).is_err() {
         return Err(Kind::BodyTooLarge);
     }

@@ -15,7 +15,6 @@ use super::{
     progress::{Progress, UploadState},
     reply::{Form, reply},
     rules::Applied,
-    trace,
     tunnel::{self, Terms},
 };
 use crate::{
@@ -82,12 +81,7 @@ impl Proxy {
         certified::write(request.headers_mut(), client);
         hops::pass(request, client, (version, fields))?;
         if let Some(sampled) = client.door.traceparent {
-            let sampled = fastrand::u32(..1_000_000) < sampled.millionths();
-            trace::pass_or_start(
-                request.headers_mut(),
-                sampled,
-                (fastrand::u128(..), fastrand::u64(..)),
-            );
+            self.trace(request, progress, sampled, began);
         }
         let notebook = &progress.notebook;
         notebook.add(|note| note.admitted(request.headers(), address));
@@ -99,13 +93,20 @@ impl Proxy {
             attempts.end(sent.is_ok());
             decision = match sent {
                 Ok(mut sent) => {
+                    let status = sent.answer.status();
                     match self.instead_of(&mut sent, &decision, ours, &mut attempts, progress) {
-                        Some(next) => next,
+                        Some(next) => {
+                            notebook.add(|note| note.passed_over(status));
+                            next
+                        }
                         None => break (sent, decision),
                     }
                 }
                 // Apart, so that what a request is handled in does not grow by it.
-                Err(error) => Box::pin(self.after(error, decision, ours, &mut attempts)).await?,
+                Err(error) => {
+                    notebook.add(|note| note.failed(error.kind));
+                    Box::pin(self.after(error, decision, ours, &mut attempts)).await?
+                }
             };
         };
         if Terms::begins(decision.terms.as_deref(), &sent.answer) {
@@ -117,7 +118,7 @@ impl Proxy {
     /// Begins an entry of the access log, where this request is to have one.
     fn note<B>(&self, request: &Request<B>, progress: &Progress, began: Instant) {
         if self.pen.borrow().wants(fastrand::u32(..)) {
-            let note = Note::new(&self.pen, request, progress.client.ip(), began);
+            let note = Note::new(Some(&self.pen), request, progress.client.ip(), began);
             progress.notebook.put(note);
         }
     }

@@ -27,6 +27,7 @@ mod progress;
 mod reply;
 mod retry;
 mod rules;
+mod span;
 mod trace;
 pub mod tunnel;
 mod upload;

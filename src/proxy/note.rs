@@ -8,7 +8,7 @@ use std::{
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, Version, header};
 use tokio::time::Instant;
 
-use super::{Kind, Proxy, forwarded};
+use super::{Kind, Proxy, forwarded, span::Draft};
 use crate::{
     pool::Seat,
     telemetry::{
@@ -22,10 +22,13 @@ use crate::{
 /// What is logged where no answer was given, since nobody would have read it; nginx has made it customary.
 const CLIENT_CLOSED_REQUEST: u16 = 499;
 
-/// What the access log will say of a request that is to be logged. Kept beside the request, so that one that is not
-/// logged pays nothing.
+/// What the access log will say of a request that is to be logged, and the span of one that is traced. Kept beside the request,
+/// so that one that is neither pays nothing.
 pub(super) struct Note {
-    pen: Rc<RefCell<Pen>>,
+    /// Where it is to be logged.
+    pen: Option<Rc<RefCell<Pen>>>,
+    /// Where its trace is sampled.
+    span: Option<Box<Draft>>,
     at: Timestamp,
     began: Instant,
     client: Option<IpAddr>,
@@ -50,18 +53,25 @@ pub(super) struct Outcome<'a> {
     pub service: Option<&'a Name>,
     pub bytes_in: u64,
     pub bytes_out: u64,
-    pub error: Option<&'a str>,
+    pub error: Option<&'static str>,
+}
+
+impl Outcome<'_> {
+    pub(super) fn is_answered(&self) -> bool {
+        self.status.as_u16() != CLIENT_CLOSED_REQUEST
+    }
 }
 
 impl Note {
     pub(super) fn new<B>(
-        pen: &Rc<RefCell<Pen>>,
+        pen: Option<&Rc<RefCell<Pen>>>,
         request: &Request<B>,
         client: Option<IpAddr>,
         began: Instant,
     ) -> Box<Self> {
         Box::new(Self {
-            pen: pen.clone(),
+            pen: pen.cloned(),
+            span: None,
             at: Timestamp::now(),
             began,
             client,
@@ -84,10 +94,33 @@ impl Note {
         self.id = headers.get(forwarded::REQUEST_ID).cloned();
     }
 
+    /// The request's span is made, too.
+    pub(super) fn traced(mut self: Box<Self>, span: Draft) -> Box<Self> {
+        self.span = Some(Box::new(span));
+        self
+    }
+
     /// It is to go to this endpoint.
-    pub(super) fn tries(&mut self, seat: &Rc<Seat>) {
+    pub(super) fn tries(&mut self, seat: &Rc<Seat>, headers: &mut HeaderMap) {
+        if let Some(span) = &mut self.span {
+            span.tries(seat, headers);
+        }
         self.attempts = self.attempts.saturating_add(1);
         self.seat = Some(seat.clone());
+    }
+
+    /// That endpoint did not answer it.
+    pub(super) fn failed(&mut self, why: Kind) {
+        if let Some(span) = &mut self.span {
+            span.tried(None, Some(why.as_str()));
+        }
+    }
+
+    /// That endpoint's answer is not passed on.
+    pub(super) fn passed_over(&mut self, status: StatusCode) {
+        if let Some(span) = &mut self.span {
+            span.tried(Some(status.as_u16()), None);
+        }
     }
 
     /// It goes on its way there.
@@ -110,11 +143,12 @@ impl Note {
     }
 
     /// Nobody waits for its answer any more.
-    pub(super) fn abandoned(&self, bytes_in: u64) {
+    pub(super) fn abandoned(self: Box<Self>, bytes_in: u64) {
+        let seat = self.seat.clone();
         self.write(&Outcome {
             status: StatusCode::from_u16(CLIENT_CLOSED_REQUEST).unwrap_or_default(),
             source: Source::Proxy,
-            seat: self.seat.as_deref(),
+            seat: seat.as_deref(),
             service: None,
             bytes_in,
             bytes_out: 0,
@@ -122,9 +156,19 @@ impl Note {
         });
     }
 
-    pub(super) fn write(&self, outcome: &Outcome<'_>) {
+    /// It has ended like this.
+    pub(super) fn write(mut self: Box<Self>, outcome: &Outcome<'_>) {
+        if let Some(pen) = &self.pen {
+            self.log(&mut pen.borrow_mut(), outcome);
+        }
+        if let Some(span) = self.span.take() {
+            span.end(&self, outcome);
+        }
+    }
+
+    fn log(&self, pen: &mut Pen, outcome: &Outcome<'_>) {
         let endpoint = outcome.seat.map(|seat| &seat.endpoint.key);
-        self.pen.borrow_mut().write(&Entry {
+        pen.write(&Entry {
             at: self.at,
             client: self.client,
             method: self.method.as_str(),
@@ -133,7 +177,7 @@ impl Note {
                 .target
                 .path_and_query()
                 .map_or("", http::uri::PathAndQuery::as_str),
-            protocol: name_of(self.version),
+            protocol: self.protocol(),
             status: outcome.status.as_u16(),
             source: outcome.source,
             service: endpoint
@@ -153,12 +197,35 @@ impl Note {
     }
 }
 
-/// As logs write it.
-fn name_of(version: Version) -> &'static str {
-    match version {
-        Version::HTTP_10 => "HTTP/1.0",
-        Version::HTTP_2 => "HTTP/2",
-        _ => "HTTP/1.1",
+/// What is known of it, for its span.
+impl Note {
+    pub(super) fn at(&self) -> Timestamp {
+        self.at
+    }
+
+    pub(super) fn method(&self) -> &Method {
+        &self.method
+    }
+
+    pub(super) fn target(&self) -> &Uri {
+        &self.target
+    }
+
+    pub(super) fn host(&self) -> Option<&HeaderValue> {
+        self.host.as_ref()
+    }
+
+    pub(super) fn client(&self) -> Option<IpAddr> {
+        self.client
+    }
+
+    /// As logs write it.
+    pub(super) fn protocol(&self) -> &'static str {
+        match self.version {
+            Version::HTTP_10 => "HTTP/1.0",
+            Version::HTTP_2 => "HTTP/2",
+            _ => "HTTP/1.1",
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use super::{Clock, Upload, budget::Budgets, decide::Cursors, tunnel::Tunnels};
 use crate::{
     pool::{Endpoint, Nudge, State},
     snapshot::{Reader, Service},
-    telemetry::{WorkerShard, access_log::Pen},
+    telemetry::{Spans, WorkerShard, access_log::Pen},
     units::Name,
     upstream::{Lines, Use},
 };
@@ -26,6 +26,8 @@ pub struct Proxy {
     pub(super) shard: Arc<WorkerShard>,
     pub(super) nudge: Nudge,
     pub(super) pen: Rc<RefCell<Pen>>,
+    /// Who takes spans, where anybody does.
+    pub(super) spans: Option<Spans>,
     /// The generation of the snapshot to which `lines` and `tunnels` were brought last.
     reconciled: Cell<u64>,
     pub(super) tunnels: Rc<Tunnels>,
@@ -38,6 +40,7 @@ impl Proxy {
         shard: Arc<WorkerShard>,
         nudge: Nudge,
         pen: Pen,
+        spans: Option<Spans>,
         clock: &Rc<Clock>,
     ) -> Self {
         Self {
@@ -49,6 +52,7 @@ impl Proxy {
             shard,
             nudge,
             pen: Rc::new(RefCell::new(pen)),
+            spans,
             reconciled: Cell::new(0),
             tunnels: Tunnels::new(clock),
         }

@@ -21,7 +21,7 @@ use crate::{
     config::plan,
     pool::Nudge,
     snapshot::Readers,
-    telemetry::{AccessLog, WorkerShard},
+    telemetry::{AccessLog, Spans, WorkerShard},
     tls::{Certificate, Challenges, Failure},
     units::ListenAddress,
     unix_socket::Permit,
@@ -35,6 +35,8 @@ pub struct Settings {
     pub shards: Vec<Arc<WorkerShard>>,
     pub nudge: Nudge,
     pub access_log: AccessLog,
+    /// Who takes spans, where anybody does.
+    pub spans: Option<Spans>,
     /// What authorities may be looking for.
     pub challenges: Arc<Challenges>,
 }

@@ -97,6 +97,7 @@ impl Worker {
             data_plane.shards[index].clone(),
             data_plane.nudge.clone(),
             data_plane.access_log.pen(),
+            data_plane.spans.clone(),
             &clock,
         );
         let worker = Rc::new(Self {

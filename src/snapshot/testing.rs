@@ -192,6 +192,7 @@ fn plan_of(services: impl Iterator<Item = Arc<plan::Service>>) -> Plan {
         },
         telemetry: plan::Telemetry {
             address: None,
+            otlp: None,
             access_log: plan::AccessLog {
                 sample: "0%".parse().unwrap(),
                 format: plan::LogFormat::Text,

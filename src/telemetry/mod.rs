@@ -10,6 +10,7 @@ pub mod histogram;
 pub mod log;
 pub mod names;
 pub mod shard;
+pub mod span;
 mod tunnels;
 pub mod window;
 
@@ -18,5 +19,6 @@ pub use escape::Escaped;
 pub use exposition::{BUCKETS_MS, Exposition};
 pub use histogram::{Histogram, Reading};
 pub use shard::{EndpointShard, Failure, PoolShard, Rejection, Retry, WorkerShard};
+pub use span::{SpanCounts, Spans};
 pub use tunnels::{TunnelCounts, TunnelEnd};
 pub use window::{Totals, Window, Windows};

@@ -230,6 +230,12 @@ pub const ACCESS_LOG_LINES: Metric = metric(
     &["result"],
     "Lines of the access log: written, dropped because the writer did not keep up, failed to be written",
 );
+pub const SPANS: Metric = metric(
+    Counter,
+    "cutover_spans_total",
+    &["result"],
+    "Spans of requests: exported, dropped because the collector did not keep up, failed because it could not be reached or did not take them",
+);
 pub const BUILD_INFO: Metric = metric(Gauge, "cutover_build_info", &["version"], "1");
 pub const START_TIME: Metric = metric(
     Gauge,
@@ -271,6 +277,7 @@ pub const ALL: &[&Metric] = &[
     &REFUSALS,
     &READY,
     &ACCESS_LOG_LINES,
+    &SPANS,
     &BUILD_INFO,
     &START_TIME,
 ];

@@ -96,14 +96,7 @@ async fn what_could_not_be_read_has_its_line_and_none_of_its_bytes_is_in_it() {
 async fn a_request_whose_client_left_before_the_answer_has_its_line() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("access.log");
-    let app = endpoint("slow")
-        .serve(|mut peer| async move {
-            if peer.request().await.is_ok() {
-                peer.until_closed().await;
-            }
-        })
-        .start()
-        .await;
+    let app = endpoint("slow").silent().start().await;
     let proxy = proxy().log_to(&path).pool("blue", 1, &[&app]).start();
     let mut client = proxy.client().await;
     client.send("GET /wait HTTP/1.1\r\nhost: a\r\n\r\n").await;

@@ -4,14 +4,7 @@ use crate::support::{answer, endpoint, proxy};
 
 #[tokio::test]
 async fn h1_51_a_client_that_leaves_while_it_waits_cancels_its_request() {
-    let app = endpoint("slow")
-        .serve(|mut peer| async move {
-            if peer.request().await.is_ok() {
-                peer.until_closed().await;
-            }
-        })
-        .start()
-        .await;
+    let app = endpoint("slow").silent().start().await;
     let proxy = proxy().pool("blue", 100, &[&app]).start();
     let mut client = proxy.client().await;
     client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;

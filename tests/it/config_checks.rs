@@ -881,3 +881,21 @@ fn how_endpoints_are_spoken_to_must_make_sense() {
         );
     }
 }
+
+#[test]
+fn spans_need_a_program_that_was_built_for_them() {
+    let file = |lines: &str| small_with("", &format!("[telemetry.otlp]\n{lines}"));
+    let whole = file("endpoint = \"http://127.0.0.1:4318\"");
+    if cfg!(feature = "otlp") {
+        let plan = check(&whole).unwrap();
+        assert_eq!(plan.telemetry.otlp.unwrap().service_name, "cutover");
+        let told = told(&file(
+            "endpoint = \"ftp://a\"\nheaders = [{ name = \"a\", secret = { file = \"/nowhere/x\" } }]",
+        ));
+        let codes: Vec<_> = told.iter().map(|(code, _)| *code).collect();
+        assert_eq!(codes, [Code::InvalidValue, Code::Unreadable], "{told:?}");
+    } else {
+        let what = "this program was built without OTLP";
+        is_the_only_problem(&whole, Code::NotSupported, what);
+    }
+}

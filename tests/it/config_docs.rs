@@ -13,6 +13,8 @@ const SECTIONS: &[(&str, Section)] = &[
     ("admin.tokens[].", keys::TOKEN),
     ("telemetry.", keys::TELEMETRY),
     ("telemetry.access_log.", keys::ACCESS_LOG),
+    ("telemetry.otlp.", keys::OTLP),
+    ("telemetry.otlp.headers[].", keys::OTLP_HEADER),
     ("listeners[].", keys::LISTENER),
     ("listeners[].timeouts.", keys::LISTENER_TIMEOUTS),
     ("listeners[].limits.", keys::LISTENER_LIMITS),

@@ -33,6 +33,7 @@ mod idle_connections;
 mod lifecycle;
 mod limits;
 mod loops;
+mod otlp;
 mod probes;
 mod process;
 mod proxy_protocol;

@@ -1,5 +1,7 @@
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
+use http::HeaderValue;
+
 use super::{
     Check,
     listeners::{mode, tables},
@@ -8,7 +10,7 @@ use super::{
 use crate::{
     config::{
         file::{View, keys},
-        plan::{AccessLog, Admin, LogFormat, Role, Telemetry, Token},
+        plan::{AccessLog, Admin, LogFormat, Otlp, Role, Telemetry, Token},
         problem::{Code, Problem},
     },
     units::{Address, Name, Percent},
@@ -145,7 +147,40 @@ impl Check<'_> {
                 },
                 path: log.text("path").map(|path| self.world.base.join(path)),
             },
+            otlp: self.otlp(view),
         }
+    }
+
+    fn otlp(&mut self, telemetry: &View<'_>) -> Option<Otlp> {
+        let node = telemetry.node("otlp").filter(|node| !node.is_faulty())?;
+        let view = telemetry.within("otlp");
+        if !cfg!(feature = "otlp") {
+            let what = "this program was built without OTLP";
+            let problem = Problem::new(Code::NotSupported, node.place, what).key(&view.path);
+            self.tell(problem.expected("a build with `--features otlp`, or no such table"));
+        }
+        view.require("endpoint", self.problems);
+        let mut headers = Vec::new();
+        for header in tables(&view, "headers", keys::OTLP_HEADER) {
+            header.require("name", self.problems);
+            header.require("secret", self.problems);
+            let secret = self.secret(&header, "secret");
+            if let Some(secret) = &secret
+                && HeaderValue::from_bytes(secret.expose()).is_err()
+            {
+                let what = "the secret is no value of a header: it holds control characters";
+                let place = header.place_of("secret");
+                let problem = Problem::new(Code::InvalidValue, place, what);
+                self.tell(problem.key(header.path_of("secret")));
+            }
+            headers.extend(header.parsed("name").zip(secret));
+        }
+        Some(Otlp {
+            endpoint: view.parsed("endpoint")?,
+            headers,
+            timeout: view.span("timeout"),
+            service_name: view.text("service_name").unwrap_or_default().to_owned(),
+        })
     }
 }
 

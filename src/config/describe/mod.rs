@@ -7,9 +7,9 @@ mod value;
 
 use super::{
     file::{Fallback, Section, keys, keys_of},
-    plan::{Admin, LogFormat, Plan, Role, Telemetry, Token},
+    plan::{Admin, LogFormat, Otlp, Plan, Role, Telemetry, Token},
 };
-use crate::units::{Access, ErrorPage, ErrorPages, Name, Span};
+use crate::units::{Access, ErrorPage, ErrorPages, Name, Secret, Span};
 pub use value::Field;
 use value::{array, quoted};
 
@@ -156,6 +156,23 @@ fn telemetry(telemetry: &Telemetry, blocks: &mut Vec<Block>) {
         log.text("path", path.display());
     }
     blocks.extend([block, log]);
+    blocks.extend(telemetry.otlp.iter().flat_map(otlp));
+}
+
+fn otlp(otlp: &Otlp) -> Vec<Block> {
+    let mut block = Block::table("telemetry.otlp", keys::OTLP);
+    block.text("endpoint", &otlp.endpoint);
+    block.span("timeout", otlp.timeout);
+    block.text("service_name", &otlp.service_name);
+    let header = |(name, secret): &(http::HeaderName, Secret)| {
+        let of = "telemetry.otlp.headers";
+        let mut block = Block::item(of, name.as_str(), keys::OTLP_HEADER);
+        block.text("name", name);
+        block.put("secret", Field::Secret(secret.clone()));
+        block
+    };
+    let headers = otlp.headers.iter().map(header);
+    std::iter::once(block).chain(headers).collect()
 }
 
 /// `errors` of a service or of all.

@@ -315,18 +315,21 @@ pub const GRPC_SERVICE: Syntax = Syntax {
 pub const DIRECTORY: Syntax = Syntax {
     what: "the URL of an ACME directory, which begins with https://",
     pattern: Some(r"^https://[^\s]+$"),
-    check: |text| {
-        let url = text.parse::<http::Uri>().ok();
-        let right = url.is_some_and(|url| {
-            url.scheme_str() == Some("https") && url.host().is_some_and(|host| !host.is_empty())
-        });
-        if right && text.starts_with("https://") {
-            Ok(())
-        } else {
-            Err(malformed(DIRECTORY.what))
-        }
-    },
+    check: |text| url(text, &["https://"]).ok_or_else(|| malformed(DIRECTORY.what)),
 };
+
+pub const COLLECTOR: Syntax = Syntax {
+    what: "a URL such as http://127.0.0.1:4318",
+    pattern: Some(r"^https?://[^\s]+$"),
+    check: |text| url(text, &["http://", "https://"]).ok_or_else(|| malformed(COLLECTOR.what)),
+};
+
+/// One that begins like this, and names a host and nobody's password.
+fn url(text: &str, begins: &[&str]) -> Option<()> {
+    let url = text.parse::<http::Uri>().ok()?;
+    let named = !url.host()?.is_empty() && !url.authority()?.as_str().contains('@');
+    (named && begins.iter().any(|begin| text.starts_with(begin))).then_some(())
+}
 
 pub const GLOB: Syntax = Syntax {
     what: "a file or a pattern such as services.d/*.toml",
@@ -338,9 +341,8 @@ pub const GLOB: Syntax = Syntax {
         if text.contains("**") {
             return Err(malformed("a pattern without **"));
         }
-        glob::Pattern::new(text)
-            .map(drop)
-            .map_err(|error| Malformed(format!("expected {}: {}", GLOB.what, error.msg)))
+        let read = glob::Pattern::new(text).map(drop);
+        read.map_err(|error| Malformed(format!("expected {}: {}", GLOB.what, error.msg)))
     },
 };
 

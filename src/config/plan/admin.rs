@@ -1,6 +1,8 @@
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use crate::units::{Address, Name, Percent};
+use http::{HeaderName, Uri};
+
+use crate::units::{Address, Name, Percent, Secret};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Admin {
@@ -34,6 +36,19 @@ pub struct Telemetry {
     /// `GET /metrics /livez /readyz` without a token.
     pub address: Option<SocketAddr>,
     pub access_log: AccessLog,
+    /// `None`: no spans are exported.
+    pub otlp: Option<Otlp>,
+}
+
+/// Where spans of requests go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Otlp {
+    /// `http` or `https`.
+    pub endpoint: Uri,
+    pub headers: Vec<(HeaderName, Secret)>,
+    /// For one batch.
+    pub timeout: Duration,
+    pub service_name: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

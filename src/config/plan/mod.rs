@@ -9,7 +9,7 @@ mod service;
 use std::{collections::BTreeMap, num::NonZeroUsize, path::PathBuf, sync::Arc, time::Duration};
 
 use crate::units::{ErrorPages, Name};
-pub use admin::{AccessLog, Admin, LogFormat, Role, Telemetry, Token};
+pub use admin::{AccessLog, Admin, LogFormat, Otlp, Role, Telemetry, Token};
 pub use listener::{
     Acme, ClientAuth, Hsts, Listener, ListenerLimits, ListenerTimeouts, ListenerTls, Pair, Pem,
 };

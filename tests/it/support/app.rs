@@ -74,6 +74,15 @@ impl Plan {
         })
     }
 
+    /// Reads a request, and does not answer it.
+    pub fn silent(self) -> Self {
+        self.serve(|mut peer| async move {
+            if peer.request().await.is_ok() {
+                peer.until_closed().await;
+            }
+        })
+    }
+
     /// Does as it likes with each connection.
     pub fn serve<F>(self, serve: impl Fn(Peer) -> F + Send + Sync + 'static) -> Self
     where

@@ -11,7 +11,7 @@ use cutover::{
     pool::{Directory, Nudges, State, nudges},
     server::{self, Drained, Server, Settings},
     snapshot::{self, Decided, DecidedEndpoint, Input, Publisher, Readers, Standing},
-    telemetry::{AccessLog, PoolShard, Rejection, TunnelCounts, WorkerShard, access_log},
+    telemetry::{AccessLog, PoolShard, Rejection, Spans, TunnelCounts, WorkerShard, access_log},
     units::{Name, Secret},
 };
 
@@ -26,6 +26,7 @@ pub fn proxy() -> Builder {
         pools: Vec::new(),
         more: String::new(),
         log: None,
+        spans: None,
     }
 }
 
@@ -36,6 +37,7 @@ pub struct Builder {
     pools: Vec<(String, u32, Vec<String>)>,
     more: String,
     log: Option<PathBuf>,
+    spans: Option<Spans>,
 }
 
 /// A data plane, with the test in the place of control.
@@ -120,6 +122,12 @@ impl Builder {
         self
     }
 
+    /// Hands spans of requests to whoever takes them.
+    pub fn spans_to(mut self, spans: &Spans) -> Self {
+        self.spans = Some(spans.clone());
+        self
+    }
+
     fn access_log(&self) -> AccessLog {
         let sample = if self.log.is_some() { "100%" } else { "0%" };
         let settings = access_log::Settings {
@@ -149,6 +157,7 @@ impl Builder {
             shards: shards.clone(),
             nudge,
             access_log: self.access_log(),
+            spans: self.spans.clone(),
             challenges: Arc::default(),
         })
         .unwrap();

@@ -1,6 +1,6 @@
 //! The door for operators, and what is told of it all.
 
-use super::text;
+use super::{HOUR, SECRET, text};
 use crate::config::file::{Key, Section, Shape, syntax};
 
 pub const ADMIN: Section = &[&[
@@ -46,6 +46,42 @@ pub const TELEMETRY: Section = &[&[
         Shape::Table(ACCESS_LOG),
         "One line per request.",
     ),
+    Key::new(
+        "otlp",
+        Shape::Table(OTLP),
+        "Spans of requests whose traces are sampled (`listeners.traceparent`), for a collector. A change takes a restart.",
+    ),
+]];
+
+pub const OTLP: Section = &[&[
+    Key::new(
+        "endpoint",
+        text(&syntax::COLLECTOR),
+        "Who takes them, by OTLP over HTTP. Without a path: /v1/traces.",
+    )
+    .required(),
+    Key::new(
+        "headers",
+        Shape::Array(&Shape::Table(OTLP_HEADER)),
+        "Sent with them, such as a credential.",
+    ),
+    Key::new(
+        "timeout",
+        Shape::Span { min: 1, max: HOUR },
+        "How long the collector may take for a batch.",
+    )
+    .or_text("10s"),
+    Key::new(
+        "service_name",
+        text(&syntax::FULL),
+        "What spans call this proxy: `service.name`.",
+    )
+    .or_text("cutover"),
+]];
+
+pub const OTLP_HEADER: Section = &[&[
+    Key::new("name", text(&syntax::HEADER), "The header.").required(),
+    Key::new("secret", Shape::Table(SECRET), "Its value.").required(),
 ]];
 
 pub const ACCESS_LOG: Section = &[&[
