@@ -34,7 +34,7 @@ fn counting(c: &mut Criterion) {
     c.bench_function("request/counted", |b| {
         b.iter(|| {
             let status = black_box(StatusCode::OK);
-            endpoint.answered(Some(status));
+            endpoint.answered(status);
             pool.answered(status, Source::Endpoint, next.next().unwrap_or_default());
         });
     });

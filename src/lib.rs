@@ -19,6 +19,7 @@ pub mod control;
 pub mod demo;
 #[cfg(feature = "otlp")]
 pub mod otlp;
+pub mod outlier;
 pub mod pool;
 pub mod probe;
 pub mod proxy;

@@ -132,6 +132,12 @@ fn endpoint(of: &view::Endpoint) -> wire::Endpoint {
         tunnels: of.endpoint.tunnels(),
         connections: of.endpoint.connections(),
         probe: of.probe.clone().map(Into::into),
+        ejection: of.ejection.as_ref().map(|ejection| wire::Ejection {
+            cause: ejection.cause.as_str().to_owned(),
+            since: ejection.since,
+            seconds: ejection.span.as_secs_f64(),
+            times: ejection.times,
+        }),
     }
 }
 

@@ -10,7 +10,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::{
     control::{
-        ActorKind, Phase,
+        ActorKind, EjectionCause, Phase,
         view::{Pool, Service, ServiceState, View},
     },
     pool::State,
@@ -157,6 +157,14 @@ impl Figures<'_> {
             let shifts = &self.view.counts.shifts;
             let count = shifts.get(&(service.plan.name.clone(), kind)).copied();
             out.count(&names::SHIFTS, [name, label], count.unwrap_or(0));
+        }
+        for pool in &service.pools {
+            for cause in EjectionCause::ALL {
+                let key = (pool.stats.key.clone(), cause);
+                let count = self.view.counts.ejections.get(&key).copied();
+                let labels = [name, pool.name.as_str(), cause.as_str()];
+                out.count(&names::EJECTIONS, labels, count.unwrap_or(0));
+            }
         }
         let got: Vec<_> = service
             .pools

@@ -21,7 +21,7 @@ use super::{
 use crate::{
     admin,
     config::{self, Loaded, Plan, plan},
-    control, pool, probe,
+    control, outlier, pool, probe,
     server::{self, Server},
     telemetry::{AccessLog, SpanCounts, Windows, WorkerShard, access_log},
     tls::Challenges,
@@ -75,8 +75,7 @@ impl Plane {
         })?;
         let prepared = server.prepare(&plan.listeners, &certificates.issued())?;
 
-        let probes = probe::Failures::default();
-        tasks.spawn(probe::run(control.clone(), nudges, probes.clone()));
+        let probes = watch_endpoints(&control, nudges, &mut tasks);
         let windows = Arc::new(Mutex::new(Windows::new(now())));
         tasks.spawn(sample(control.readers().clone(), windows.clone()));
 
@@ -117,6 +116,18 @@ impl Plane {
         };
         Ok((plane, bound))
     }
+}
+
+/// Starts what tells control how endpoints are: by asking them, and by what they do to requests.
+fn watch_endpoints(
+    control: &control::Handle,
+    nudges: pool::Nudges,
+    tasks: &mut JoinSet<()>,
+) -> probe::Failures {
+    let probes = probe::Failures::default();
+    tasks.spawn(probe::run(control.clone(), nudges, probes.clone()));
+    tasks.spawn(outlier::run(control.clone()));
+    probes
 }
 
 /// The file, with certificates whatever their time: to refuse the start would make of one listener's trouble everybody's.

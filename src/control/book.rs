@@ -255,7 +255,7 @@ impl Book {
             let health = roster.get(key.service.as_str(), key.pool.as_str(), &endpoint.address);
             !fresh.contains(endpoint)
                 && health.is_some_and(|health| {
-                    health.passes_probes()
+                    health.is_fit()
                         && since.is_none_or(|since| health.is_proven_since(since, probe.rise))
                 })
         };

@@ -9,7 +9,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
-use super::{Applied, Refusal};
+use super::{Applied, Refusal, Suspect};
 use crate::{
     config::Plan,
     units::{EndpointKey, Name, PoolKey, Timestamp},
@@ -35,6 +35,8 @@ pub enum Command {
     Certificate { failed: bool, said: String },
     /// What probes saw. Batched by the controller.
     Probed(Vec<Probed>),
+    /// Endpoints that do worse by their requests than others of their pools.
+    Suspected(Vec<Suspect>),
     /// Where the process is in its life.
     Phase(Phase),
 }
@@ -223,7 +225,7 @@ impl Phase {
 pub struct Actor {
     pub name: String,
     pub kind: ActorKind,
-    /// `socket`, `token`, `file`, `signal`, `probe` ...
+    /// `socket`, `token`, `file`, `signal`, `probe`, `outlier` ...
     pub via: String,
 }
 
@@ -253,6 +255,8 @@ pub enum ActorKind {
     Person,
     File,
     Probe,
+    /// Passive health.
+    Outlier,
     Rollout,
     System,
 }

@@ -21,7 +21,10 @@ use super::{
     view::{ConfigState, Counts, Durability},
     writer::{Writer, Written},
 };
-use crate::units::{Name, Timestamp};
+use crate::{
+    pool::State,
+    units::{Name, Timestamp},
+};
 
 /// Verdicts are published at most 20 times a second; decisions at once, and the verdicts with them.
 const BREATH: Duration = Duration::from_millis(50);
@@ -61,7 +64,7 @@ pub struct Controller {
     pub(super) unwritten: Unwritten,
     landing: FuturesUnordered<BoxFuture<'static, Landed>>,
     /// Services of which a verdict has not been published yet.
-    dirty: BTreeSet<Name>,
+    pub(super) dirty: BTreeSet<Name>,
     /// When the next verdicts may be published.
     breath: Instant,
     chores: Instant,
@@ -193,6 +196,7 @@ impl Controller {
             Command::Load { plan, order, reply } => self.load(*plan, &order, reply),
             Command::Rejected { problems, actor } => self.rejected(problems, &actor),
             Command::Probed(probed) => self.observe(probed),
+            Command::Suspected(suspects) => self.suspect(suspects),
             Command::Phase(phase) => self.enter(phase),
             Command::Certificate { failed, said } => self.certificate(failed, said),
         }
@@ -224,10 +228,10 @@ impl Controller {
         let Some(turn) = self.roster.observe(probed, rise, fall, at) else {
             return;
         };
-        let kind = if passed {
-            Kind::EndpointReady
-        } else {
-            Kind::EndpointUnready
+        let kind = match (turn.before, passed) {
+            (State::Ejected, true) => Kind::EjectionEnded,
+            (_, true) => Kind::EndpointReady,
+            (_, false) => Kind::EndpointUnready,
         };
         let actor = Actor::new("probe", super::ActorKind::Probe, "probe");
         let draft = Draft::new(kind, &actor).of(&key.service);
@@ -249,6 +253,7 @@ impl Controller {
         if self.emptying {
             self.look_for_empty();
         }
+        self.bring_back();
         if !self.dirty.is_empty() {
             let touched = std::mem::take(&mut self.dirty);
             publish::reconcile(

@@ -2,21 +2,26 @@
 //! is, and what probes saw, are arguments.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     time::Instant,
 };
 
 use super::{
-    Probed,
+    Ejection, EjectionCause, Probed,
     health::{Health, Turn},
 };
-use crate::units::{Address, EndpointKey, Name, Timestamp};
+use crate::{
+    pool::State,
+    units::{Address, EndpointKey, Name, Outliers, Timestamp},
+};
 
 /// Every endpoint in force and what is thought of it. Kept under its identity, so that it survives changes of weight
 /// and reloads, and forgotten when the endpoint goes.
 #[derive(Default)]
 pub(super) struct Roster {
     services: BTreeMap<Name, Pools>,
+    /// Those that may be out because of what they did to requests.
+    ejected: BTreeSet<EndpointKey>,
 }
 
 type Pools = HashMap<Name, HashMap<Address, Health>>;
@@ -80,6 +85,67 @@ impl Roster {
         }
     }
 
+    /// Takes an endpoint out, unless too many of its pool are out already or it is the last that is ready.
+    pub fn eject(
+        &mut self,
+        key: &EndpointKey,
+        cause: EjectionCause,
+        outliers: &Outliers,
+        now: Instant,
+        at: Timestamp,
+    ) -> Option<(Turn, Ejection)> {
+        let pool = self.services.get_mut(&key.service)?.get_mut(&key.pool)?;
+        let count = |wanted: fn(&Health) -> bool| pool.values().filter(|one| wanted(one)).count();
+        let of = count(|one| !matches!(one.state(), State::Draining | State::Drained));
+        let out = count(|one| one.ejection().is_some());
+        let ready = count(|one| one.state() == State::Ready);
+        if out >= outliers.most(of) || ready < 2 {
+            return None;
+        }
+        let health = pool.get_mut(&key.address)?;
+        let turn = health.eject(cause, outliers, now, at)?;
+        self.ejected.insert(key.clone());
+        Some((turn, *health.ejection()?))
+    }
+
+    /// Brings those back whose time is over or whose service ejects no more, and all of a pool in which nobody else is ready: the
+    /// last is never out.
+    pub fn bring_back(
+        &mut self,
+        ejects: impl Fn(&Name) -> bool,
+        now: Instant,
+        at: Timestamp,
+    ) -> Vec<(EndpointKey, Turn, &'static str)> {
+        let mut turns = Vec::new();
+        for key in std::mem::take(&mut self.ejected) {
+            let pools = self.services.get_mut(&key.service);
+            let Some(pool) = pools.and_then(|pools| pools.get_mut(&key.pool)) else {
+                continue;
+            };
+            let alone = !pool.values().any(|health| health.state() == State::Ready);
+            let Some(health) = pool.get_mut(&key.address) else {
+                continue;
+            };
+            let Some(ejection) = health.ejection() else {
+                continue;
+            };
+            let why = if ejection.is_over(now) {
+                "its time out is over"
+            } else if !ejects(&key.service) {
+                "ejection is off"
+            } else if alone && health.state() == State::Ejected {
+                "no other endpoint of its pool is ready"
+            } else {
+                self.ejected.insert(key);
+                continue;
+            };
+            if let Some(turn) = health.bring_back(now, at) {
+                turns.push((key, turn, why));
+            }
+        }
+        turns
+    }
+
     /// A draining endpoint was proven empty.
     pub fn emptied(&mut self, key: &EndpointKey, at: Timestamp) {
         if let Some(health) = self.get_mut(key) {
@@ -95,7 +161,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{control::LastProbe, pool::State};
+    use crate::control::LastProbe;
 
     const RISE: u32 = 2;
     const FALL: u32 = 3;

@@ -58,6 +58,10 @@ pub enum Kind {
     PendingSuperseded,
     EndpointReady,
     EndpointUnready,
+    /// It did worse by its requests than the others of its pool, and gets none for a while.
+    EndpointEjected,
+    /// Its ejection is over.
+    EjectionEnded,
     /// A weighted pool lost its last ready endpoint: its share goes to the others.
     PoolUnready,
     PoolReady,
@@ -73,7 +77,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 31] = [
         Self::Phase,
         Self::Weights,
         Self::Switch,
@@ -94,6 +98,8 @@ impl Kind {
         Self::PendingSuperseded,
         Self::EndpointReady,
         Self::EndpointUnready,
+        Self::EndpointEjected,
+        Self::EjectionEnded,
         Self::PoolUnready,
         Self::PoolReady,
         Self::FailOpen,
@@ -127,6 +133,8 @@ impl Kind {
             Self::PendingSuperseded => "pending-superseded",
             Self::EndpointReady => "endpoint-ready",
             Self::EndpointUnready => "endpoint-unready",
+            Self::EndpointEjected => "endpoint-ejected",
+            Self::EjectionEnded => "ejection-ended",
             Self::PoolUnready => "pool-unready",
             Self::PoolReady => "pool-ready",
             Self::FailOpen => "fail-open",

@@ -6,7 +6,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
     Actor, Applied, Change, Code, Command, Events, Hurry, Order, Phase, Probed, Refusal, Revision,
-    View,
+    Suspect, View,
 };
 use crate::{
     config::Plan,
@@ -107,6 +107,13 @@ impl Handle {
     pub async fn probed(&self, probed: Vec<Probed>) {
         // Without a controller there is nobody to tell.
         let _ = self.verdicts.send(probed).await;
+    }
+
+    /// Tells of endpoints that do worse by their requests than the others of their pools. `false`: there is no controller any more.
+    pub async fn suspect(&self, suspects: Vec<Suspect>) -> bool {
+        let (reply, noted) = oneshot::channel();
+        let note = Question::Note(Command::Suspected(suspects), reply);
+        self.ask(note, noted).await.is_ok()
     }
 
     /// Goes on to another phase of the process's life.

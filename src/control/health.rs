@@ -2,8 +2,12 @@
 
 use std::{collections::VecDeque, time::Instant};
 
-use super::{LastProbe, Probed, eligibility::Place};
-use crate::{pool::State, snapshot::Standing, units::Timestamp};
+use super::{Ejection, EjectionCause, LastProbe, Probed, ejection::Ejections, eligibility::Place};
+use crate::{
+    pool::State,
+    snapshot::Standing,
+    units::{Outliers, Timestamp},
+};
 
 /// What probes say, by the rise and fall counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +29,7 @@ pub(super) struct Health {
     passes: VecDeque<Instant>,
     streak: i64,
     pub last: Option<LastProbe>,
+    ejections: Ejections,
     drain: Drain,
     cut: bool,
 }
@@ -53,6 +58,7 @@ impl Health {
             passes: VecDeque::new(),
             streak: 0,
             last: None,
+            ejections: Ejections::default(),
             drain: Drain::No,
             cut: false,
         }
@@ -63,6 +69,7 @@ impl Health {
             (Drain::Draining, _) => State::Draining,
             (Drain::Drained, _) => State::Drained,
             (Drain::No, Verdict::Unproven) => State::Unproven,
+            (Drain::No, Verdict::Ready) if self.ejections.now.is_some() => State::Ejected,
             (Drain::No, Verdict::Ready) => State::Ready,
             (Drain::No, Verdict::Unready) => State::Unready,
         }
@@ -76,9 +83,13 @@ impl Health {
         }
     }
 
-    /// Whether probes say it is ready, drained or not.
-    pub fn passes_probes(&self) -> bool {
-        self.verdict == Verdict::Ready
+    /// Whether it would get requests if it were not drained.
+    pub fn is_fit(&self) -> bool {
+        self.verdict == Verdict::Ready && self.ejections.now.is_none()
+    }
+
+    pub fn ejection(&self) -> Option<&Ejection> {
+        self.ejections.now.as_ref()
     }
 
     /// Whether its last `rise` passes in a row were all begun at or after `since`.
@@ -94,7 +105,40 @@ impl Health {
             return None;
         }
         let before = self.state();
+        let begun = probed.begun;
         self.count(probed, rise.max(1), fall.max(1));
+        let cured = self.ejection().is_some_and(|ejection| {
+            ejection.is_cured(|began| self.is_proven_since(began, rise.max(1)))
+        });
+        if cured {
+            self.ejections.end(begun);
+        }
+        self.turn(before, at)
+    }
+
+    /// Takes it out, if it is in.
+    pub fn eject(
+        &mut self,
+        cause: EjectionCause,
+        outliers: &Outliers,
+        now: Instant,
+        at: Timestamp,
+    ) -> Option<Turn> {
+        let before = self.state();
+        if before == State::Ready {
+            self.ejections.begin(cause, outliers, now, at);
+        }
+        self.turn(before, at)
+    }
+
+    /// Ends its ejection.
+    pub fn bring_back(&mut self, now: Instant, at: Timestamp) -> Option<Turn> {
+        let before = self.state();
+        self.ejections.end(now);
+        self.turn(before, at)
+    }
+
+    fn turn(&mut self, before: State, at: Timestamp) -> Option<Turn> {
         let after = self.state();
         (before != after).then(|| {
             self.since = at;

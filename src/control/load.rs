@@ -349,7 +349,7 @@ fn keep_endpoints(
                 && !drained
                 && roster
                     .get(name.as_str(), key.pool.as_str(), address)
-                    .is_some_and(super::health::Health::passes_probes)
+                    .is_some_and(super::health::Health::is_fit)
         });
         let leaving: Vec<_> = leaving
             .map(|(address, weight)| plan::Endpoint { address, weight })

@@ -85,6 +85,7 @@ fn pool(book: &Book, roster: &Roster, service: &Name, published: &Arc<snapshot::
                 since: health.map_or(Timestamp::UNIX_EPOCH, |health| health.since),
                 proven: member.proven,
                 probe: health.and_then(|health| health.last.clone()),
+                ejection: health.and_then(Health::ejection).copied(),
                 drain: drain.cloned(),
             }
         })

@@ -5,12 +5,12 @@ use std::{collections::BTreeMap, sync::Arc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Actor, ActorKind, LastProbe, Phase};
+use super::{Actor, ActorKind, Ejection, EjectionCause, LastProbe, Phase};
 use crate::{
     config::{Plan, plan},
     pool::{self, PoolStats, State},
     snapshot::Snapshot,
-    units::{Address, Name, Timestamp, Weights},
+    units::{Address, Name, PoolKey, Timestamp, Weights},
 };
 
 /// Everything at one moment.
@@ -64,6 +64,7 @@ pub struct Counts {
     pub drains: u64,
     pub drain_seconds: f64,
     pub refusals: BTreeMap<&'static str, u64>,
+    pub ejections: BTreeMap<(PoolKey, EjectionCause), u64>,
 }
 
 #[derive(Clone)]
@@ -148,6 +149,7 @@ pub struct Endpoint {
     pub since: Timestamp,
     pub proven: bool,
     pub probe: Option<LastProbe>,
+    pub ejection: Option<Ejection>,
     /// Its own or its pool's.
     pub drain: Option<Drain>,
 }

@@ -1,7 +1,7 @@
 use std::{rc::Rc, sync::Arc};
 
 use super::{Endpoint, PoolStats};
-use crate::telemetry::{EndpointShard, PoolShard};
+use crate::telemetry::{EndpointShard, Failure, PoolShard};
 
 /// One worker's handle on an endpoint, kept in a table of the worker, so that a request clones an `Rc` of its own
 /// thread and never a counter that cores share.
@@ -26,6 +26,12 @@ impl Seat {
 
     pub fn pool_shard(&self) -> &PoolShard {
         self.pool.shard(self.worker)
+    }
+
+    /// It has failed a request.
+    pub fn failed(&self, failure: Failure) {
+        self.shard().failed(failure);
+        self.pool_shard().failed(failure);
     }
 
     /// Claims the endpoint for one request.

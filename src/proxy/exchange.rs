@@ -56,19 +56,19 @@ impl Exchange {
     pub(super) fn end(self, ending: Ending) {
         let now = Instant::now();
         let seat = self.lease.seat();
-        seat.shard().answered(Some(self.status));
+        seat.shard().answered(self.status);
         seat.pool_shard()
             .answered(self.status, Source::Endpoint, now - self.began);
         match ending {
             Ending::Whole => {
                 if self.status.is_server_error() {
-                    seat.pool_shard().failed(Failure::Status);
+                    seat.failed(Failure::Status);
                 }
                 self.progress.idle(now);
             }
-            Ending::EndpointBroke => seat.pool_shard().failed(Failure::Reset),
+            Ending::EndpointBroke => seat.failed(Failure::Reset),
             Ending::Abandoned if self.progress.is_late() && self.progress.awaits_endpoint() => {
-                seat.pool_shard().failed(Failure::Idle);
+                seat.failed(Failure::Idle);
             }
             Ending::Abandoned => {}
         }

@@ -315,6 +315,6 @@ fn count_failure(lease: &Lease, kind: Kind) {
         Kind::EndpointSlow | Kind::RequestTimeout => Failure::Timeout,
         _ => return,
     };
-    lease.seat().shard().answered(None);
-    lease.seat().pool_shard().failed(failure);
+    lease.seat().shard().unanswered();
+    lease.seat().failed(failure);
 }

@@ -91,8 +91,8 @@ impl Proxy {
             attempts.began,
         );
         let next = self.granted(next.ok(), failed, Resend::Repeatable, attempts)?;
-        failed.shard().answered(Some(status));
-        failed.pool_shard().failed(Failure::Status);
+        failed.shard().answered(status);
+        failed.failed(Failure::Status);
         Some(next)
     }
 

@@ -71,6 +71,7 @@ pub fn service(
             max_body: 0,
             backoff: Duration::ZERO,
         },
+        outliers: None,
         max_body: None,
         drain_deadline: second,
         drain_websockets: WebsocketDrain::CloseAtDeadline,

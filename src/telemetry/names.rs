@@ -173,6 +173,13 @@ pub const SHIFTS: Metric = metric(
     "Decisions that changed a service's weights, by who decided",
 );
 
+pub const EJECTIONS: Metric = metric(
+    Counter,
+    "cutover_ejections_total",
+    &["service", "pool", "cause"],
+    "Endpoints taken out because of what they did to requests",
+);
+
 // Control.
 pub const GENERATION: Metric = metric(
     Gauge,
@@ -268,6 +275,7 @@ pub const ALL: &[&Metric] = &[
     &FAIL_OPEN,
     &SERVICE_STATE,
     &SHIFTS,
+    &EJECTIONS,
     &GENERATION,
     &RELOAD_SUCCESSFUL,
     &RELOADS,

@@ -27,15 +27,39 @@ pub struct EndpointShard {
     tunnels: AtomicU64,
     /// Answers by class: `[0]` none at all, `[1]` 1xx ... `[5]` 5xx.
     classes: [AtomicU64; 6],
+    /// Of its requests, those that it has failed, be it after its answer had begun.
+    faults: AtomicU64,
+    /// Of those, the ones that did not even reach it.
+    unreached: AtomicU64,
 }
 
 impl EndpointShard {
-    /// `status` is `None` when the endpoint gave no answer.
-    pub fn answered(&self, status: Option<http::StatusCode>) {
-        let class = status
-            .map_or(0, |status| usize::from(status.as_u16() / 100))
-            .min(5);
-        add(&self.classes[class], 1);
+    pub fn answered(&self, status: http::StatusCode) {
+        add(&self.classes[usize::from(status.as_u16() / 100).min(5)], 1);
+    }
+
+    /// It gave no answer.
+    pub fn unanswered(&self) {
+        add(&self.classes[0], 1);
+    }
+
+    /// A request of those that are counted by class was failed by it.
+    pub fn failed(&self, failure: Failure) {
+        add(&self.faults, 1);
+        if matches!(
+            failure,
+            Failure::Connect | Failure::ConnectTimeout | Failure::Tls
+        ) {
+            add(&self.unreached, 1);
+        }
+    }
+
+    pub fn faults(&self) -> u64 {
+        self.faults.load(Relaxed)
+    }
+
+    pub fn unreached(&self) -> u64 {
+        self.unreached.load(Relaxed)
     }
 
     pub fn tunnel_opened(&self) {

@@ -115,7 +115,8 @@ fn a_pool_and_its_endpoints_have_the_promised_shape() {
             "in_flight",
             "tunnels",
             "connections",
-            "probe"
+            "probe",
+            "ejection"
         ]
     );
     assert_eq!(

@@ -73,6 +73,10 @@ const ROOMS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "outlier",
+        &["control", "pool", "snapshot", "telemetry", "units"],
+    ),
+    (
         "admin",
         &[
             "config",
@@ -142,9 +146,12 @@ const PURE: &[&str] = &[
     "config/check",
     "config/check.rs",
     "control/eligibility.rs",
+    "control/ejection.rs",
     "control/health.rs",
     "control/history.rs",
     "control/precedence.rs",
+    "outlier/record.rs",
+    "outlier/rule.rs",
     "probe/streak.rs",
     "proxy/head",
     "proxy/tunnel/frames.rs",

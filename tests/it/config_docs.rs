@@ -37,6 +37,7 @@ const SECTIONS: &[(&str, Section)] = &[
     ("services.NAME.preview.secret.", keys::SECRET),
     ("services.NAME.timeouts.", keys::TIMEOUTS),
     ("services.NAME.retry.", keys::RETRY),
+    ("services.NAME.outlier.", keys::OUTLIER),
     ("services.NAME.limits.", keys::LIMITS),
     ("services.NAME.drain.", keys::DRAIN),
     ("services.NAME.probe.", keys::PROBE),

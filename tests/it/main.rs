@@ -21,6 +21,7 @@ mod config_schema;
 mod config_watch;
 mod console;
 mod control;
+mod ejection;
 mod error_pages;
 mod exchange;
 mod failing_versions;

@@ -16,7 +16,7 @@ pub use change::{
 pub use config::{Checked, Config, Drift, Drifts, Explained, Reasoned, Reload};
 pub use event::{Actor, Event, Events};
 pub use service::{
-    Endpoint, History, Latency, Pending, Pool, Probe, Revision, Service, Services, Settled, Share,
-    Window,
+    Ejection, Endpoint, History, Latency, Pending, Pool, Probe, Revision, Service, Services,
+    Settled, Share, Window,
 };
 pub use status::{ConfigState, DrainInForce, Durability, Health, Override, Status};

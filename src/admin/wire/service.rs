@@ -126,6 +126,21 @@ pub struct Endpoint {
     pub tunnels: u64,
     pub connections: u64,
     pub probe: Option<Probe>,
+    /// While it is out because of what it did to requests.
+    #[serde(default)]
+    pub ejection: Option<Ejection>,
+}
+
+/// An endpoint is out because of what it did to requests.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Ejection {
+    /// `connect`, `consecutive` or `ratio`.
+    pub cause: String,
+    pub since: Timestamp,
+    /// For how long.
+    pub seconds: f64,
+    /// The how manieth in a row.
+    pub times: u32,
 }
 
 /// The last probe.

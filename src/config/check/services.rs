@@ -7,7 +7,10 @@ use crate::{
         plan::{Pool, Preview, Service, Sticky, WeightsMode},
         problem::{Code, Problem},
     },
-    units::{ByteSize, Name, Percent, Retries, Span, StickyBy, Timeouts, WebsocketDrain, Weights},
+    units::{
+        ByteSize, Name, Outliers, Percent, Retries, Span, StickyBy, Timeouts, WebsocketDrain,
+        Weights,
+    },
 };
 
 impl Check<'_> {
@@ -62,6 +65,7 @@ impl Check<'_> {
             fail_open: view.flag("fail_open"),
             timeouts: timeouts(&view.within("timeouts")),
             retries: retries(&view.within("retry")),
+            outliers: outliers(view),
             max_body: view
                 .within("limits")
                 .parsed("body")
@@ -262,6 +266,24 @@ fn retries(view: &View<'_>) -> Retries {
         max_body: body.map_or(0, |size| size.0),
         backoff: view.span("backoff"),
     }
+}
+
+fn outliers(view: &View<'_>) -> Option<Outliers> {
+    if view
+        .node("outlier")
+        .is_some_and(|node| node.table().is_none())
+    {
+        return None;
+    }
+    let view = view.within("outlier");
+    Some(Outliers {
+        consecutive: view.integer("consecutive"),
+        ratio: view.parsed("ratio").unwrap_or(Percent::NONE),
+        volume: view.integer("volume"),
+        eject: view.span("eject"),
+        max_eject: view.span("max_eject").max(view.span("eject")),
+        max_ejected: view.parsed("max_ejected").unwrap_or(Percent::NONE),
+    })
 }
 
 fn upgrades(view: &View<'_>) -> Vec<String> {

@@ -38,11 +38,15 @@ pub fn describe(service: &Service, routed: bool, blocks: &mut Vec<Block>) {
     block.put("fail_open", service.fail_open.to_string());
     block.put("upgrades", array(&service.upgrades));
     block.put("pool_header", service.pool_header.to_string());
+    if service.outliers.is_none() {
+        block.put("outlier", false.to_string());
+    }
     blocks.push(block);
     blocks.extend(pages(&service.errors, &path));
     blocks.extend(sticky(service, &path));
     blocks.extend(preview(service, &path));
     blocks.extend(times_and_limits(service, &path));
+    blocks.extend(outliers(service, &path));
     for pool in service.pools.values() {
         pool_blocks(pool, &format!("{path}.pools.{}", pool.name), blocks);
     }
@@ -108,6 +112,18 @@ fn retries(retries: &Retries, path: &str) -> Block {
     block.text("body", ByteSize(retries.max_body));
     block.span("backoff", retries.backoff);
     block
+}
+
+fn outliers(service: &Service, path: &str) -> Option<Block> {
+    let outliers = service.outliers?;
+    let mut block = Block::table(format!("{path}.outlier"), keys::OUTLIER);
+    block.put("consecutive", outliers.consecutive.to_string());
+    block.text("ratio", outliers.ratio);
+    block.put("volume", outliers.volume.to_string());
+    block.span("eject", outliers.eject);
+    block.span("max_eject", outliers.max_eject);
+    block.text("max_ejected", outliers.max_ejected);
+    Some(block)
 }
 
 fn pool_blocks(pool: &Pool, path: &str, blocks: &mut Vec<Block>) {

@@ -2,7 +2,8 @@ use std::{collections::BTreeMap, time::Duration};
 
 use super::Pool;
 use crate::units::{
-    ErrorPages, Name, Percent, Retries, Secret, StickyBy, Timeouts, WebsocketDrain, Weights,
+    ErrorPages, Name, Outliers, Percent, Retries, Secret, StickyBy, Timeouts, WebsocketDrain,
+    Weights,
 };
 
 #[derive(Debug, Clone, PartialEq)]
@@ -18,6 +19,8 @@ pub struct Service {
     pub fail_open: bool,
     pub timeouts: Timeouts,
     pub retries: Retries,
+    /// `None`: nothing is taken out because of what it does to requests.
+    pub outliers: Option<Outliers>,
     /// Largest request body in bytes.
     pub max_body: Option<u64>,
     /// How long a drain waits unless the call says otherwise.

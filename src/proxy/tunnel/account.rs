@@ -56,7 +56,7 @@ impl Drop for Account {
         seat.shard().tunnel_ended();
         seat.pool_shard().tunnels.ended(why);
         if why == Why::EndpointBroke {
-            seat.pool_shard().failed(Failure::Reset);
+            seat.failed(Failure::Reset);
         }
         if let Some(note) = self.note.take() {
             note.write(&Outcome {

@@ -137,7 +137,7 @@ impl Proxy {
         *answer.version_mut() = Version::HTTP_11;
         *answer.status_mut() = status;
         // What a tunnel lasts says nothing of how fast the endpoint answers.
-        seat.shard().answered(Some(status));
+        seat.shard().answered(status);
         seat.pool_shard()
             .answered(status, Source::Endpoint, began.elapsed());
         progress.answering(decision.timeouts.idle);

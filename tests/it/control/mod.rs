@@ -7,6 +7,7 @@
 
 mod drains;
 mod durability;
+mod ejections;
 mod events;
 mod gates;
 mod model;

@@ -58,7 +58,7 @@ pub const PER_SERVICE: &[Key] = &[
     Key::new("pool_header", Shape::Bool, "Name in each answer's header `cutover-pool` the pool that made it.").or(Fallback::Bool(false)),
     Key::new("retry", Shape::Table(RETRY), "When a request that an endpoint has failed is sent once more."),
     Key::new("hold", Shape::Later, "holding requests comes with a later version"),
-    Key::new("outlier", Shape::Later, "taking endpoints out by their answers comes with a later version; probes take them out in this one"),
+    Key::new("outlier", Shape::Either(&[Shape::Table(OUTLIER), Shape::Off]), "When an endpoint is taken out because of what it does to requests; `false`: never."),
     Key::new("rollout", Shape::Later, "rollouts come with a later version; `cutover shift` moves traffic by steps"),
     Key::new("upgrades", Shape::Array(&Shape::Text(&syntax::UPGRADE)), "Protocols that clients may upgrade a connection to; anything else is answered as if it had not been asked for.").or(Fallback::Texts(&["websocket"])),
 ];
@@ -124,6 +124,15 @@ pub const RETRY: Section = &[&[
     Key::new("per_try", text(&syntax::SPAN_OR_NONE), "How long an endpoint may take to begin its answer while another attempt may be made.").or_text("none"),
     Key::new("body", text(&syntax::SIZE), "The largest request body that is kept to be sent again.").or_text("64KiB"),
     Key::new("backoff", Shape::Span { min: 0, max: 250 }, "The longest pause before a second attempt at the same endpoint, and before any third; doubled with each, up to 250ms. How much of it is left to chance.").or_text("25ms"),
+]];
+
+pub const OUTLIER: Section = &[&[
+    Key::new("consecutive", Shape::Integer { min: 0, max: 10_000 }, "Failures in a row for which an endpoint is taken out; 0: for none.").or(Fallback::Integer(5)),
+    Key::new("ratio", text(&syntax::PERCENT), "The part of its requests of the last ten seconds that has failed, for which it is taken out; 0%: for none.").or_text("25%"),
+    Key::new("volume", Shape::Integer { min: 1, max: 1_000_000 }, "Requests of the last ten seconds below which a part of them says nothing.").or(Fallback::Integer(20)),
+    Key::new("eject", Shape::Span { min: 100, max: DAY }, "For how long it is out the first time; the second in a row for twice as long, and so on.").or_text("10s"),
+    Key::new("max_eject", Shape::Span { min: 100, max: DAY }, "It is out for no longer than this.").or_text("5m"),
+    Key::new("max_ejected", text(&syntax::PERCENT), "The part of a pool's endpoints that may be out at once. One always may, and never the last that is ready.").or_text("50%"),
 ]];
 
 pub const LIMITS: Section = &[&[Key::new(
