@@ -15,11 +15,20 @@ pub fn services(seen: &view::View, measured: &Measured) -> Vec<wire::Service> {
     let generation = seen.snapshot.generation;
     seen.services
         .iter()
-        .map(|of| service(of, generation, measured))
+        .map(|of| {
+            let published = seen.snapshot.service(of.plan.name.as_str());
+            let waiting = published.map_or(0, |published| published.waiting());
+            service(of, generation, waiting, measured)
+        })
         .collect()
 }
 
-fn service(of: &view::Service, generation: u64, measured: &Measured) -> wire::Service {
+fn service(
+    of: &view::Service,
+    generation: u64,
+    waiting: u64,
+    measured: &Measured,
+) -> wire::Service {
     let pools: BTreeMap<_, _> = of
         .pools
         .iter()
@@ -42,6 +51,7 @@ fn service(of: &view::Service, generation: u64, measured: &Measured) -> wire::Se
             since: pending.since,
         }),
         share: share(of, &pools),
+        waiting,
         settled: of.settled.as_ref().map(|settled| wire::Settled {
             weights: of_every_pool(of, &settled.weights),
             revision: settled.revision,

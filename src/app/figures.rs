@@ -18,8 +18,8 @@ use crate::{
     server::Gauge,
     snapshot::{Readers, Snapshot},
     telemetry::{
-        AccessLog, Exposition, PoolShard, Rejection, SpanCounts, Totals, TunnelCounts, TunnelEnd,
-        Windows, WorkerShard, names, shard::Source,
+        AccessLog, Exposition, PoolShard, Queued, Rejection, SpanCounts, Totals, TunnelCounts,
+        TunnelEnd, Windows, WorkerShard, names, shard::Source,
     },
     tls::Certificate,
     units::{ListenAddress, PoolKey},
@@ -158,6 +158,17 @@ impl Figures<'_> {
             let count = shifts.get(&(service.plan.name.clone(), kind)).copied();
             out.count(&names::SHIFTS, [name, label], count.unwrap_or(0));
         }
+        if let Some(published) = self.view.snapshot.service(name) {
+            out.gauge(&names::QUEUE_LENGTH, [name], float(published.waiting()));
+            for why in Queued::ALL {
+                let shards = published.stats.shards().map(|shard| shard.waits(why));
+                let (count, span) = shards.fold((0, Duration::ZERO), |all, one| {
+                    (all.0 + one.0, all.1 + one.1)
+                });
+                let labels = [name, why.as_str()];
+                out.summary(&names::QUEUE_SECONDS, labels, span.as_secs_f64(), count);
+            }
+        }
         for pool in &service.pools {
             for cause in EjectionCause::ALL {
                 let key = (pool.stats.key.clone(), cause);
@@ -197,7 +208,12 @@ impl Figures<'_> {
             .sum();
         out.gauge(&names::DRIFT, [], float(drift as u64));
         out.gauge(&names::STATE_WRITABLE, [], flag(view.durability.writable));
-        out.summary(&names::DRAIN_SECONDS, counts.drain_seconds, counts.drains);
+        out.summary(
+            &names::DRAIN_SECONDS,
+            [],
+            counts.drain_seconds,
+            counts.drains,
+        );
         for (code, count) in &counts.refusals {
             out.count(&names::REFUSALS, [code], *count);
         }

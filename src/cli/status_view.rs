@@ -70,6 +70,12 @@ fn of_service(service: &Service) -> Vec<String> {
             ));
         }
     }
+    if service.waiting > 0 {
+        worries.push(format!(
+            "{name}: {} requests wait for their turn",
+            service.waiting
+        ));
+    }
     if let Some(pending) = &service.pending {
         worries.push(format!(
             "{name}: the file asks for {}, which waits for its pools to be ready",

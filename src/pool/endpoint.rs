@@ -2,6 +2,7 @@ use std::sync::atomic::Ordering::SeqCst;
 
 use crossbeam_utils::CachePadded;
 
+use super::Quota;
 use crate::{
     telemetry::{EndpointShard, PoolShard, Reading, WorkerShard},
     units::{EndpointKey, Name, PoolKey},
@@ -17,6 +18,7 @@ pub struct Identity<K, S> {
     pub key: K,
     pub slot: Slot,
     shards: Box<[CachePadded<S>]>,
+    pub quota: Quota,
 }
 
 /// One address in one pool.
@@ -34,6 +36,7 @@ impl<K, S: Default> Identity<K, S> {
             key,
             slot,
             shards: (0..workers).map(|_| CachePadded::default()).collect(),
+            quota: Quota::default(),
         }
     }
 

@@ -1,6 +1,6 @@
 use std::{rc::Rc, sync::Arc};
 
-use super::{Endpoint, PoolStats};
+use super::{Endpoint, Permits, PoolStats};
 use crate::telemetry::{EndpointShard, Failure, PoolShard};
 
 /// One worker's handle on an endpoint, kept in a table of the worker, so that a request clones an `Rc` of its own
@@ -39,9 +39,12 @@ impl Seat {
     /// Whoever claims must look *afterwards* whether the snapshot it decided on is still the published one
     /// (`snapshot::Reader::is_current`), and if not give the lease back and decide again: half of the proof that a drain
     /// is complete (`units::InFlight`).
-    pub fn claim(self: &Rc<Self>) -> Lease {
+    pub fn claim(self: &Rc<Self>, permits: Option<Box<Permits>>) -> Lease {
         self.shard().in_flight.claim();
-        Lease { seat: self.clone() }
+        Lease {
+            seat: self.clone(),
+            _permits: permits,
+        }
     }
 }
 
@@ -49,6 +52,8 @@ impl Seat {
 /// body has ended.
 pub struct Lease {
     seat: Rc<Seat>,
+    /// Where requests are limited.
+    _permits: Option<Box<Permits>>,
 }
 
 impl Lease {

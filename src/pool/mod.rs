@@ -8,6 +8,8 @@ mod directory;
 mod endpoint;
 mod lease;
 mod nudge;
+mod permits;
+mod quota;
 mod transport;
 
 pub use balance::{AVOIDED, Candidates, Draw};
@@ -15,4 +17,6 @@ pub use directory::Directory;
 pub use endpoint::{Endpoint, Identity, PoolStats, ServiceStats, Slot, State};
 pub use lease::{Lease, Seat};
 pub use nudge::{Nudge, Nudges, nudges};
+pub use permits::{Permits, Reached};
+pub use quota::{Place, Quota};
 pub use transport::{Handshakes, Transport};

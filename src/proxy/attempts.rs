@@ -1,15 +1,15 @@
 //! How often a request has been sent, to whom in vain, and whether it may be sent once more.
 
-use std::{net::IpAddr, rc::Rc, time::Duration};
+use std::{rc::Rc, time::Duration};
 
 use http::{HeaderName, Method, Request};
 use http_body::Body as _;
-use tokio::time::Instant;
 
 use super::{
     Kind, Upload,
     decide::Decision,
     error::{Fault, Resend},
+    queue::Asking,
 };
 use crate::{
     pool::{AVOIDED, Seat, Slot},
@@ -22,9 +22,10 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// The attempts at one request.
 pub(super) struct Attempts {
-    /// What the client is known by, and when its request's head had been read: each attempt is decided on them.
-    pub client: Option<IpAddr>,
-    pub began: Instant,
+    /// Each attempt is decided on it.
+    pub asking: Asking,
+    /// How long it may wait while nobody is ready.
+    patience: Option<Duration>,
     retries: Retries,
     /// It may be sent once more though an endpoint may have run it.
     repeatable: bool,
@@ -42,18 +43,13 @@ pub(super) struct Attempts {
 }
 
 impl Attempts {
-    pub(super) fn new(
-        request: &Request<Upload>,
-        decision: &Decision,
-        client: Option<IpAddr>,
-        began: Instant,
-    ) -> Self {
+    pub(super) fn new(request: &Request<Upload>, decision: &Decision, asking: Asking) -> Self {
         let retries = decision.retries;
         let body = request.body().size_hint();
         let largest = body.upper().unwrap_or(body.lower());
         Self {
-            client,
-            began,
+            asking,
+            patience: decision.patience,
             repeatable: retries.attempts > 1
                 && decision.terms.is_none()
                 && is_idempotent(request)
@@ -107,8 +103,8 @@ impl Attempts {
     /// Whether the request is to be sent again after an attempt that failed.
     pub(super) fn is_due(&self, resend: Resend) -> bool {
         match resend {
-            // What nobody has seen goes once more in any case.
-            Resend::Safe => self.made < self.retries.attempts.max(2),
+            // What nobody has seen goes once more in any case, and again while it may wait for somebody who is ready.
+            Resend::Safe => self.made < self.retries.attempts.max(2) || self.waits_on(),
             Resend::Repeatable => true,
             Resend::Unsafe => false,
         }
@@ -116,7 +112,11 @@ impl Attempts {
 
     /// Whether it costs none of the budget: nobody else has had work with it.
     pub(super) fn is_free(&self, resend: Resend) -> bool {
-        resend == Resend::Safe && self.made == 1
+        resend == Resend::Safe && (self.made == 1 || self.waits_on())
+    }
+
+    fn waits_on(&self) -> bool {
+        self.patience.is_some() && self.asking.may_wait()
     }
 
     /// Whether an answer is not passed on while there is somebody else to ask.

@@ -3,24 +3,24 @@ use std::{
     net::IpAddr,
     rc::Rc,
     sync::Arc,
+    time::Duration,
 };
-
-use http::{HeaderMap, HeaderName, HeaderValue, Request, uri::Scheme};
-use tokio::time::Instant;
 
 use super::{
     Kind, Proxy, Upload, forwarded,
     handle::Refused,
-    rules::{self, Applied, Asking},
+    queue::{Asking, Undecided, Wait},
+    rules::{self, Applied},
     tunnel::Terms,
 };
 use crate::{
-    pool::{Candidates, Draw, Endpoint, Lease, Slot},
+    pool::{Candidates, Draw, Endpoint, Lease, Permits, Reached, Slot},
     routing::{Head, hash_key as hashed, host_of},
     snapshot::{Pool, Service, Snapshot},
     units::{Retries, Timeouts},
     upstream::Line,
 };
+use http::{HeaderMap, HeaderName, HeaderValue, Request, uri::Scheme};
 
 /// Who gets a request. Made on one snapshot; holds nothing of it.
 pub(super) struct Decision {
@@ -28,6 +28,8 @@ pub(super) struct Decision {
     pub lease: Lease,
     pub timeouts: Timeouts,
     pub retries: Retries,
+    /// How long it may wait while nobody is ready.
+    pub patience: Option<Duration>,
     /// Whose budget an attempt after this one is taken from.
     pub service: Slot,
     pub max_body: Option<u64>,
@@ -86,15 +88,9 @@ impl Proxy {
     pub(super) fn decide(
         &self,
         request: &Request<Upload>,
-        client: Option<IpAddr>,
+        asking: &Asking,
         avoid: Option<&[Slot]>,
-        began: Instant,
-    ) -> Result<Decision, Refused> {
-        let asking = Asking {
-            client,
-            now: began.into_std(),
-            counted: Cell::new(avoid.is_some()),
-        };
+    ) -> Result<Decision, Undecided> {
         let host = request.headers().get(http::header::HOST);
         let host = host_of(host.and_then(|host| host.to_str().ok()).unwrap_or(""));
         let head = Head {
@@ -106,7 +102,7 @@ impl Proxy {
         };
         loop {
             let (decision, generation) = self.reader.with(|snapshot| {
-                let decision = self.decide_on(snapshot, request, &head, &asking, avoid);
+                let decision = self.decide_on(snapshot, request, &head, asking, avoid);
                 (decision, snapshot.generation)
             });
             if decision.is_err() || self.reader.is_current(generation) {
@@ -122,7 +118,7 @@ impl Proxy {
         head: &Head,
         asking: &Asking,
         avoid: Option<&[Slot]>,
-    ) -> Result<Decision, Refused> {
+    ) -> Result<Decision, Undecided> {
         let client = asking.client;
         let found = snapshot.router.find(head).ok_or(Kind::NoRoute)?;
         let rules = snapshot.routes[found.route].rules.as_ref();
@@ -131,19 +127,41 @@ impl Proxy {
             rules::judge(rules, service.map(|service| &service.stats), head, asking)?;
         }
         let service = &snapshot.services[found.service];
+        let patience = service.plan.queueing.unready;
+        let patience = patience.filter(|_| asking.may_wait());
+        let unready = |patience| Undecided::from(Wait::unready(patience, service, rules));
+        if let Some(patience) = patience
+            && !service.is_ready()
+            && service.previewed(head.headers).is_none()
+        {
+            return Err(unready(patience));
+        }
         let (chosen, set_cookie) = choose_pool(service, head, client);
-        let (pool, endpoint) = chosen
-            .and_then(|pool| self.choose_endpoint(service, pool, head, client, avoid))
-            .ok_or_else(|| Refused::of(Kind::NoEndpoint, &service.stats, rules))?;
+        let nobody = || match patience {
+            // Those that are ready have failed it.
+            Some(patience) if avoid.is_some() => unready(patience),
+            _ => Refused::of(Kind::NoEndpoint, &service.stats, rules).into(),
+        };
+        let choice = chosen.ok_or_else(nobody)?;
+        let found = self.choose_endpoint(service, choice, head, asking, avoid);
+        let (pool, endpoint, permits) = match found {
+            Found::One(pool, endpoint, permits) => (pool, endpoint, permits),
+            Found::None => return Err(nobody()),
+            Found::Full(reached, pool) => {
+                let wait = Wait::full(reached, service, &pool.stats, rules);
+                return Err(wait.into());
+            }
+        };
         let keep = service.weights.get(pool.name().as_str()) > 0;
         let terms = Terms::of(request, service, keep, pool.transport.protocol)
             .map_err(|kind| Refused::of(kind, &service.stats, rules))?;
         let line = self.lines.to(endpoint, &pool.stats, &pool.transport, keep);
         Ok(Decision {
-            lease: line.seat().claim(),
+            lease: line.seat().claim(permits),
             line,
             timeouts: service.plan.timeouts,
             retries: service.plan.retries,
+            patience: service.plan.queueing.unready,
             service: service.stats.slot,
             max_body: service.plan.max_body,
             pool_header: service.plan.pool_header,
@@ -164,30 +182,71 @@ impl Proxy {
         service: &'a Service,
         chosen: Choice<'a>,
         head: &Head,
-        client: Option<IpAddr>,
+        asking: &Asking,
         avoid: Option<&[Slot]>,
-    ) -> Option<(&'a Pool, &'a Arc<Endpoint>)> {
-        let pick = |(pool, candidates): Choice<'a>| {
-            let hash_key = candidates.hash_key();
-            let draw = Draw {
-                cursor: self.cursors.next(pool),
-                random: fastrand::u64(..),
-                key: hash_key.and_then(|key| hashed(key, head, client)),
-            };
-            let endpoint = candidates.pick(&draw, Endpoint::in_flight, avoid.unwrap_or(&[]))?;
-            Some((pool, endpoint))
-        };
-        pick(chosen).or_else(|| {
-            avoid?;
-            let mut pools = service.pools.iter().enumerate();
-            pools.find_map(|(index, pool)| {
-                let weighted = service.weights.get(pool.name().as_str()) > 0;
-                weighted
-                    .then(|| pick((pool, service.candidates(index))))
-                    .flatten()
-            })
-        })
+    ) -> Found<'a> {
+        let choose = |choice| self.choose_within(service, choice, head, asking, avoid);
+        let found = choose(chosen);
+        if avoid.is_none() || !matches!(found, Found::None) {
+            return found;
+        }
+        let pools = service.pools.iter().enumerate();
+        let weighted = pools.filter(|(_, pool)| service.weights.get(pool.name().as_str()) > 0);
+        let mut others = weighted.map(|(index, pool)| choose((pool, service.candidates(index))));
+        let found = others.find(|found| !matches!(found, Found::None));
+        found.unwrap_or(Found::None)
     }
+
+    /// One of the pool's candidates; of those that have room, where requests are limited.
+    fn choose_within<'a>(
+        &self,
+        service: &'a Service,
+        (pool, candidates): Choice<'a>,
+        head: &Head,
+        asking: &Asking,
+        avoid: Option<&[Slot]>,
+    ) -> Found<'a> {
+        let hash_key = candidates.hash_key();
+        let draw = Draw {
+            cursor: self.cursors.next(pool),
+            random: fastrand::u64(..),
+            key: hash_key.and_then(|key| hashed(key, head, asking.client)),
+        };
+        let avoid = avoid.unwrap_or(&[]);
+        let Some(endpoint) = candidates.pick(&draw, Endpoint::in_flight, avoid) else {
+            return Found::None;
+        };
+        let limits = &service.plan.limits;
+        if limits.is_none() {
+            return Found::One(pool, endpoint, None);
+        }
+        let in_turn = asking.is_in_turn();
+        let mut permits = match Permits::take(limits, &service.stats, &pool.stats, in_turn) {
+            Ok(permits) => Box::new(permits),
+            Err(reached) => return Found::Full(reached, pool),
+        };
+        let mut next = Some(endpoint);
+        let mut full = Vec::new();
+        while let Some(endpoint) = next {
+            if permits.take_endpoint(limits, endpoint) {
+                return Found::One(pool, endpoint, Some(permits));
+            }
+            full.push(endpoint.slot);
+            // The one with the least to do of those that are left.
+            let left = candidates.iter().filter(|endpoint| {
+                !full.contains(&endpoint.slot) && !avoid.contains(&endpoint.slot)
+            });
+            next = left.min_by_key(|endpoint| endpoint.quota.taken());
+        }
+        Found::Full(Reached::Pool, pool)
+    }
+}
+
+/// Whom a request may be sent to.
+enum Found<'a> {
+    One(&'a Pool, &'a Arc<Endpoint>, Option<Box<Permits>>),
+    Full(Reached, &'a Pool),
+    None,
 }
 
 /// Preview, then what the client is bound to, then one draw.

@@ -40,6 +40,10 @@ pub enum Kind {
     TooManyHeaders,
     /// No endpoint may be given the request.
     NoEndpoint,
+    /// As many requests as may be are under way, and as many as may be wait.
+    QueueFull,
+    /// It has waited for its turn as long as it may.
+    QueueTimeout,
     /// This machine has no descriptors, ports or memory left for a connection to the endpoint.
     Shortage,
     ConnectFailed,
@@ -90,9 +94,11 @@ impl Kind {
             Self::ClientSlow | Self::ClientGone => StatusCode::REQUEST_TIMEOUT,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooManyHeaders => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-            Self::NoEndpoint | Self::Shortage | Self::EndpointRefused => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::NoEndpoint
+            | Self::QueueFull
+            | Self::QueueTimeout
+            | Self::Shortage
+            | Self::EndpointRefused => StatusCode::SERVICE_UNAVAILABLE,
             Self::ConnectFailed
             | Self::TlsFailed
             | Self::EndpointBroke
@@ -121,6 +127,8 @@ impl Kind {
             Self::BodyTooLarge => "body-too-large",
             Self::TooManyHeaders => "too-many-headers",
             Self::NoEndpoint => "no-endpoint",
+            Self::QueueFull => "queue-full",
+            Self::QueueTimeout => "queue-timeout",
             Self::Shortage => "shortage",
             Self::ConnectFailed => "connect-failed",
             Self::ConnectTimeout => "connect-timeout",
@@ -157,7 +165,11 @@ impl Kind {
             | Self::NoTunnel
             | Self::EndpointSlow
             | Self::RequestTimeout => Fault::Endpoint,
-            Self::Loop | Self::NoEndpoint | Self::Shortage => Fault::Ours,
+            Self::Loop
+            | Self::NoEndpoint
+            | Self::QueueFull
+            | Self::QueueTimeout
+            | Self::Shortage => Fault::Ours,
         }
     }
 }

@@ -13,6 +13,7 @@ use super::{
     forwarded, head, headers, hops,
     note::{Note, Outcome},
     progress::{Progress, UploadState},
+    queue::Asking,
     reply::{Form, reply},
     rules::Applied,
     tunnel::{self, Terms},
@@ -85,9 +86,10 @@ impl Proxy {
         }
         let notebook = &progress.notebook;
         notebook.add(|note| note.admitted(request.headers(), address));
-        let mut decision = self.decide(request, address, None, began)?;
+        let asking = Asking::new(address, began);
+        let mut decision = self.decide_in_turn(request, &asking, None).await?;
         self.budgets.asked(decision.service, began);
-        let mut attempts = Attempts::new(request, &decision, address, began);
+        let mut attempts = Attempts::new(request, &decision, asking);
         let (sent, decision) = loop {
             let sent = send(&decision, ours, &mut attempts, progress, began).await;
             attempts.end(sent.is_ok());
@@ -318,6 +320,8 @@ fn rejection(kind: Kind) -> Option<Rejection> {
         Kind::MethodNotAllowed => Some(Rejection::MethodNotAllowed),
         Kind::TooManyHeaders => Some(Rejection::HeadTooLarge),
         Kind::NoEndpoint => Some(Rejection::NoEndpoint),
+        Kind::QueueFull => Some(Rejection::QueueFull),
+        Kind::QueueTimeout => Some(Rejection::QueueTimeout),
         Kind::Shortage => Some(Rejection::Shortage),
         Kind::BodyTooLarge => Some(Rejection::BodyTooLarge),
         _ => None,

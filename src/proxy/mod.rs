@@ -24,6 +24,7 @@ mod headers;
 mod hops;
 mod note;
 mod progress;
+mod queue;
 mod reply;
 mod retry;
 mod rules;

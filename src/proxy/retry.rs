@@ -50,16 +50,12 @@ impl Proxy {
         attempts.failed(&failed);
         attempts.afresh = resend == Resend::Repeatable;
         pause(attempts.backoff(true)).await;
-        let mut next = self.decide(
-            request,
-            attempts.client,
-            Some(attempts.avoided()),
-            attempts.began,
-        );
+        let (asking, avoided) = (&attempts.asking, attempts.avoided());
+        let mut next = self.decide_in_turn(request, asking, Some(avoided)).await;
         if next.is_err() && matches!(kind, Kind::EndpointRefused | Kind::EndpointBroke) {
             // Nobody else may have it; the endpoint has failed in nothing but this.
             pause(attempts.backoff(false)).await;
-            next = self.decide(request, attempts.client, Some(&[]), attempts.began);
+            next = self.decide_in_turn(request, asking, Some(&[])).await;
         }
         self.granted(next.ok(), &failed, resend, attempts)
             .ok_or(refused)
@@ -84,12 +80,7 @@ impl Proxy {
         let failed = decision.lease.seat();
         attempts.failed(failed);
         attempts.afresh = false;
-        let next = self.decide(
-            request,
-            attempts.client,
-            Some(attempts.avoided()),
-            attempts.began,
-        );
+        let next = self.decide(request, &attempts.asking, Some(attempts.avoided()));
         let next = self.granted(next.ok(), failed, Resend::Repeatable, attempts)?;
         failed.shard().answered(status);
         failed.failed(Failure::Status);

@@ -1,17 +1,12 @@
 //! What a route does to its requests and answers: applied here and nowhere else, once to a request before it is sent and
 //! once to its answer. Requests of routes without rules never come here.
 
-use std::{
-    cell::{Cell, RefCell},
-    net::IpAddr,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{cell::RefCell, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri, header, uri::PathAndQuery};
 
-use super::{Body, Kind, forwarded, handle::Refused};
+use super::{Body, Kind, forwarded, handle::Refused, queue::Asking};
 use crate::{
     pool::ServiceStats,
     routing::Head,
@@ -106,7 +101,7 @@ pub(super) fn judge(
     }
     if let Some(limiter) = &rules.limiter
         && !asking.counted.replace(true)
-        && let Err(wait) = limiter.admit(head, asking.client, asking.now)
+        && let Err(wait) = limiter.admit(head, asking.client, asking.began.into_std())
     {
         return Err(refused(Kind::RateLimited(whole_seconds(wait))));
     }
@@ -117,14 +112,6 @@ pub(super) fn judge(
             Err(kind) => refused(kind),
         }),
     }
-}
-
-/// Who asks, and when.
-pub(super) struct Asking {
-    pub client: Option<IpAddr>,
-    pub now: Instant,
-    /// A request counts once, however often it is decided on.
-    pub counted: Cell<bool>,
 }
 
 /// Who comes back after so many seconds is not refused again.

@@ -71,6 +71,12 @@ impl Proxy {
             let all = snapshot.census > since;
             let looked_at = snapshot.changed_since(if all { 0 } else { since });
             let looked_at: Vec<_> = looked_at.collect();
+            for service in &looked_at {
+                service.stats.quota.wake_all();
+                for pool in &service.pools {
+                    pool.stats.quota.wake_all();
+                }
+            }
             let of = |name: &Name| all || looked_at.iter().any(|one| one.plan.name == *name);
             let members = || looked_at.iter().flat_map(|service| uses(service));
             self.lines.reconcile(of, members());

@@ -9,8 +9,9 @@ use crate::{
     config::plan::{self, Plan},
     pool::{Directory, State},
     units::{
-        Address, Balance, ErrorPages, HostPattern, Matcher, Name, PathPattern, Percent, Retries,
-        RouteRules, Secret, Statuses, StickyBy, Timeouts, WebsocketDrain, Weights,
+        Address, Balance, ErrorPages, HostPattern, Limits, Matcher, Name, PathPattern, Percent,
+        Queueing, Retries, RouteRules, Secret, Statuses, StickyBy, Timeouts, WebsocketDrain,
+        Weights,
     },
 };
 
@@ -73,6 +74,12 @@ pub fn service(
         },
         outliers: None,
         max_body: None,
+        limits: Limits::default(),
+        queueing: Queueing {
+            length: 0,
+            wait: second,
+            unready: None,
+        },
         drain_deadline: second,
         drain_websockets: WebsocketDrain::CloseAtDeadline,
         errors: ErrorPages::default(),

@@ -109,6 +109,17 @@ impl Service {
             .ok()
     }
 
+    /// Requests that wait for their turn.
+    pub fn waiting(&self) -> u64 {
+        let pools = self.pools.iter().map(|pool| pool.stats.quota.waiting());
+        self.stats.quota.waiting() + pools.sum::<u64>()
+    }
+
+    /// Whether a pool with weight has a ready endpoint.
+    pub fn is_ready(&self) -> bool {
+        !self.failing_open && !self.splitter.is_empty()
+    }
+
     /// Whom a request may be sent to that the splitter gave to this pool.
     pub fn candidates(&self, pool: usize) -> &Candidates {
         let pool = &self.pools[pool];

@@ -116,12 +116,22 @@ impl Exposition {
     }
 
     /// A sum and a count.
-    pub fn summary(&mut self, metric: &'static Metric, sum: f64, count: u64) {
+    pub fn summary<const N: usize>(
+        &mut self,
+        metric: &'static Metric,
+        labels: [&str; N],
+        sum: f64,
+        count: u64,
+    ) {
         debug_assert_eq!(metric.kind, MetricKind::Summary, "{}", metric.name);
         let name = metric.name;
+        let labels = match N {
+            0 => String::new(),
+            _ => format!("{{{}}}", pairs(metric, labels)),
+        };
         let _ = writeln!(
             self.family(metric),
-            "{name}_sum {sum}\n{name}_count {count}"
+            "{name}_sum{labels} {sum}\n{name}_count{labels} {count}"
         );
     }
 
@@ -227,7 +237,7 @@ mod tests {
         exposition.gauge(&names::WEIGHT, ["shop", "blue"], 95.0);
         exposition.gauge(&names::WEIGHT, ["shop", "green"], 5.0);
         exposition.count(&names::RELOADS, ["applied"], 0);
-        exposition.summary(&names::DRAIN_SECONDS, 1.5, 2);
+        exposition.summary(&names::DRAIN_SECONDS, [], 1.5, 2);
         let rendered = exposition.render();
         let lines: Vec<_> = rendered.lines().collect();
         assert_eq!(

@@ -18,7 +18,7 @@ pub use access_log::{AccessLog, Format, Settings as AccessLogSettings};
 pub use escape::Escaped;
 pub use exposition::{BUCKETS_MS, Exposition};
 pub use histogram::{Histogram, Reading};
-pub use shard::{EndpointShard, Failure, PoolShard, Rejection, Retry, WorkerShard};
+pub use shard::{EndpointShard, Failure, PoolShard, Queued, Rejection, Retry, WorkerShard};
 pub use span::{SpanCounts, Spans};
 pub use tunnels::{TunnelCounts, TunnelEnd};
 pub use window::{Totals, Window, Windows};

@@ -173,6 +173,18 @@ pub const SHIFTS: Metric = metric(
     "Decisions that changed a service's weights, by who decided",
 );
 
+pub const QUEUE_LENGTH: Metric = metric(
+    Gauge,
+    "cutover_queue_length",
+    &["service"],
+    "Requests that wait for their turn",
+);
+pub const QUEUE_SECONDS: Metric = metric(
+    Summary,
+    "cutover_queue_seconds",
+    &["service", "reason"],
+    "Requests that had to wait before they were sent or refused, and how long",
+);
 pub const EJECTIONS: Metric = metric(
     Counter,
     "cutover_ejections_total",
@@ -275,6 +287,8 @@ pub const ALL: &[&Metric] = &[
     &FAIL_OPEN,
     &SERVICE_STATE,
     &SHIFTS,
+    &QUEUE_LENGTH,
+    &QUEUE_SECONDS,
     &EJECTIONS,
     &GENERATION,
     &RELOAD_SUCCESSFUL,

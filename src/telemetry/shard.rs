@@ -312,6 +312,10 @@ pub enum Rejection {
     NoRoute,
     /// The service has no endpoint that may be given a request.
     NoEndpoint,
+    /// As many requests as may be are under way and wait.
+    QueueFull,
+    /// It has waited for its turn as long as it may.
+    QueueTimeout,
     /// This machine has no descriptors, ports or memory left for a connection to the endpoint.
     Shortage,
     /// The body is larger than the service allows.
@@ -336,8 +340,10 @@ impl Rejection {
         Self::NoRoute,
     ];
     /// On a service's behalf. The last two are at the door, too: of listeners, and of routes without a service.
-    pub const BY_A_SERVICE: [Self; 5] = [
+    pub const BY_A_SERVICE: [Self; 7] = [
         Self::NoEndpoint,
+        Self::QueueFull,
+        Self::QueueTimeout,
         Self::Shortage,
         Self::BodyTooLarge,
         Self::Forbidden,
@@ -361,10 +367,39 @@ impl Rejection {
             Self::Loop => "loop",
             Self::NoRoute => "no_route",
             Self::NoEndpoint => "no_endpoint",
+            Self::QueueFull => "queue_full",
+            Self::QueueTimeout => "queue_timeout",
             Self::Shortage => "shortage",
             Self::BodyTooLarge => "body_too_large",
         }
     }
+}
+
+/// Why a request waited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Queued {
+    /// A limit was reached.
+    Full,
+    /// No endpoint was ready.
+    Unready,
+}
+
+impl Queued {
+    pub const ALL: [Self; 2] = [Self::Full, Self::Unready];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Full => "limit",
+            Self::Unready => "unready",
+        }
+    }
+}
+
+/// How many have waited, and how long in all.
+#[derive(Default)]
+struct Waits {
+    count: AtomicU64,
+    micros: AtomicU64,
 }
 
 /// What one worker counts that belongs to no pool: of requests that reached no service, or a service but no pool of it.
@@ -373,6 +408,7 @@ pub struct WorkerShard {
     /// Answers to such requests (404, 400, 503 ...), by status.
     unrouted: PoolShard,
     rejections: [AtomicU64; Rejection::COUNT],
+    waits: [Waits; Queued::ALL.len()],
     /// TLS handshakes: `[0]` that came to a connection, then those that did not, by reason.
     handshakes: [AtomicU64; HANDSHAKES],
 }
@@ -395,6 +431,21 @@ impl WorkerShard {
 
     pub fn rejected(&self, rejection: Rejection) {
         add(&self.rejections[rejection as usize], 1);
+    }
+
+    /// A request has waited, whatever came of it.
+    pub fn waited(&self, why: Queued, span: Duration) {
+        let waits = &self.waits[why as usize];
+        add(&waits.count, 1);
+        let micros = u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
+        add(&waits.micros, micros);
+    }
+
+    /// How many have waited, and how long in all.
+    pub fn waits(&self, why: Queued) -> (u64, Duration) {
+        let waits = &self.waits[why as usize];
+        let micros = waits.micros.load(Relaxed);
+        (waits.count.load(Relaxed), Duration::from_micros(micros))
     }
 
     pub fn rejections(&self, rejection: Rejection) -> u64 {

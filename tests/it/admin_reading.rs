@@ -38,6 +38,7 @@ fn a_service_has_the_promised_shape() {
             "weights",
             "pending",
             "share",
+            "waiting",
             "settled",
             "pools",
             "rollout",

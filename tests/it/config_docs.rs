@@ -39,6 +39,7 @@ const SECTIONS: &[(&str, Section)] = &[
     ("services.NAME.retry.", keys::RETRY),
     ("services.NAME.outlier.", keys::OUTLIER),
     ("services.NAME.limits.", keys::LIMITS),
+    ("services.NAME.queue.", keys::QUEUE),
     ("services.NAME.drain.", keys::DRAIN),
     ("services.NAME.probe.", keys::PROBE),
     ("services.NAME.probe.expect.", keys::EXPECT),

@@ -39,6 +39,7 @@ mod probes;
 mod process;
 mod proxy_protocol;
 mod proxy_protocol_endpoints;
+mod queue;
 mod resend;
 mod retries;
 mod route_rules;

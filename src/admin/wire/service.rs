@@ -32,6 +32,9 @@ pub struct Service {
     /// What the file asks for and is not served yet, because a pool is not ready.
     pub pending: Option<Pending>,
     pub share: Share,
+    /// Requests that wait for their turn.
+    #[serde(default)]
+    pub waiting: u64,
     /// The last weights that gave one pool everything.
     pub settled: Option<Settled>,
     pub pools: BTreeMap<Name, Pool>,

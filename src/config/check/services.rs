@@ -8,8 +8,8 @@ use crate::{
         problem::{Code, Problem},
     },
     units::{
-        ByteSize, Name, Outliers, Percent, Retries, Span, StickyBy, Timeouts, WebsocketDrain,
-        Weights,
+        ByteSize, Limits, Name, Outliers, Percent, Queueing, Retries, Span, StickyBy, Timeouts,
+        WebsocketDrain, Weights,
     },
 };
 
@@ -70,6 +70,8 @@ impl Check<'_> {
                 .within("limits")
                 .parsed("body")
                 .map(|size: ByteSize| size.0),
+            limits: limits(&view.within("limits")),
+            queueing: queueing(&view.within("queue")),
             drain_deadline: drain.span("deadline"),
             drain_websockets: match drain.text("websockets") {
                 Some("keep") => WebsocketDrain::Keep,
@@ -265,6 +267,25 @@ fn retries(view: &View<'_>) -> Retries {
         per_try: per_try.map(|span| span.0),
         max_body: body.map_or(0, |size| size.0),
         backoff: view.span("backoff"),
+    }
+}
+
+fn limits(view: &View<'_>) -> Limits {
+    // Zero can't be written: it stands for none.
+    let limit = |key| Some(view.integer(key)).filter(|most| *most > 0);
+    Limits {
+        service: limit("requests"),
+        pool: limit("requests_per_pool"),
+        endpoint: limit("requests_per_endpoint"),
+    }
+}
+
+fn queueing(view: &View<'_>) -> Queueing {
+    let unready: Option<Span> = view.parsed("unready");
+    Queueing {
+        length: view.integer("length"),
+        wait: view.span("wait"),
+        unready: unready.map(|span| span.0),
     }
 }
 

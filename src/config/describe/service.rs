@@ -77,7 +77,7 @@ fn preview(service: &Service, path: &str) -> Option<Block> {
     Some(block)
 }
 
-fn times_and_limits(service: &Service, path: &str) -> [Block; 4] {
+fn times_and_limits(service: &Service, path: &str) -> [Block; 5] {
     let mut timeouts = Block::table(format!("{path}.timeouts"), keys::TIMEOUTS);
     timeouts.span("connect", service.timeouts.connect);
     timeouts.span("response", service.timeouts.response);
@@ -89,6 +89,21 @@ fn times_and_limits(service: &Service, path: &str) -> [Block; 4] {
     let mut limits = Block::table(format!("{path}.limits"), keys::LIMITS);
     let body = service.max_body.map(|size| ByteSize(size).to_string());
     limits.text("body", body.as_deref().unwrap_or("none"));
+    for (key, most) in [
+        ("requests", service.limits.service),
+        ("requests_per_pool", service.limits.pool),
+        ("requests_per_endpoint", service.limits.endpoint),
+    ] {
+        match most {
+            Some(most) => limits.put(key, most.to_string()),
+            None => limits.text(key, "none"),
+        }
+    }
+    let mut queue = Block::table(format!("{path}.queue"), keys::QUEUE);
+    queue.put("length", service.queueing.length.to_string());
+    queue.span("wait", service.queueing.wait);
+    let unready = service.queueing.unready.map(|span| Span(span).to_string());
+    queue.text("unready", unready.as_deref().unwrap_or("none"));
     let mut drain = Block::table(format!("{path}.drain"), keys::DRAIN);
     drain.span("deadline", service.drain_deadline);
     drain.text(
@@ -99,7 +114,13 @@ fn times_and_limits(service: &Service, path: &str) -> [Block; 4] {
             WebsocketDrain::CloseNow => "close-now",
         },
     );
-    [timeouts, retries(&service.retries, path), limits, drain]
+    [
+        timeouts,
+        retries(&service.retries, path),
+        limits,
+        queue,
+        drain,
+    ]
 }
 
 fn retries(retries: &Retries, path: &str) -> Block {

@@ -2,8 +2,8 @@ use std::{collections::BTreeMap, time::Duration};
 
 use super::Pool;
 use crate::units::{
-    ErrorPages, Name, Outliers, Percent, Retries, Secret, StickyBy, Timeouts, WebsocketDrain,
-    Weights,
+    ErrorPages, Limits, Name, Outliers, Percent, Queueing, Retries, Secret, StickyBy, Timeouts,
+    WebsocketDrain, Weights,
 };
 
 #[derive(Debug, Clone, PartialEq)]
@@ -23,6 +23,8 @@ pub struct Service {
     pub outliers: Option<Outliers>,
     /// Largest request body in bytes.
     pub max_body: Option<u64>,
+    pub limits: Limits,
+    pub queueing: Queueing,
     /// How long a drain waits unless the call says otherwise.
     pub drain_deadline: Duration,
     pub drain_websockets: WebsocketDrain,

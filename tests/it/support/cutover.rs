@@ -309,6 +309,11 @@ impl Proxy {
         });
     }
 
+    /// Requests that wait for their turn.
+    pub fn waiting(&self) -> u64 {
+        self.readers.current().services[0].waiting()
+    }
+
     /// Requests in flight in the pool.
     pub fn in_flight(&self, pool: &str) -> u64 {
         self.sum(pool, cutover::pool::Endpoint::in_flight)

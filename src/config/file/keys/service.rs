@@ -52,11 +52,12 @@ pub const PER_SERVICE: &[Key] = &[
     Key::new("preview", Shape::Either(&[Shape::Table(PREVIEW), Shape::Off]), "A header that, with a secret, reaches a ready pool whatever its weight."),
     Key::new("fail_open", Shape::Bool, "When every weighted pool is unready, try endpoints that were once proven rather than refuse.").or(Fallback::Bool(true)),
     Key::new("timeouts", Shape::Table(TIMEOUTS), "How long each part of a request may take."),
-    Key::new("limits", Shape::Table(LIMITS), "How much a request may carry."),
+    Key::new("limits", Shape::Table(LIMITS), "How much a request may carry, and how many may be under way."),
     Key::new("drain", Shape::Table(DRAIN), "How work ends on what is taken away."),
     Key::new("errors", Shape::Map(&syntax::ERROR_STATUS, &Shape::Table(ERROR_PAGE)), "Pages in place of the proxy's own short answers, by status or class of statuses. Those in [defaults] are for answers before a service is known, too."),
     Key::new("pool_header", Shape::Bool, "Name in each answer's header `cutover-pool` the pool that made it.").or(Fallback::Bool(false)),
     Key::new("retry", Shape::Table(RETRY), "When a request that an endpoint has failed is sent once more."),
+    Key::new("queue", Shape::Table(QUEUE), "How requests wait that nobody may be given now."),
     Key::new("hold", Shape::Later, "holding requests comes with a later version"),
     Key::new("outlier", Shape::Either(&[Shape::Table(OUTLIER), Shape::Off]), "When an endpoint is taken out because of what it does to requests; `false`: never."),
     Key::new("rollout", Shape::Later, "rollouts come with a later version; `cutover shift` moves traffic by steps"),
@@ -135,12 +136,46 @@ pub const OUTLIER: Section = &[&[
     Key::new("max_ejected", text(&syntax::PERCENT), "The part of a pool's endpoints that may be out at once. One always may, and never the last that is ready.").or_text("50%"),
 ]];
 
-pub const LIMITS: Section = &[&[Key::new(
-    "body",
-    text(&syntax::SIZE_OR_NONE),
-    "The largest request body.",
-)
-.or_text("none")]];
+pub const LIMITS: Section = &[&[
+    Key::new(
+        "body",
+        text(&syntax::SIZE_OR_NONE),
+        "The largest request body.",
+    )
+    .or_text("none"),
+    Key::new(
+        "requests",
+        MOST,
+        "Requests of the service under way at once, over all workers.",
+    )
+    .or_text("none"),
+    Key::new(
+        "requests_per_pool",
+        MOST,
+        "Requests under way at once on each of its pools.",
+    )
+    .or_text("none"),
+    Key::new(
+        "requests_per_endpoint",
+        MOST,
+        "Requests under way at once on each endpoint.",
+    )
+    .or_text("none"),
+]];
+
+const MOST: Shape = Shape::Either(&[
+    Shape::Integer {
+        min: 1,
+        max: 1_000_000_000,
+    },
+    Shape::Word(&["none"]),
+]);
+
+pub const QUEUE: Section = &[&[
+    Key::new("length", Shape::Integer { min: 0, max: 1_000_000 }, "Requests that may wait at once for the same limit, or for an endpoint that is ready; 0: none.").or(Fallback::Integer(1000)),
+    Key::new("wait", Shape::Span { min: 0, max: HOUR }, "For how long one waits while a limit is reached.").or_text("5s"),
+    Key::new("unready", text(&syntax::SPAN_OR_NONE), "For how long one waits while no endpoint of a pool with weight is ready, or every one that is can't be reached.").or_text("none"),
+]];
 
 pub const DRAIN: Section = &[&[
     Key::new(
