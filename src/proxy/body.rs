@@ -31,6 +31,10 @@ pub enum BodyError {
 /// it, so this and the send buffer bound what an unread answer holds.
 const PIECE: usize = 16 << 10;
 
+/// What is read at a time of an answer that shares its client's connection, unless it is one of the few that are read freely. No
+/// power of two: hyper makes the next buffer larger where one is full.
+pub(super) const SIP: usize = (8 << 10) - 1;
+
 /// An endpoint's body, and the exchange that ends with it.
 pub struct Relay {
     incoming: Incoming,
@@ -58,6 +62,17 @@ impl Body {
             rest: Bytes::new(),
             exchange: Some(exchange),
         })
+    }
+}
+
+impl Body {
+    /// Has the rest of it read as fast as it comes.
+    pub fn read_freely(&self) {
+        if let Self::Relayed(relay) = self
+            && let Some(exchange) = &relay.exchange
+        {
+            exchange.connection.read_at_most(usize::MAX);
+        }
     }
 }
 

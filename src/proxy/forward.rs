@@ -8,6 +8,7 @@ use super::{
     Body, Kind, Upload,
     again::Again,
     attempts::Attempts,
+    body::SIP,
     decide::Decision,
     error::{ProxyError, Resend},
     exchange::Exchange,
@@ -176,18 +177,21 @@ async fn connect(
         line.dial_to_switch(caller.as_ref(), timeouts).await
     } else if let Some(caller) = caller {
         match line.take_for(&caller, began, timeouts.keep_alive) {
-            Some(parked) => return Ok(parked),
+            Some(parked) => Ok(parked),
             None => line.dial_for(&caller, timeouts).await,
         }
     } else if attempts.afresh {
         line.dial(timeouts).await
     } else {
         match line.take(began, timeouts.keep_alive) {
-            Some(parked) => return Ok(parked),
+            Some(parked) => Ok(parked),
             None => line.dial(timeouts).await,
         }
     };
-    opened.map_err(|error| failed(decision, dial_error(error)))
+    let connection = opened.map_err(|error| failed(decision, dial_error(error)))?;
+    // More at a time when more is asked for.
+    connection.read_at_most(if progress.shares { SIP } else { usize::MAX });
+    Ok(connection)
 }
 
 /// What of a request depends on who gets it.

@@ -1,7 +1,7 @@
 use std::{
     cell::Cell,
     rc::Rc,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
@@ -38,6 +38,10 @@ pub struct Progress {
     uploaded: Cell<u64>,
     /// While answering: the endpoint's body was asked for its next part and had none.
     awaits_endpoint: Cell<bool>,
+    /// Parts of the answer that are handed over, and that the client has yet to take.
+    kept: Cell<usize>,
+    /// Who waits for it to take one.
+    waits: Cell<Option<Waker>>,
     /// What the connection becomes once the answer that says so has been sent.
     tunnel: Cell<Option<Box<Tunnel>>>,
     /// Other requests share the connection: it does not end with this one.
@@ -108,6 +112,8 @@ impl Progress {
             upload: Cell::new(UploadState::Done),
             uploaded: Cell::default(),
             awaits_endpoint: Cell::default(),
+            kept: Cell::default(),
+            waits: Cell::default(),
             tunnel: Cell::default(),
             shares,
             client,
@@ -136,6 +142,28 @@ impl Progress {
     /// To be called when bytes have gone to the client.
     pub fn has_written(&self) {
         self.moved.set(true);
+    }
+
+    /// A part of the answer is kept for the client.
+    pub fn keep(&self) {
+        self.kept.set(self.kept.get() + 1);
+    }
+
+    /// A part was taken, or is not wanted any more.
+    pub fn let_go(&self) {
+        self.kept.set(self.kept.get() - 1);
+        if let Some(waits) = self.waits.take() {
+            waits.wake();
+        }
+    }
+
+    /// Ready when no part is kept for the client.
+    pub fn poll_taken(&self, context: &mut Context<'_>) -> Poll<()> {
+        if self.kept.get() == 0 {
+            return Poll::Ready(());
+        }
+        self.waits.set(Some(context.waker().clone()));
+        Poll::Pending
     }
 
     /// The request's head has been read.

@@ -1,3 +1,5 @@
+use std::rc::Rc;
+
 use futures_util::future::Either;
 use http::{Request, Response};
 use hyper::{
@@ -6,7 +8,7 @@ use hyper::{
 };
 use tokio::task::AbortHandle;
 
-use super::{Payload, Switched, h2::Place, switch::Switch};
+use super::{Payload, Switched, h2::Place, switch::Switch, watched::Watch};
 use crate::units::Address;
 
 /// A connection that carries a request, or a request's place on one that others share. What is not parked ends when it is
@@ -28,6 +30,7 @@ pub(super) enum Way<B: Payload> {
 pub(super) struct Single<B> {
     pub sender: http1::SendRequest<B>,
     pub driver: AbortHandle,
+    pub watch: Rc<Watch>,
     /// Of a connection that may switch protocols.
     pub switch: Option<Switch>,
     /// The only client whose requests it may carry.
@@ -44,6 +47,13 @@ impl<B: Payload> Connection<B> {
         match &mut self.way {
             Way::Single(single) => Either::Left(single.sender.try_send_request(request)),
             Way::Shared(place) => Either::Right(place.send(request, address)),
+        }
+    }
+
+    /// Reads at most so many bytes at a time of the answer to the next request, where no other requests share the connection.
+    pub fn read_at_most(&self, bytes: usize) {
+        if let Way::Single(single) = &self.way {
+            single.watch.read_at_most(bytes);
         }
     }
 

@@ -11,7 +11,7 @@ use std::{
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
 use tokio::{
-    io::AsyncWriteExt,
+    io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
     net::{TcpStream, UnixStream},
 };
 
@@ -138,10 +138,35 @@ impl Stream {
         }
     }
 
+    /// Reads no more than so many bytes.
+    pub(super) fn poll_read_at_most(
+        &mut self,
+        most: usize,
+        context: &mut Context<'_>,
+        buffer: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(stream) => read_at_most(stream, most, context, buffer),
+            Self::Unix(stream) => read_at_most(stream, most, context, buffer),
+            Self::TlsTcp(stream) => read_at_most(stream, most, context, buffer),
+            Self::TlsUnix(stream) => read_at_most(stream, most, context, buffer),
+        }
+    }
+
     /// Whether nobody between could read it.
     pub fn is_secure(&self) -> bool {
         matches!(self, Self::TlsTcp(_) | Self::TlsUnix(_))
     }
+}
+
+fn read_at_most<R: AsyncRead + Unpin>(
+    stream: &mut TokioIo<R>,
+    most: usize,
+    context: &mut Context<'_>,
+    buffer: ReadBufCursor<'_>,
+) -> Poll<io::Result<()>> {
+    let mut part = TokioIo::new(stream.inner_mut().take(most as u64));
+    Pin::new(&mut part).poll_read(context, buffer)
 }
 
 fn tcp(stream: TcpStream) -> io::Result<Stream> {
@@ -210,6 +235,33 @@ impl Write for Stream {
             Self::Unix(stream) => Pin::new(stream).poll_shutdown(context),
             Self::TlsTcp(stream) => Pin::new(&mut **stream).poll_shutdown(context),
             Self::TlsUnix(stream) => Pin::new(&mut **stream).poll_shutdown(context),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use hyper::rt::ReadBuf;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn no_more_is_read_at_a_time_than_is_said() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = Address::Ip(listener.local_addr().unwrap());
+        let mut stream = dial(&address, Duration::from_secs(5)).await.unwrap();
+        let mut endpoint = listener.accept().await.unwrap().0;
+        endpoint.write_all(b"0123456789").await.unwrap();
+        for (most, expected) in [(3, "012"), (4, "3456"), (100, "789")] {
+            let mut bytes = [0; 100];
+            let mut buffer = ReadBuf::new(&mut bytes);
+            poll_fn(|context| stream.poll_read_at_most(most, context, buffer.unfilled()))
+                .await
+                .unwrap();
+            assert_eq!(buffer.filled(), expected.as_bytes());
         }
     }
 }

@@ -25,6 +25,7 @@ use super::{
     dial::{DialError, dial, dial_with},
     h2::{Set, Shared},
     switch::Switch,
+    watched::{Watch, Watched},
 };
 use crate::{
     pool::{Seat, Transport},
@@ -80,6 +81,13 @@ pub struct Caller {
     pub id: u64,
     pub preamble: Preamble,
 }
+
+/// Who sends requests on a connection of HTTP/1.1, what drives it, and who says how it is read.
+type Shaken<B> = (
+    http1::SendRequest<B>,
+    http1::Connection<Watched, B>,
+    Rc<Watch>,
+);
 
 /// What an endpoint was found to speak.
 enum Opened<B: Payload> {
@@ -233,26 +241,23 @@ impl<B: Payload> Line<B> {
         timeouts: &Timeouts,
     ) -> Result<Connection<B>, DialError> {
         let dialled = Box::pin(self.announced(caller, true, timeouts)).await?;
-        let handshake = http1::Builder::new()
-            .max_buf_size(BUFFER)
-            .handshake(dialled.0);
-        let (sender, connection) = handshake.await.map_err(std::io::Error::other)?;
-        let counted = Counted::new(self.seat.clone());
+        let (sender, connection, watch) = self.shake(dialled.0).await?;
+        let seat = self.seat.clone();
         let (hand_over, switch) = oneshot::channel();
         let driver = tokio::task::spawn_local(async move {
             match connection.without_shutdown().await {
                 // Nobody takes it unless the endpoint has switched.
                 Ok(parts) => drop(hand_over.send(Switched {
-                    stream: parts.io,
+                    stream: parts.io.stream,
                     early: parts.read_buf,
-                    counted,
+                    counted: parts.io.counted,
                 })),
                 Err(error) => {
-                    tracing::debug!(endpoint = %counted.0.endpoint.key, %error, "connection ended");
+                    tracing::debug!(endpoint = %seat.endpoint.key, %error, "connection ended");
                 }
             }
         });
-        let single = self.single(sender, driver.abort_handle(), Some(switch));
+        let single = self.single(sender, driver.abort_handle(), watch, Some(switch));
         Ok(self.connection(Way::Single(single), false))
     }
 
@@ -260,31 +265,41 @@ impl<B: Payload> Line<B> {
         &self,
         sender: http1::SendRequest<B>,
         driver: AbortHandle,
+        watch: Rc<Watch>,
         switch: Option<Switch>,
     ) -> Single<B> {
         self.drivers.borrow_mut().push(driver.clone());
         Single {
             sender,
             driver,
+            watch,
             switch,
             caller: None,
         }
     }
 
+    /// Begins to speak HTTP/1.1 over a stream.
+    async fn shake(&self, stream: Stream) -> Result<Shaken<B>, DialError> {
+        let (watched, watch) = Watched::new(stream, Counted::new(self.seat.clone()));
+        let handshake = http1::Builder::new()
+            .max_buf_size(BUFFER)
+            .handshake(watched);
+        let (sender, connection) = handshake.await.map_err(std::io::Error::other)?;
+        Ok((sender, connection, watch))
+    }
+
     /// Speaks HTTP/1.1 over a stream.
     async fn carry(&self, stream: Stream) -> Result<Single<B>, DialError> {
-        let handshake = http1::Builder::new().max_buf_size(BUFFER).handshake(stream);
-        let (sender, connection) = handshake.await.map_err(std::io::Error::other)?;
-        let counted = Counted::new(self.seat.clone());
+        let (sender, connection, watch) = self.shake(stream).await?;
+        let seat = self.seat.clone();
         // A task of its own, not driven by the request: it sees at once when the endpoint closes a parked connection,
         // and an upload goes on while a client does not read its answer. Driving it inline saved nothing at 1 KiB.
         let driver = tokio::task::spawn_local(async move {
             if let Err(error) = connection.await {
-                tracing::debug!(endpoint = %counted.0.endpoint.key, %error, "connection ended");
+                tracing::debug!(endpoint = %seat.endpoint.key, %error, "connection ended");
             }
-            drop(counted);
         });
-        Ok(self.single(sender, driver.abort_handle(), None))
+        Ok(self.single(sender, driver.abort_handle(), watch, None))
     }
 
     /// A connection that has become free or that was opened for all who wait.

@@ -12,6 +12,7 @@ mod line;
 mod lines;
 mod payload;
 mod switch;
+mod watched;
 
 pub use connection::Connection;
 pub use dial::{DialError, Stream, dial};

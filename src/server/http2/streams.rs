@@ -3,7 +3,7 @@ use std::{
     future::poll_fn,
     pin::{Pin, pin},
     rc::Rc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use bytes::{Buf, Bytes};
@@ -21,6 +21,8 @@ pub(super) struct Streams {
     begun: Cell<u64>,
     /// Parts of answers that the library keeps until the client takes them, be their streams' tasks over or not.
     kept: Cell<usize>,
+    /// Answers that are read as fast as they come.
+    large: Cell<usize>,
     /// When the last stream ended, or something of a part was taken last.
     quiet: Cell<Instant>,
     /// Of the stream whose task begins next.
@@ -28,6 +30,13 @@ pub(super) struct Streams {
     /// Of the stream that is being polled, which asks for what it becomes to be run.
     crossing: Cell<Option<Box<Crossing>>>,
 }
+
+/// So many answers at a time are read as fast as their endpoints send, up to 256 KiB at once, and their parts hold the buffers which they
+/// were read into. Others are read in sips, and copied out of theirs.
+const LARGE: usize = 4;
+
+/// While so many parts are kept, no more of an answer that is read in sips is handed over before its last one was taken.
+const MANY: usize = 32;
 
 type Next = (Rc<Progress>, Option<OnUpgrade>);
 
@@ -37,6 +46,7 @@ impl Streams {
             open: Cell::new(0),
             begun: Cell::new(0),
             kept: Cell::new(0),
+            large: Cell::new(0),
             quiet: Cell::new(Instant::now()),
             next: RefCell::default(),
             crossing: Cell::default(),
@@ -71,6 +81,8 @@ impl Streams {
         let streams = self.clone();
         answer.map(|body| Handed {
             body,
+            begun: false,
+            large: false,
             streams,
             progress,
         })
@@ -96,6 +108,10 @@ impl Drop for Open {
 /// The body of an answer that is handed to the library.
 pub(super) struct Handed {
     body: Body,
+    /// It was asked for before, so it is no small one.
+    begun: bool,
+    /// It is one of those that are read as fast as they come.
+    large: bool,
     streams: Rc<Streams>,
     progress: Rc<Progress>,
 }
@@ -108,6 +124,25 @@ pub(super) struct Part {
     progress: Rc<Progress>,
 }
 
+impl Handed {
+    /// Has the body read as fast as it comes, where there is more than a sip of it and not too many others are.
+    fn hurry(&mut self) {
+        let large = &self.streams.large;
+        if self.begun && !self.large && large.get() < LARGE {
+            large.set(large.get() + 1);
+            self.large = true;
+            self.body.read_freely();
+        }
+    }
+}
+
+impl Drop for Handed {
+    fn drop(&mut self) {
+        let large = &self.streams.large;
+        large.set(large.get() - usize::from(self.large));
+    }
+}
+
 impl http_body::Body for Handed {
     type Data = Part;
     type Error = BodyError;
@@ -116,8 +151,22 @@ impl http_body::Body for Handed {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Part>, BodyError>>> {
-        let frame = Pin::new(&mut self.body).poll_frame(context);
-        frame.map_ok(|frame| frame.map_data(|bytes| Part::new(bytes, &self)))
+        self.hurry();
+        if !self.large && self.streams.kept.get() >= MANY {
+            ready!(self.progress.poll_taken(context));
+        }
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
+        let lends = self.large || !self.begun;
+        self.begun = true;
+        let part = |bytes: Bytes| {
+            let bytes = if lends {
+                bytes
+            } else {
+                Bytes::copy_from_slice(&bytes)
+            };
+            Part::new(bytes, &self)
+        };
+        Poll::Ready(frame.map(|frame| frame.map(|frame| frame.map_data(part))))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -133,6 +182,7 @@ impl Part {
     fn new(bytes: Bytes, of: &Handed) -> Self {
         let (streams, progress) = (of.streams.clone(), of.progress.clone());
         streams.kept.set(streams.kept.get() + 1);
+        progress.keep();
         Self {
             bytes,
             streams,
@@ -160,6 +210,7 @@ impl Buf for Part {
 impl Drop for Part {
     fn drop(&mut self) {
         self.streams.kept.set(self.streams.kept.get() - 1);
+        self.progress.let_go();
         if self.has_remaining() {
             self.streams.quiet.set(Instant::now());
         }

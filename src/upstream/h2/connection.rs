@@ -16,14 +16,10 @@ use hyper::{
 use hyper_util::rt::TokioTimer;
 use tokio::time::Instant;
 
-use super::{
-    Set, head,
-    tasks::Tasks,
-    watched::{Bell, Watched},
-};
+use super::{Set, head, tasks::Tasks};
 use crate::{
     units::Address,
-    upstream::{DialError, Payload, Stream, line::Counted},
+    upstream::{DialError, Payload, Stream, line::Counted, watched::Watched},
 };
 
 /// Requests on one connection at a time, however many the endpoint would take: more of them wait for one another on one
@@ -72,18 +68,15 @@ impl<B: Payload> Shared<B> {
         counted: Counted,
         quiet: Duration,
     ) -> Result<Rc<Self>, DialError> {
-        let (bell, tasks) = (Bell::default(), Tasks::default());
+        let tasks = Tasks::default();
         let mut abandoned = EndOnDrop(Some(tasks.clone()));
         let secure = stream.is_secure();
-        let watched = Watched {
-            stream,
-            bell: bell.clone(),
-            _counted: counted,
-        };
+        let (watched, watch) = Watched::new(stream, counted);
         let shaken = builder(&tasks, quiet).handshake::<_, B>(watched).await;
         let (sender, mut link) = shaken.map_err(|error| unfit(&error))?;
         poll_fn(|context| {
-            bell.wake_on_ring(context);
+            // hyper does not say when the other end's settings have come.
+            watch.wake_on_move(context);
             match Pin::new(&mut link).poll(context) {
                 Poll::Ready(Err(error)) => Poll::Ready(Err(unfit(&error))),
                 Poll::Ready(Ok(())) => Poll::Ready(Err(DialError::Protocol(

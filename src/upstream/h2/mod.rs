@@ -5,7 +5,6 @@ mod head;
 mod refusal;
 mod set;
 mod tasks;
-mod watched;
 
 pub use connection::{Place, Shared};
 pub use refusal::{Cancelled, Refusal, cancelled, is_breach};

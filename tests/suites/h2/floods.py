@@ -5,6 +5,7 @@ floods.py [--cutover BINARY] [--only NAME] [--brief], or for another server that
 
 import argparse
 import collections
+import contextlib
 import fnmatch
 import select
 import sys
@@ -23,7 +24,8 @@ ALLOWED_FRAMES = 3_000
 ALLOWED_GROWTH = 10 * 2**20
 
 # What Cutover does not withstand by these measures, as docs/reliability.md says with figures: reported with every run, and does not end it.
-NOT_REACHED = ["unread-answers", "window-drip"]
+NOT_REACHED = ["unread-answers"]
+
 PROMPT = 1.0
 
 Flood = collections.namedtuple("Flood", "name row does run read own must refusals batch")
@@ -510,6 +512,46 @@ SLOW = {
     "stalled-answer": ("H2-06", lambda peer: [peer.open(1, path="/big")], lambda peer: iter(()), True),
 }
 
+# --- many that do not read ---------------------------------------------------------------------------------------------------
+
+
+def unread(name, row, options, app, connections, streams, allowed):
+    """Many connections ask for large answers and read nothing: they may hold what docs/reliability.md says, `allowed` each."""
+    with tempfile.TemporaryDirectory() as folder, proxy.Proxy(options.cutover, folder, app.port) as cutover:
+        bystander = Bystander(cutover)
+        bystander.start()
+        app.reset()
+        with contextlib.ExitStack() as open_ones:
+            for _ in range(connections):
+                peer = open_ones.enter_context(Connection(cutover.clear, buffer=4096))
+                if not streams:
+                    peer.socket.sendall(b"GET /big HTTP/1.1\r\nhost: a\r\n\r\n")
+                    continue
+                peer.shake((INITIAL_WINDOW_SIZE, LARGEST_WINDOW))
+                peer.send(window_update(0, LARGEST_WINDOW - 65535), *(peer.open(stream, path="/big") for stream in range(1, 2 * streams, 2)))
+                peer.flush()
+            wanted, deadline = connections * max(streams, 1), time.monotonic() + 60
+            while app.most < wanted and time.monotonic() < deadline:
+                time.sleep(0.1)
+            time.sleep(2)
+            bystander.stop()
+        assert cutover.alive, "it ended"
+    grown = bystander.peak - bystander.base
+    wrong = [] if app.most >= wanted else [f"only {app.most} of {wanted} came to the app"]
+    if grown > connections * allowed:
+        wrong.append(f"memory: more than {connections * allowed / 2**20:.0f}")
+    if bystander.failed:
+        wrong.append(f"the other connection: {bystander.why}")
+    return (
+        name, row, "", f"{grown / connections / 2**10:.0f} KiB each", f"{grown / 2**20:.1f}", f"{bystander.worst * 1000:.0f}", f"{app.most}",
+        "ok" if not wrong else "FAILED: " + ", ".join(wrong),
+    )
+
+
+# Connections, streams on each (0 for HTTP/1.1), and what a connection may hold.
+UNREAD = {"unread-http1": ("O-05", 100, 0, 1280 * 2**10), "unread-http2": ("O-05", 4, 100, 10 * 2**20)}
+
+
 def guarded(name, row, run):
     """A row even where the connection could not be used at all."""
     try:
@@ -544,6 +586,10 @@ def main():
         for name, (row, start, step, prepared) in SLOW.items():
             if fnmatch.fnmatch(name, options.only) and not options.server:
                 rows.append(guarded(name, row, lambda: slow(name, row, options, app, start, step, prepared)))
+                show(rows[-1])
+        for name, (row, *sizes) in UNREAD.items():
+            if fnmatch.fnmatch(name, options.only) and not options.server:
+                rows.append(guarded(name, row, lambda: unread(name, row, options, app, *sizes)))
                 show(rows[-1])
     failed = [row[0] for row in rows if row[-1] != "ok"]
     print(f"floods: {len(rows) - len(failed)}/{len(rows)} withstood" + (f"; not: {', '.join(failed)}" if failed else ""))
