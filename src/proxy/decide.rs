@@ -77,6 +77,9 @@ impl Decision {
         if let Some(rules) = &self.rules {
             rules.undo(request);
         }
+        if self.terms.is_some() {
+            Terms::ask_no_more(request.headers_mut());
+        }
     }
 }
 

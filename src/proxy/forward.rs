@@ -164,8 +164,22 @@ fn repeatable(
     }
 }
 
-/// A parked connection or a new one; always a new one where it may come to carry another protocol.
+/// A connection that the request can go over, with what it asks for.
 async fn connect(
+    decision: &Decision,
+    attempts: &Attempts,
+    progress: &Progress,
+    began: Instant,
+) -> Result<Connection<Upload>, ProxyError> {
+    let connection = open(decision, attempts, progress, began).await?;
+    if decision.terms.is_some() && !connection.may_switch() {
+        return Err(ProxyError::from(Kind::NoTunnel).resend(Resend::Safe));
+    }
+    Ok(connection)
+}
+
+/// A parked connection or a new one; always a new one where it may come to carry another protocol alone.
+async fn open(
     decision: &Decision,
     attempts: &Attempts,
     progress: &Progress,
@@ -173,7 +187,8 @@ async fn connect(
 ) -> Result<Connection<Upload>, ProxyError> {
     let (line, timeouts) = (&decision.line, &decision.timeouts);
     let caller = line.announces().then(|| progress.client.caller());
-    let opened = if decision.terms.is_some() {
+    let terms = decision.terms.as_ref();
+    let opened = if terms.is_some_and(|terms| terms.need_a_connection()) {
         line.dial_to_switch(caller.as_ref(), timeouts).await
     } else if let Some(caller) = caller {
         match line.take_for(&caller, began, timeouts.keep_alive) {

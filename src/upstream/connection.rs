@@ -1,5 +1,6 @@
 use std::rc::Rc;
 
+use bytes::Bytes;
 use futures_util::future::Either;
 use http::{Request, Response};
 use hyper::{
@@ -8,7 +9,12 @@ use hyper::{
 };
 use tokio::task::AbortHandle;
 
-use super::{Payload, Switched, h2::Place, switch::Switch, watched::Watch};
+use super::{
+    Crossed, Payload, Switched,
+    h2::{Lane, Place},
+    switch::Switch,
+    watched::Watch,
+};
 use crate::units::Address;
 
 /// A connection that carries a request, or a request's place on one that others share. What is not parked ends when it is
@@ -69,12 +75,27 @@ impl<B: Payload> Connection<B> {
         }
     }
 
-    /// What is left of it once the endpoint has answered 101; `None` where it broke, or was not dialled for that.
-    pub async fn switched(self) -> Option<Switched> {
-        match self.way {
-            Way::Single(mut single) => single.switch.take()?.await.ok(),
-            Way::Shared(_) => None,
+    /// Whether the endpoint can be asked to speak another protocol on it.
+    pub fn may_switch(&self) -> bool {
+        match &self.way {
+            Way::Single(single) => single.switch.is_some(),
+            Way::Shared(place) => place.may_switch(),
         }
+    }
+
+    /// What is left of it once the endpoint has agreed with this answer; `None` where it broke, or was not meant for that.
+    pub async fn switched(self, answer: &mut Response<Incoming>) -> Option<Switched<B>> {
+        let (way, early) = match self.way {
+            Way::Single(mut single) => {
+                let (own, early) = single.switch.take()?.await.ok()?;
+                (Crossed::Connection(own), early)
+            }
+            Way::Shared(place) => {
+                let stream = hyper::upgrade::on(answer).await.ok()?;
+                (Crossed::Lane(Lane::new(stream, place)), Bytes::new())
+            }
+        };
+        Some(Switched { way, early })
     }
 }
 

@@ -20,11 +20,11 @@ use tokio::{
 };
 
 use super::{
-    Connection, Payload, Stream, Switched,
+    Connection, Payload, Stream,
     connection::{Single, Way},
     dial::{DialError, dial, dial_with},
     h2::{Set, Shared},
-    switch::Switch,
+    switch::{Own, Switch},
     watched::{Watch, Watched},
 };
 use crate::{
@@ -247,11 +247,13 @@ impl<B: Payload> Line<B> {
         let driver = tokio::task::spawn_local(async move {
             match connection.without_shutdown().await {
                 // Nobody takes it unless the endpoint has switched.
-                Ok(parts) => drop(hand_over.send(Switched {
-                    stream: parts.io.stream,
-                    early: parts.read_buf,
-                    counted: parts.io.counted,
-                })),
+                Ok(parts) => {
+                    let own = Own {
+                        stream: parts.io.stream,
+                        _counted: parts.io.counted,
+                    };
+                    drop(hand_over.send((own, parts.read_buf)));
+                }
                 Err(error) => {
                     tracing::debug!(endpoint = %seat.endpoint.key, %error, "connection ended");
                 }

@@ -21,4 +21,4 @@ pub use h2::{Cancelled, Refusal, cancelled, is_breach};
 pub use line::{Caller, Line};
 pub use lines::{Lines, Use};
 pub use payload::Payload;
-pub use switch::Switched;
+pub use switch::{Crossed, Switched};

@@ -1,15 +1,73 @@
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
 use bytes::Bytes;
+use hyper::rt::{Read, ReadBufCursor, Write};
 use tokio::sync::oneshot;
 
-use super::{Stream, line::Counted};
+use super::{Payload, Stream, h2::Lane, line::Counted};
 
-/// A connection whose endpoint has switched to another protocol, with what it has sent in that one already.
-pub struct Switched {
-    pub stream: Stream,
+/// A connection, or a stream of one, whose endpoint has switched to another protocol, with what it has sent in that one already.
+pub struct Switched<B: Payload> {
+    pub way: Crossed<B>,
     pub early: Bytes,
-    /// Counts the connection as open.
-    pub counted: Counted,
+}
+
+/// What bytes go by from then on.
+pub enum Crossed<B: Payload> {
+    Connection(Own),
+    Lane(Lane<B>),
+}
+
+/// A connection that nothing else goes over.
+pub struct Own {
+    pub(super) stream: Stream,
+    /// Counts it as open until it is closed.
+    pub(super) _counted: Counted,
 }
 
 /// Where a connection that may switch hands over its stream once it has.
-pub(super) type Switch = oneshot::Receiver<Switched>;
+pub(super) type Switch = oneshot::Receiver<(Own, Bytes)>;
+
+impl<B: Payload> Read for Crossed<B> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Connection(own) => Pin::new(&mut own.stream).poll_read(context, buffer),
+            Self::Lane(lane) => Pin::new(lane).poll_read(context, buffer),
+        }
+    }
+}
+
+impl<B: Payload> Write for Crossed<B> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Connection(own) => Pin::new(&mut own.stream).poll_write(context, bytes),
+            Self::Lane(lane) => Pin::new(lane).poll_write(context, bytes),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Connection(own) => Pin::new(&mut own.stream).poll_flush(context),
+            Self::Lane(lane) => Pin::new(lane).poll_flush(context),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Connection(own) => Pin::new(&mut own.stream).poll_shutdown(context),
+            Self::Lane(lane) => Pin::new(lane).poll_shutdown(context),
+        }
+    }
+}

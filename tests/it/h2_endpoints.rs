@@ -595,23 +595,6 @@ async fn u_23_a_cut_ends_what_is_in_flight() {
 }
 
 #[tokio::test]
-async fn a_wish_to_switch_protocols_is_an_ordinary_request_to_such_an_endpoint() {
-    let app = h2_endpoint("blue").start().await;
-    let proxy = over_h2(&[&app]);
-    let mut client = proxy.client().await;
-    client
-        .send(
-            "GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
-             sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nsec-websocket-version: 13\r\n\r\n",
-        )
-        .await;
-    let answer = client.answer().await;
-    assert_eq!((answer.status, &*answer.body), (200, "blue"));
-    assert_eq!(proxy.get("/").await.body, "blue");
-    assert_eq!(app.connections(), 1);
-}
-
-#[tokio::test]
 async fn u_01_a_refused_dial_fails_all_who_wait_for_it_at_once() {
     let app = endpoint("gone").start().await;
     let address = app.stop().await.to_string();

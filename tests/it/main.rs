@@ -62,3 +62,4 @@ mod watched_files;
 mod websocket_drains;
 mod websockets;
 mod websockets_h2;
+mod websockets_h2_apps;

@@ -65,6 +65,23 @@ impl Asked {
         protocols.iter().all(|named| self.protocols.contains(named))
     }
 
+    /// Whether an endpoint that speaks HTTP/2 can be asked instead (RFC 8441 §5): for a WebSocket and nothing else, by a client that can
+    /// be given the proof.
+    pub(super) fn fits_a_stream(&self) -> bool {
+        self.protocols == [WEBSOCKET] && self.key().is_some()
+    }
+
+    /// The proof that the request was read as one for a WebSocket, which an endpoint that speaks HTTP/2 does not give.
+    pub(super) fn proof(&self) -> Option<HeaderValue> {
+        let accept = handshake::accept(self.key()?.as_bytes());
+        HeaderValue::try_from(accept).ok()
+    }
+
+    fn key(&self) -> Option<&HeaderValue> {
+        let key = self.key.as_ref();
+        key.filter(|key| handshake::is_key(key.as_bytes()))
+    }
+
     /// Asks for it again, on the next connection.
     pub(super) fn ask(&self, headers: &mut HeaderMap) {
         headers.remove(header::TE);
@@ -92,14 +109,8 @@ impl Asked {
     }
 
     fn is_proven(&self, headers: &HeaderMap) -> bool {
-        let key = self
-            .key
-            .as_ref()
-            .filter(|key| handshake::is_key(key.as_bytes()));
         let accept = single(headers, &header::SEC_WEBSOCKET_ACCEPT);
-        key.zip(accept).is_some_and(|(key, accept)| {
-            accept.as_bytes() == handshake::accept(key.as_bytes()).as_bytes()
-        })
+        accept.is_some() && accept == self.proof().as_ref()
     }
 }
 

@@ -15,7 +15,7 @@ use super::{
     pump::{Pump, Stage},
     registry::{Handle, Order, Tunnels},
 };
-use crate::upstream::Switched;
+use crate::{proxy::Upload, upstream::Switched};
 
 /// How long the two ends may take for their last words once a tunnel is closed.
 pub const GRACE: Duration = Duration::from_secs(1);
@@ -26,7 +26,7 @@ const HALF_CLOSED: Duration = Duration::from_secs(30);
 /// A connection of a client and one of an endpoint that have become one. Made when the endpoint has agreed; run when the client
 /// has been told.
 pub struct Tunnel {
-    pub(super) endpoint: Switched,
+    pub(super) endpoint: Switched<Upload>,
     pub(super) tunnels: Rc<Tunnels>,
     pub(super) account: Account,
     /// How long nothing may move.
@@ -47,12 +47,8 @@ impl Tunnel {
             patience,
             websocket,
         } = self;
-        let Switched {
-            stream,
-            early: first,
-            counted,
-        } = endpoint;
-        let mut pump = Pump::new((client, &early), (stream, &first), websocket);
+        let Switched { way, early: first } = endpoint;
+        let mut pump = Pump::new((client, &early), (way, &first), websocket);
         // What they hold is copied; a buffer they may be parts of is not kept for it.
         drop((early, first));
         let mut watch = Watch::new(patience, &account.entry.handle);
@@ -64,9 +60,11 @@ impl Tunnel {
         })
         .await;
         account.why = Some(why);
-        // The endpoint's connection is closed before it is said to be.
+        // On a connection that others share, its own task writes what was said last. It runs before us.
+        tokio::task::yield_now().await;
+        // The endpoint's connection is closed before the lease is given back.
         drop(pump);
-        drop((account, counted));
+        drop(account);
     }
 }
 

@@ -33,6 +33,8 @@ pub(in crate::proxy) struct Terms {
     asked: Asked,
     policy: WebsocketDrain,
     role: Use,
+    /// The endpoint speaks HTTP/2: it is asked by an extended CONNECT, and a success is its consent (RFC 8441 §5).
+    extended: bool,
 }
 
 impl Terms {
@@ -47,17 +49,17 @@ impl Terms {
         let Some(asked) = request.extensions().get::<Asked>() else {
             return Ok(None);
         };
-        // A connection that others share can't become another protocol's.
-        let switches = protocol != Protocol::H2;
+        let extended = protocol == Protocol::H2;
+        let possible = !extended || asked.fits_a_stream();
         match asked.is_within(&service.plan.upgrades) {
-            true if switches => Ok(Some(Box::new(Self {
+            true if possible => Ok(Some(Box::new(Self {
                 asked: asked.clone(),
                 policy: service.plan.drain_websockets,
                 role: if weighted { Use::Serves } else { Use::Rests },
+                extended,
             }))),
             _ if !asked.of_stream => Ok(None),
-            true => Err(Kind::NoTunnel),
-            false => Err(Kind::UpgradeNotAllowed),
+            _ => Err(Kind::UpgradeNotAllowed),
         }
     }
 
@@ -65,24 +67,46 @@ impl Terms {
         self.asked.ask(headers);
     }
 
+    /// Makes it the request of somebody who asks for nothing.
+    pub(in crate::proxy) fn ask_no_more(headers: &mut HeaderMap) {
+        headers.remove(header::CONNECTION);
+        headers.remove(header::UPGRADE);
+    }
+
+    /// Whether the connection becomes the tunnel, and carries nothing else.
+    pub(in crate::proxy) fn need_a_connection(&self) -> bool {
+        !self.extended
+    }
+
+    /// Whether a 101 is what was asked for.
     pub(in crate::proxy) fn are_met<B>(&self, answer: &Response<B>) -> bool {
-        self.asked.agreed(answer).is_some()
+        !self.extended && self.agreed(answer).is_some()
+    }
+
+    /// The protocol that the endpoint has agreed to.
+    fn agreed<B>(&self, answer: &Response<B>) -> Option<&str> {
+        if self.extended {
+            // The HTTP library makes a tunnel of no other success.
+            return (answer.status() == StatusCode::OK).then_some(WEBSOCKET);
+        }
+        self.asked.agreed(answer)
     }
 
     /// Whether a client would take the answer for the beginning of a tunnel: it is for [`Proxy::switch`].
     pub(in crate::proxy) fn begins<B>(terms: Option<&Self>, answer: &Response<B>) -> bool {
-        let of_stream = terms.is_some_and(|terms| terms.asked.of_stream);
+        let any_success = terms.is_some_and(|terms| terms.asked.of_stream || terms.extended);
         answer.status() == StatusCode::SWITCHING_PROTOCOLS
-            || (of_stream && answer.status().is_success())
+            || (any_success && answer.status().is_success())
     }
 
     /// What an answer's hop-by-hop fields become. A refusal that names the protocols of which one must be spoken says so over
     /// each hop (RFC 9110 §15.5.22), as long as it names none but those that were asked for.
     pub(in crate::proxy) fn pass_refusal<B>(&self, answer: &mut Response<B>, fields: Fields) {
-        let offered =
-            protocols(answer.headers()).filter(|_| answer.status() == StatusCode::UPGRADE_REQUIRED);
+        // HTTP/2 has no such field: the endpoint names what it was asked for.
+        let named = self.extended
+            || protocols(answer.headers()).is_some_and(|offered| self.asked.covers(&offered));
         headers::remove_hop_by_hop(answer.headers_mut(), fields);
-        if !self.asked.of_stream && offered.is_some_and(|offered| self.asked.covers(&offered)) {
+        if named && !self.asked.of_stream && answer.status() == StatusCode::UPGRADE_REQUIRED {
             self.asked.ask(answer.headers_mut());
         }
     }
@@ -105,7 +129,7 @@ impl Proxy {
         } = answered;
         let seat = decision.lease.seat().clone();
         let agreed = decision.terms.take().and_then(|terms| {
-            let protocol = terms.asked.agreed(&answer)?.to_owned();
+            let protocol = terms.agreed(&answer)?.to_owned();
             Some((protocol, terms))
         });
         let Some((protocol, terms)) = agreed else {
@@ -116,25 +140,25 @@ impl Proxy {
             };
             return Err(refused(kind, &seat, decision.rules));
         };
-        let Some(endpoint) = connection.switched().await else {
+        let Some(endpoint) = connection.switched(&mut answer).await else {
             return Err(refused(Kind::EndpointBroke, &seat, decision.rules));
         };
+        let version = std::mem::replace(answer.version_mut(), Version::HTTP_11);
         let said = answer.headers_mut();
         headers::remove_hop_by_hop(said, fields);
         for field in [header::CONTENT_LENGTH, header::TRANSFER_ENCODING] {
             said.remove(field);
         }
-        let status = announce(said, &protocol, terms.asked.of_stream);
+        let status = announce(said, &protocol, &terms);
         if let Some(rules) = &decision.rules {
             rules.to_answer(said);
         }
-        headers::sign(said, Version::HTTP_11, &decision, &progress.client);
+        headers::sign(said, version, &decision, &progress.client);
         if let Some(cookie) = decision.set_cookie
             && may_set_cookie(said)
         {
             said.append(header::SET_COOKIE, cookie);
         }
-        *answer.version_mut() = Version::HTTP_11;
         *answer.status_mut() = status;
         // What a tunnel lasts says nothing of how fast the endpoint answers.
         seat.shard().answered(status);
@@ -161,14 +185,17 @@ impl Proxy {
 }
 
 /// Says that the tunnel begins: in HTTP/2 any success does, and the proof was for us (RFC 8441 §5).
-fn announce(said: &mut HeaderMap, protocol: &str, of_stream: bool) -> StatusCode {
-    if of_stream {
+fn announce(said: &mut HeaderMap, protocol: &str, terms: &Terms) -> StatusCode {
+    if terms.asked.of_stream {
         said.remove(header::SEC_WEBSOCKET_ACCEPT);
         return StatusCode::OK;
     }
     said.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     if let Ok(protocol) = HeaderValue::from_str(protocol) {
         said.insert(header::UPGRADE, protocol);
+    }
+    if let Some(proof) = terms.asked.proof().filter(|_| terms.extended) {
+        said.insert(header::SEC_WEBSOCKET_ACCEPT, proof);
     }
     StatusCode::SWITCHING_PROTOCOLS
 }

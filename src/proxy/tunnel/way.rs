@@ -72,18 +72,22 @@ impl Way {
         }
     }
 
-    /// Ends it where it stands: its source has broken. With a frame of ours where one can stand.
+    /// Ends it where it stands: its source has broken. With a frame of ours where one can stand, the one it was to end with if there
+    /// is such.
     pub(super) fn cut(&mut self, farewell: &[u8]) {
-        if let State::Open | State::Closing(_) = self.state {
-            if self
-                .frames
-                .as_ref()
-                .is_some_and(|frames| frames.at_boundary() && !frames.closed())
-            {
-                self.left.extend_from_slice(farewell);
-            }
-            self.state = State::Ending { by_source: true };
+        let farewell = match &self.state {
+            State::Open => farewell,
+            State::Closing(farewell) => farewell,
+            _ => return,
+        };
+        if self
+            .frames
+            .as_ref()
+            .is_some_and(|frames| frames.at_boundary() && !frames.closed())
+        {
+            self.left.extend_from_slice(farewell);
         }
+        self.state = State::Ending { by_source: true };
     }
 
     /// Passes nothing on any more: its sink has broken.

@@ -112,6 +112,15 @@ impl<B: Payload> Shared<B> {
         most.unwrap_or_default().min(MOST_STREAMS)
     }
 
+    /// Whether the endpoint lets streams become another protocol's (RFC 8441 §3).
+    fn may_switch(&self) -> bool {
+        let link = self.link.try_borrow();
+        link.is_ok_and(|link| {
+            let link = link.as_ref();
+            link.is_some_and(Link::is_extended_connect_protocol_enabled)
+        })
+    }
+
     pub fn has_room(&self) -> bool {
         !self.is_over() && self.streams.get() < self.capacity()
     }
@@ -209,6 +218,11 @@ impl<B: Payload> Place<B> {
     /// Whether it carries its first request: the endpoint cannot have closed it in the meantime.
     pub fn is_first_use(&self) -> bool {
         !self.connection.used.replace(true)
+    }
+
+    /// Whether the endpoint can be asked to speak another protocol in it.
+    pub fn may_switch(&self) -> bool {
+        self.connection.may_switch()
     }
 
     pub fn send(

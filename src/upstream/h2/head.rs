@@ -1,9 +1,11 @@
-use http::{HeaderMap, Request, Uri, header, uri::Authority};
+use http::{HeaderMap, Method, Request, Uri, header, uri::Authority};
+use hyper::ext::Protocol;
 
 use crate::units::Address;
 
 /// Writes a request's head as HTTP/2 has it (RFC 9113 §8.3.1): the host beside the target, and nothing that is meant for one
-/// connection. `te: trailers` stays (§8.2.2).
+/// connection. `te: trailers` stays (§8.2.2). A wish to switch to another protocol becomes an extended `CONNECT` (RFC 8441 §5), whose
+/// answer needs no proof.
 pub fn write<B>(request: &mut Request<B>, secure: bool, address: &Address) {
     let authority = authority(request.headers(), address);
     let mut parts = std::mem::take(request.uri_mut()).into_parts();
@@ -19,6 +21,12 @@ pub fn write<B>(request: &mut Request<B>, secure: bool, address: &Address) {
     // What can't be put together is sent without a target, which the HTTP library refuses.
     *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
     *request.version_mut() = http::Version::HTTP_2;
+    if let Some(wish) = request.headers_mut().remove(header::UPGRADE) {
+        let protocol = Protocol::from(wish.to_str().unwrap_or_default());
+        *request.method_mut() = Method::CONNECT;
+        request.extensions_mut().insert(protocol);
+        request.headers_mut().remove(header::SEC_WEBSOCKET_KEY);
+    }
     let headers = request.headers_mut();
     for name in [header::HOST, header::CONNECTION, header::TRANSFER_ENCODING] {
         headers.remove(name);
@@ -38,6 +46,24 @@ fn authority(headers: &HeaderMap, address: &Address) -> Option<Authority> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_wish_to_switch_is_an_extended_connect_without_a_key() {
+        let request = Request::get("/chat")
+            .header("host", "shop.test")
+            .header("connection", "upgrade")
+            .header("upgrade", "websocket")
+            .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")
+            .header("sec-websocket-version", "13");
+        let mut request = request.body(()).unwrap();
+        write(&mut request, false, &"10.0.0.1:3000".parse().unwrap());
+        assert_eq!(request.method(), Method::CONNECT);
+        assert_eq!(request.uri(), "http://shop.test/chat");
+        let protocol = request.extensions().get::<Protocol>();
+        assert_eq!(protocol.map(Protocol::as_str), Some("websocket"));
+        let left: Vec<_> = request.headers().keys().collect();
+        assert_eq!(left, ["sec-websocket-version"]);
+    }
 
     fn written(uri: &str, fields: &[(&str, &str)]) -> (String, Vec<String>) {
         let mut request = Request::builder().uri(uri);

@@ -24,7 +24,7 @@ use tokio::{
     task::AbortHandle,
 };
 
-use super::{Authority, Pair, Peer, until};
+use super::{Authority, Pair, Peer, until, websocket_h2::Socket};
 
 type Serve = Arc<dyn Fn(Call) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
 
@@ -37,6 +37,7 @@ pub fn h2_endpoint(name: &str) -> Plan {
             Box::pin(async move { call.answer(200, name) })
         }),
         max_streams: None,
+        tunnels: false,
         tls: None,
         until_close: None,
     }
@@ -45,6 +46,7 @@ pub fn h2_endpoint(name: &str) -> Plan {
 pub struct Plan {
     serve: Serve,
     max_streams: Option<u32>,
+    tunnels: bool,
     tls: Option<ServerSettings>,
     until_close: Option<(&'static str, bool)>,
 }
@@ -82,6 +84,21 @@ impl Call {
         }
     }
 
+    /// Agrees to be a tunnel.
+    pub fn agree(mut self, headers: &[(&'static str, &str)]) -> Socket<Request<()>> {
+        let mut answer = Response::builder();
+        for (name, value) in headers {
+            answer = answer.header(*name, *value);
+        }
+        let writer = self.respond.send_response(answer.body(()).unwrap(), false);
+        let (head, reader) = self.request.into_parts();
+        Socket {
+            head: Request::from_parts(head, ()),
+            reader,
+            writer: writer.unwrap(),
+        }
+    }
+
     /// All of the request's body, and its trailers.
     pub async fn body(&mut self) -> (Vec<u8>, HeaderMap) {
         let body = self.request.body_mut();
@@ -99,6 +116,12 @@ impl Plan {
     /// Requests that it takes on one connection at a time.
     pub fn max_streams(mut self, most: u32) -> Self {
         self.max_streams = Some(most);
+        self
+    }
+
+    /// Says that tunnels may be asked for (RFC 8441 §3).
+    pub fn tunnels(mut self) -> Self {
+        self.tunnels = true;
         self
     }
 
@@ -156,13 +179,14 @@ impl Plan {
                 while let Ok((stream, _)) = listener.accept().await {
                     stream.set_nodelay(true).unwrap();
                     let nth = site.connections.fetch_add(1, SeqCst);
-                    let (site, serve, most) = (site.clone(), self.serve.clone(), self.max_streams);
+                    let (site, serve) = (site.clone(), self.serve.clone());
+                    let builder = builder(self.max_streams, self.tunnels);
                     let (acceptor, until_close) = (acceptor.clone(), self.until_close);
                     peers.spawn(async move {
                         site.open.fetch_add(1, SeqCst);
                         let _open = OnDrop(site.clone());
                         let Some(acceptor) = acceptor else {
-                            return speak(stream, nth, &site, serve, most).await;
+                            return speak(stream, nth, &site, serve, &builder).await;
                         };
                         match acceptor.accept(stream).await {
                             Ok(Accepted { stream, secure }) => {
@@ -171,7 +195,7 @@ impl Plan {
                                 let said = (secure.sni.as_deref(), name);
                                 site.handshakes.lock().unwrap().push(format!("{said:?}"));
                                 if secure.alpn == Alpn::H2 {
-                                    speak(stream, nth, &site, serve, most).await;
+                                    speak(stream, nth, &site, serve, &builder).await;
                                 } else {
                                     speak_h1(stream, &site, until_close).await;
                                 }
@@ -201,14 +225,21 @@ impl Drop for OnDrop {
     }
 }
 
-async fn speak<S>(stream: S, nth: usize, site: &Site, serve: Serve, max_streams: Option<u32>)
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
+fn builder(max_streams: Option<u32>, tunnels: bool) -> h2::server::Builder {
     let mut builder = h2::server::Builder::new();
     if let Some(most) = max_streams {
         builder.max_concurrent_streams(most);
     }
+    if tunnels {
+        builder.enable_connect_protocol();
+    }
+    builder
+}
+
+async fn speak<S>(stream: S, nth: usize, site: &Site, serve: Serve, builder: &h2::server::Builder)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let Ok(mut connection) = builder.handshake::<_, Bytes>(stream).await else {
         return;
     };

@@ -1,4 +1,4 @@
-//! The client's end of a WebSocket on a stream of HTTP/2.
+//! The ends of a WebSocket on a stream of HTTP/2.
 
 use bytes::Bytes;
 use h2::{
@@ -17,9 +17,9 @@ pub struct Http2 {
     task: AbortHandle,
 }
 
-/// A client's end of a tunnel.
-pub struct Socket {
-    pub answer: Response<()>,
+/// A client's end of a tunnel, with the answer's head; or an app's, with the request's.
+pub struct Socket<Head = Response<()>> {
+    pub head: Head,
     pub reader: RecvStream,
     pub writer: SendStream<Bytes>,
 }
@@ -61,7 +61,7 @@ impl Http2 {
         let (answer, writer) = self.send(asked, false);
         let (head, reader) = within("an answer", answer).await.unwrap().into_parts();
         Socket {
-            answer: Response::from_parts(head, ()),
+            head: Response::from_parts(head, ()),
             reader,
             writer,
         }
@@ -69,7 +69,7 @@ impl Http2 {
 
     pub async fn tunnel(&mut self) -> Socket {
         let socket = self.ask(websocket("http://a/chat")).await;
-        assert_eq!(socket.answer.status(), 200);
+        assert_eq!(socket.head.status(), 200);
         socket
     }
 
@@ -80,7 +80,7 @@ impl Http2 {
     }
 }
 
-impl Socket {
+impl<Head> Socket<Head> {
     pub fn send(&mut self, bytes: &[u8]) {
         let bytes = Bytes::copy_from_slice(bytes);
         self.writer.send_data(bytes, false).unwrap();
@@ -95,6 +95,17 @@ impl Socket {
         let window = self.reader.flow_control();
         window.release_capacity(part.len()).unwrap();
         Some(part)
+    }
+
+    /// Gives back what comes, until the other end or this one has ended.
+    pub async fn echo(mut self) {
+        while let Some(Ok(part)) = self.reader.data().await {
+            let _ = self.reader.flow_control().release_capacity(part.len());
+            if self.writer.send_data(part, false).is_err() {
+                return;
+            }
+        }
+        let _ = self.writer.send_data(Bytes::new(), true);
     }
 
     pub async fn bytes(&mut self, count: usize) -> Vec<u8> {
