@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use cutover::units::{Preamble, PreambleRead};
+use cutover::units::{Ends, Preamble, PreambleRead, PreambleVersion};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -62,10 +62,22 @@ async fn serve(mut stream: TcpStream, seen: Seen) -> std::io::Result<()> {
 }
 
 fn through(app: SocketAddr, version: &str) -> Proxy {
+    listening(app, version, "")
+}
+
+/// With more to listen on.
+fn listening(app: SocketAddr, version: &str, listener: &str) -> Proxy {
     proxy()
         .service(&format!("proxy_protocol = \"{version}\""))
         .pool_at("blue", 100, &[&app.to_string()])
+        .more(listener)
         .start()
+}
+
+/// What came first on the newest connection.
+fn last(seen: &Seen) -> Preamble {
+    let last = seen.lock().expect("nobody panicked").pop();
+    last.expect("a connection").0
 }
 
 #[tokio::test]
@@ -119,23 +131,54 @@ async fn a_connection_of_a_client_that_has_gone_is_no_others() {
 #[tokio::test]
 async fn the_address_that_the_client_has_connected_to_is_told_even_by_who_listens_everywhere() {
     let (app, seen) = app().await;
-    for everywhere in ["0.0.0.0", "[::]"] {
+    for (everywhere, version) in [
+        ("0.0.0.0", "v1"),
+        ("0.0.0.0", "v2"),
+        ("[::]", "v1"),
+        ("[::]", "v2"),
+    ] {
         let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr());
         let port = free.expect("a free port").port();
-        let _proxy = proxy()
-            .service("proxy_protocol = \"v2\"")
-            .pool_at("blue", 100, &[&app.to_string()])
-            .more(&format!(
-                "[[listeners]]\naddress = \"{everywhere}:{port}\"\n"
-            ))
-            .start();
-        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        let listener = format!("[[listeners]]\naddress = \"{everywhere}:{port}\"\n");
+        let _proxy = listening(app, version, &listener);
+        // Another than most would guess.
+        let address = SocketAddr::from(([127, 0, 0, 3], port));
         assert_eq!(Client::connect(address).await.get("/").await.status, 200);
-        let told = seen
-            .lock()
-            .unwrap()
-            .pop()
-            .and_then(|(preamble, _)| preamble.ends);
+        let told = last(&seen).ends;
         assert_eq!(told.map(|ends| ends.server), Some(address), "{everywhere}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_of_a_unix_socket_is_unknown_unless_a_balancer_says_who_it_is() {
+    let (app, seen) = app().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let socket = folder.path().join("web.sock");
+    let ends = Ends {
+        client: SocketAddr::from(([192, 0, 2, 1], 56324)),
+        server: SocketAddr::from(([192, 0, 2, 2], 443)),
+    };
+    for version in ["v1", "v2"] {
+        for (lines, said) in [
+            ("", None),
+            (
+                "trusted_proxies = [\"unix\"]\nproxy_protocol = true\n",
+                Some(ends),
+            ),
+        ] {
+            let listener = format!(
+                "[[listeners]]\naddress = \"unix:{}\"\n{lines}",
+                socket.display()
+            );
+            let _proxy = listening(app, version, &listener);
+            let mut client = Client::connect_unix(&socket).expect("it listens");
+            if said.is_some() {
+                let preamble = Preamble { ends: said };
+                client.send(preamble.write(PreambleVersion::V2)).await;
+            }
+            assert_eq!(client.get("/").await.status, 200);
+            // `UNKNOWN` and `LOCAL`: no ends.
+            assert_eq!(last(&seen).ends, said, "{version}");
+        }
     }
 }
