@@ -595,6 +595,67 @@ async fn u_23_a_cut_ends_what_is_in_flight() {
 }
 
 #[tokio::test]
+async fn p_13_what_comes_before_an_answer_is_not_the_answer() {
+    let app = endpoint("hints")
+        .serve(|peer| async move {
+            let Some(mut wire) = Wire::meet(peer, &[]).await else {
+                return;
+            };
+            while let Some(stream) = wire.request().await {
+                for status in ["100", "102", "103"] {
+                    wire.interim(stream, status, 20).await;
+                }
+                wire.ok(stream, 0).await;
+                wire.data(stream, END_STREAM, b"a").await;
+            }
+        })
+        .start()
+        .await;
+    let proxy = over_wire(&app);
+    for _ in 0..2 {
+        let answer = proxy.get("/").await;
+        assert_eq!((answer.status, &*answer.body), (200, "a"));
+    }
+    assert_eq!(app.connections(), 1);
+    assert_eq!(proxy.failures("blue"), []);
+}
+
+#[tokio::test]
+async fn u_11_a_flood_of_hints_ends_when_an_answer_is_due() {
+    let (told, mut ended) = watch::channel(false);
+    let app = endpoint("floods")
+        .serve(move |peer| {
+            let told = told.clone();
+            async move {
+                let Some(mut wire) = Wire::meet(peer, &[]).await else {
+                    return;
+                };
+                let Some(stream) = wire.request().await else {
+                    return;
+                };
+                wire.interim(stream, "103", 200_000).await;
+                while let Some(frame) = wire.frame().await {
+                    if frame.kind == RST_STREAM {
+                        break;
+                    }
+                }
+                told.send_replace(true);
+            }
+        })
+        .start()
+        .await;
+    let proxy = proxy()
+        .service("protocol = \"h2\"\ntimeouts = { response = \"300ms\" }")
+        .pool("blue", 100, &[&app])
+        .start();
+    assert_eq!(proxy.get("/").await.status, 504);
+    assert_eq!(proxy.failures("blue"), [("timeout", 1)]);
+    within("the reset", ended.wait_for(|ended| *ended))
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
 async fn u_01_a_refused_dial_fails_all_who_wait_for_it_at_once() {
     let app = endpoint("gone").start().await;
     let address = app.stop().await.to_string();

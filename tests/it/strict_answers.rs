@@ -254,3 +254,27 @@ async fn u_11_hints_for_ever_are_no_answer() {
     assert_eq!(proxy.failures("blue"), [("timeout", 1)]);
     app.until_closed().await;
 }
+
+#[tokio::test]
+async fn u_11_a_flood_of_hints_ends_when_an_answer_is_due() {
+    for status in [102, 103] {
+        let hints = format!("HTTP/1.1 {status} X\r\nlink: </a>\r\n\r\n").repeat(1000);
+        let app = endpoint("floods")
+            .serve(move |mut peer| {
+                let hints = hints.clone();
+                async move {
+                    let _ = peer.request().await;
+                    while peer.try_write(hints.as_bytes()).await.is_ok() {}
+                }
+            })
+            .start()
+            .await;
+        let proxy = proxy()
+            .service("timeouts = { response = \"300ms\" }")
+            .pool("blue", 100, &[&app])
+            .start();
+        assert_eq!(proxy.get("/").await.status, 504, "{status}");
+        assert_eq!(proxy.failures("blue"), [("timeout", 1)]);
+        app.until_closed().await;
+    }
+}

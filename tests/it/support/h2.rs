@@ -437,6 +437,15 @@ impl Wire {
             .await;
     }
 
+    /// As many interim answers, of three digits.
+    pub async fn interim(&mut self, stream: u32, status: &str, times: usize) {
+        let mut frame = vec![0, 0, 5, HEADERS, END_HEADERS];
+        frame.extend(stream.to_be_bytes());
+        frame.extend([0x08, 3]);
+        frame.extend(status.as_bytes());
+        let _ = self.peer.stream.write_all(&frame.repeat(times)).await;
+    }
+
     pub async fn data(&mut self, stream: u32, flags: u8, bytes: &[u8]) {
         self.send(DATA, flags, stream, bytes).await;
     }
