@@ -35,11 +35,19 @@ pub(super) struct Attempts {
     failed: [Slot; AVOIDED],
     failures: usize,
     /// For whose sake the attempt under way is made.
-    instead_of: Option<Rc<Seat>>,
+    instead_of: Option<Instead>,
     /// The connection of the last attempt had carried a request before.
     pub reused: bool,
     /// The next attempt is to be on a new connection: one that was parked may be about to be closed, as the last one was.
     pub afresh: bool,
+}
+
+/// Why an attempt is made that is not the first.
+struct Instead {
+    /// The endpoint of the one before.
+    failed: Rc<Seat>,
+    /// From the service's budget.
+    paid: bool,
 }
 
 impl Attempts {
@@ -68,11 +76,15 @@ impl Attempts {
         self.made += 1;
     }
 
-    /// The attempt that was begun last is over.
-    pub(super) fn end(&mut self, answered: bool) {
-        if let Some(failed) = self.instead_of.take() {
-            failed.pool_shard().retried(Retry::of(answered));
-        }
+    /// The attempt that was begun last is over. Tells whether it was made from the budget, and in vain.
+    pub(super) fn end(&mut self, answer: Option<http::StatusCode>) -> bool {
+        let Some(instead) = self.instead_of.take() else {
+            return false;
+        };
+        let outcome = Retry::of(answer.is_some());
+        instead.failed.pool_shard().retried(outcome);
+        let fails = |status: http::StatusCode| self.retries.statuses.contains(status.as_u16());
+        instead.paid && answer.is_none_or(fails)
     }
 
     /// Whether one more may follow the attempt under way, though the endpoint may run the request.
@@ -137,9 +149,9 @@ impl Attempts {
         &self.failed[..self.failures]
     }
 
-    /// One more attempt is made because this one's has failed.
-    pub(super) fn goes_on(&mut self, failed: Rc<Seat>) {
-        self.instead_of = Some(failed);
+    /// One more attempt is made because this one's has failed; `paid` from the budget.
+    pub(super) fn goes_on(&mut self, failed: Rc<Seat>, paid: bool) {
+        self.instead_of = Some(Instead { failed, paid });
     }
 
     /// The longest pause before the next attempt: none before the first that goes elsewhere.

@@ -34,6 +34,11 @@ impl Budgets {
         self.with(service, now, |budget, second| budget.spend(part, second))
     }
 
+    /// One that was sent again has failed again.
+    pub fn in_vain(&self, service: Slot, now: Instant) {
+        self.with(service, now, |budget, second| budget.vain.count(second));
+    }
+
     fn with<T>(&self, service: Slot, now: Instant, then: impl FnOnce(&mut Budget, u64) -> T) -> T {
         let second = now.saturating_duration_since(self.origin).as_secs();
         let mut budgets = self.of.borrow_mut();
@@ -57,7 +62,13 @@ const _: () = assert!(
 struct Budget {
     asked: Window,
     again: Window,
+    /// Those of them that have failed again.
+    vain: Window,
 }
+
+/// What one that failed again costs on top: where all fail, sending them again helps nobody, and a pool that is down is to get little of it. At
+/// four, a budget of a fifth adds a twenty-fifth.
+const VAIN: u64 = 4;
 
 impl Budget {
     fn asked(&mut self, second: u64) {
@@ -70,9 +81,10 @@ impl Budget {
         }
         let asked = u64::from(self.asked.sum(second));
         let again = u64::from(self.again.sum(second));
+        let cost = again + 1 + VAIN * u64::from(self.vain.sum(second));
         let part = u64::from(part.millionths());
         let may = again < u64::from(Retries::LEAST)
-            || (again + 1) * u64::from(Percent::WHOLE.millionths()) <= asked * part;
+            || cost * u64::from(Percent::WHOLE.millionths()) <= asked * part;
         if may {
             self.again.count(second);
         }
@@ -171,6 +183,36 @@ mod tests {
         });
         let again = again.count();
         assert!((11_900..=12_000).contains(&again), "{again} of 60 000");
+    }
+
+    #[test]
+    fn where_sending_again_never_helps_little_of_it_is_done() {
+        let mut budget = Budget::default();
+        let again = (0..60_000).filter(|milli| {
+            let second = milli / 1000;
+            budget.asked(second);
+            let again = budget.spend(percent("20%"), second);
+            if again {
+                budget.vain.count(second);
+            }
+            again
+        });
+        let again = again.count();
+        assert!((2_300..=2_400).contains(&again), "{again} of 60 000");
+    }
+
+    #[test]
+    fn what_was_in_vain_is_forgotten_with_its_window() {
+        let mut budget = Budget::default();
+        for _ in 0..100 {
+            budget.asked(0);
+            if budget.spend(percent("20%"), 0) {
+                budget.vain.count(0);
+            }
+        }
+        (0..100).for_each(|_| budget.asked(10));
+        let again = (0..100).filter(|_| budget.spend(percent("20%"), 10));
+        assert_eq!(again.count(), 20);
     }
 
     proptest! {

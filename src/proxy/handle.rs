@@ -92,7 +92,10 @@ impl Proxy {
         let mut attempts = Attempts::new(request, &decision, asking);
         let (sent, decision) = loop {
             let sent = send(&decision, ours, &mut attempts, progress, began).await;
-            attempts.end(sent.is_ok());
+            let status = sent.as_ref().ok().map(|sent| sent.answer.status());
+            if attempts.end(status) {
+                self.budgets.in_vain(decision.service, Instant::now());
+            }
             decision = match sent {
                 Ok(mut sent) => {
                     let status = sent.answer.status();

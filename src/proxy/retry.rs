@@ -100,12 +100,12 @@ impl Proxy {
             return None;
         };
         let now = tokio::time::Instant::now();
-        if !attempts.is_free(resend) && !self.budgets.spend(next.service, next.retries.budget, now)
-        {
+        let paid = !attempts.is_free(resend);
+        if paid && !self.budgets.spend(next.service, next.retries.budget, now) {
             failed.pool_shard().retried(Retry::OverBudget);
             return None;
         }
-        attempts.goes_on(failed.clone());
+        attempts.goes_on(failed.clone(), paid);
         Some(next)
     }
 }

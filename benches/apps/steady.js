@@ -1,0 +1,41 @@
+// A client that asks at a fixed rate whatever the answers, on kept connections, and never twice: steady.js PORT RATE SECONDS METHOD LOG
+//
+// A line per request: when it began (seconds of the monotonic clock), how long it took (ms), status or the error's name, who answered.
+const fs = require('fs');
+const http = require('http');
+
+const [port, rate, seconds, method, log] = process.argv.slice(2);
+const agent = new http.Agent({ keepAlive: true, maxSockets: Infinity, maxFreeSockets: 4096 });
+const out = fs.createWriteStream(log);
+const now = () => Number(process.hrtime.bigint()) / 1e9;
+const total = Number(rate) * Number(seconds);
+const start = now();
+let begun = 0;
+let ended = 0;
+
+function ask() {
+  const at = now();
+  const done = (outcome, who) => {
+    out.write(`${at.toFixed(6)} ${((now() - at) * 1e3).toFixed(3)} ${outcome} ${who}\n`);
+    ended += 1;
+    if (ended === total) out.end(() => process.exit(0));
+  };
+  const options = { host: '127.0.0.1', port, method, path: '/', agent, timeout: 20000 };
+  let over = false;
+  const once = (outcome, who) => { if (!over) { over = true; done(outcome, who); } };
+  const request = http.request(options, (response) => {
+    response.resume();
+    response.on('end', () => once(response.complete ? response.statusCode : 'cut', response.headers['x-server'] || '-'));
+    response.on('error', () => once('cut', '-'));
+  });
+  request.on('timeout', () => request.destroy(new Error('late')));
+  request.on('error', (error) => once(error.code || error.message, '-'));
+  request.end(method === 'POST' ? 'y'.repeat(100) : undefined);
+}
+
+function tick() {
+  const due = Math.min(total, Math.floor((now() - start) * Number(rate)));
+  while (begun < due) { begun += 1; ask(); }
+  if (begun < total) setTimeout(tick, 1);
+}
+tick();
