@@ -18,11 +18,11 @@ use crate::{
     server::Gauge,
     snapshot::{Readers, Snapshot},
     telemetry::{
-        AccessLog, Exposition, PoolShard, Queued, Rejection, SpanCounts, Totals, TunnelCounts,
-        TunnelEnd, Windows, WorkerShard, names, shard::Source,
+        AccessLog, Exposition, Injected, PoolShard, Queued, Rejection, SpanCounts, Totals,
+        TunnelCounts, TunnelEnd, Windows, WorkerShard, names, shard::Source,
     },
     tls::Certificate,
-    units::{ListenAddress, PoolKey},
+    units::{ListenAddress, PoolKey, Timestamp},
 };
 
 /// How often totals are read for the window.
@@ -138,6 +138,10 @@ impl Figures<'_> {
             let always = [(503, Source::Proxy)];
             refused(&shards, name, &always, &Rejection::BY_A_SERVICE, out);
         }
+        let now = Timestamp::now();
+        let faults = service.plan.faults.iter();
+        let faults = faults.filter(|fault| fault.is_in_force(now)).count();
+        out.gauge(&names::FAULTS, [name], float(faults as u64));
         let failing_open = service.state == ServiceState::FailingOpen;
         out.gauge(&names::FAIL_OPEN, [name], flag(failing_open));
         for (state, label) in [
@@ -278,6 +282,11 @@ fn requests(service: &Service, pool: &Pool, out: &mut Exposition) {
     let mut retries = BTreeMap::new();
     for (outcome, count) in shards.iter().flat_map(|shard| shard.retries()) {
         *retries.entry(outcome.as_str()).or_default() += count;
+    }
+    for kind in Injected::ALL {
+        let count = shards.iter().map(|shard| shard.injected.of(kind)).sum();
+        let labels = [labels[0], labels[1], kind.as_str()];
+        out.count(&names::FAULTS_INJECTED, labels, count);
     }
     for (outcome, count) in retries {
         out.count(&names::RETRIES, [labels[0], labels[1], outcome], count);

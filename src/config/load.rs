@@ -19,7 +19,7 @@ use super::{
     problem::{Code, Problem, Problems},
     source::Source,
 };
-use crate::units::{Secret, SecretSource};
+use crate::units::{Secret, SecretSource, Timestamp};
 
 /// A key longer than this is a mistake.
 const LARGEST_SECRET: u64 = 64 * 1024;
@@ -150,6 +150,7 @@ fn finish(path: &Path, gathered: Gathered, outside: &Outside<'_>) -> Result<Load
             runtime_dir: (outside.env)("RUNTIME_DIRECTORY")
                 .as_deref()
                 .and_then(first),
+            now: Timestamp::now(),
             cores: thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
             secret: &secret,
             offline: !outside.secrets,

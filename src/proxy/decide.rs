@@ -139,13 +139,17 @@ impl Proxy {
         {
             return Err(unready(patience));
         }
-        let (chosen, set_cookie) = choose_pool(service, head, client);
+        let lot = asking.rehearsal.lot();
+        let (chosen, set_cookie) = choose_pool(service, head, client, lot);
         let nobody = || match patience {
             // Those that are ready have failed it.
             Some(patience) if avoid.is_some() => unready(patience),
             _ => Refused::of(Kind::NoEndpoint, &service.stats, rules).into(),
         };
         let choice = chosen.ok_or_else(nobody)?;
+        if !service.plan.faults.is_empty() {
+            self.inject(service, choice.0, head, asking, (lot, rules))?;
+        }
         let found = self.choose_endpoint(service, choice, head, asking, avoid);
         let (pool, endpoint, permits) = match found {
             Found::One(pool, endpoint, permits) => (pool, endpoint, permits),
@@ -252,26 +256,24 @@ enum Found<'a> {
     None,
 }
 
-/// Preview, then what the client is bound to, then one draw.
+/// Preview, then what the client is bound to, then one draw, of this lot.
 fn choose_pool<'a>(
     service: &'a Service,
     head: &Head,
     client: Option<IpAddr>,
+    lot: u64,
 ) -> (Option<Choice<'a>>, Option<HeaderValue>) {
     if let Some(previewed) = service.previewed(head.headers) {
         let pool = &service.pools[previewed];
         return (Some((pool, &pool.ready)), None);
     }
     let key = |key| service.splitter.rendezvous(key);
-    let draw = || service.splitter.draw(fastrand::u64(..));
+    let draw = || service.splitter.draw(lot);
     let (pool, set_cookie) = match &service.affinity {
         None => (draw(), None),
         Some(affinity) => match affinity.key(head, client) {
             Some(bound) => (key(bound), None),
-            None => match affinity.mint(
-                fastrand::u64(..),
-                forwarded::scheme(head.headers) == Scheme::HTTPS,
-            ) {
+            None => match affinity.mint(lot, forwarded::scheme(head.headers) == Scheme::HTTPS) {
                 Some(minted) => (key(minted.key), Some(minted.set_cookie)),
                 None => (draw(), None),
             },

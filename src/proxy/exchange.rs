@@ -75,6 +75,7 @@ impl Exchange {
         if let Some(note) = self.progress.notebook.take() {
             note.write(&Outcome {
                 service: None,
+                pool: None,
                 status: self.status,
                 source: Source::Endpoint,
                 seat: Some(self.lease.seat()),

@@ -45,17 +45,17 @@ pub(super) async fn send(
     ours: &mut Option<Request<Upload>>,
     attempts: &mut Attempts,
     progress: &Progress,
-    began: Instant,
 ) -> Result<Answered, ProxyError> {
     attempts.begin();
+    let ready = attempts.asking.ready.get();
     prepare(decision, ours, progress)?;
     let timeouts = &attempts.bound(decision.timeouts);
     let mut refusals = 0;
     loop {
-        let mut connection = connect(decision, attempts, progress, began).await?;
+        let mut connection = connect(decision, attempts, progress).await?;
         attempts.reused = connection.reused;
         let now = if connection.reused {
-            began
+            ready
         } else {
             Instant::now()
         };
@@ -169,9 +169,8 @@ async fn connect(
     decision: &Decision,
     attempts: &Attempts,
     progress: &Progress,
-    began: Instant,
 ) -> Result<Connection<Upload>, ProxyError> {
-    let connection = open(decision, attempts, progress, began).await?;
+    let connection = open(decision, attempts, progress).await?;
     if decision.terms.is_some() && !connection.may_switch() {
         return Err(ProxyError::from(Kind::NoTunnel).resend(Resend::Safe));
     }
@@ -183,22 +182,22 @@ async fn open(
     decision: &Decision,
     attempts: &Attempts,
     progress: &Progress,
-    began: Instant,
 ) -> Result<Connection<Upload>, ProxyError> {
+    let now = attempts.asking.ready.get();
     let (line, timeouts) = (&decision.line, &decision.timeouts);
     let caller = line.announces().then(|| progress.client.caller());
     let terms = decision.terms.as_ref();
     let opened = if terms.is_some_and(|terms| terms.need_a_connection()) {
         line.dial_to_switch(caller.as_ref(), timeouts).await
     } else if let Some(caller) = caller {
-        match line.take_for(&caller, began, timeouts.keep_alive) {
+        match line.take_for(&caller, now, timeouts.keep_alive) {
             Some(parked) => Ok(parked),
             None => line.dial_for(&caller, timeouts).await,
         }
     } else if attempts.afresh {
         line.dial(timeouts).await
     } else {
-        match line.take(began, timeouts.keep_alive) {
+        match line.take(now, timeouts.keep_alive) {
             Some(parked) => Ok(parked),
             None => line.dial(timeouts).await,
         }

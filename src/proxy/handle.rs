@@ -9,6 +9,7 @@ use super::{
     attempts::Attempts,
     certified, door,
     error::ProxyError,
+    faults::Aborted,
     forward::{pass_on, send},
     forwarded, head, headers, hops,
     note::{Note, Outcome},
@@ -19,9 +20,9 @@ use super::{
     tunnel::{self, Terms},
 };
 use crate::{
-    pool::{Seat, ServiceStats},
+    pool::{PoolStats, Seat, ServiceStats},
     snapshot::{Rules, Snapshot},
-    telemetry::{Rejection, shard::Source},
+    telemetry::{Injected, Rejection, shard::Source},
 };
 
 impl Proxy {
@@ -88,10 +89,11 @@ impl Proxy {
         notebook.add(|note| note.admitted(request.headers(), address));
         let asking = Asking::new(address, began);
         let mut decision = self.decide_in_turn(request, &asking, None).await?;
+        notebook.add(|note| note.rehearses(asking.rehearsal.reason()));
         self.budgets.asked(decision.service, began);
         let mut attempts = Attempts::new(request, &decision, asking);
         let (sent, decision) = loop {
-            let sent = send(&decision, ours, &mut attempts, progress, began).await;
+            let sent = send(&decision, ours, &mut attempts, progress).await;
             let status = sent.as_ref().ok().map(|sent| sent.answer.status());
             if attempts.end(status) {
                 self.budgets.in_vain(decision.service, Instant::now());
@@ -136,14 +138,41 @@ impl Proxy {
     }
 
     /// What a client is told: the page that its service has for it, or a few words.
-    fn reply(&self, kind: Kind, form: Form, service: Option<&ServiceStats>) -> Response<Body> {
-        let status = kind.status();
+    fn reply(
+        &self,
+        status: StatusCode,
+        form: Form,
+        service: Option<&ServiceStats>,
+    ) -> Response<Body> {
         self.reader.with(|snapshot| {
             let name = service.map(|service| service.key.as_str());
             let service = name.and_then(|name| snapshot.service(name));
             let pages = service.map_or(&*snapshot.errors, |service| &service.plan.errors);
             reply(status, form, pages.find(status))
         })
+    }
+
+    /// What a refusal says, and what went wrong or was injected.
+    fn told(
+        &self,
+        why: Why,
+        form: Form,
+        service: Option<&ServiceStats>,
+        progress: &Progress,
+    ) -> (Response<Body>, Option<Kind>, Option<Box<Aborted>>) {
+        match why {
+            Why::Own(answer) => (*answer, None, None),
+            Why::Injected(aborted) => (
+                self.reply(aborted.status, form, service),
+                None,
+                Some(aborted),
+            ),
+            Why::Error(error) => {
+                tracing::debug!(?error, client = ?progress.client.ip(), "request refused");
+                let kind = error.kind;
+                (self.reply(kind.status(), form, service), Some(kind), None)
+            }
+        }
     }
 
     /// Our own answer to a request that no endpoint answered, counted for the pool it was meant for.
@@ -159,17 +188,12 @@ impl Proxy {
             .service
             .clone()
             .or_else(|| self.service_of(&refused));
-        let (mut answer, kind) = match refused.why {
-            Why::Own(answer) => (*answer, None),
-            Why::Error(error) => {
-                tracing::debug!(?error, client = ?progress.client.ip(), "request refused");
-                (
-                    self.reply(error.kind, form, service.as_deref()),
-                    Some(error.kind),
-                )
-            }
+        let (mut answer, kind, injected) =
+            self.told(refused.why, form, service.as_deref(), progress);
+        let status = match &injected {
+            Some(aborted) => aborted.status,
+            None => kind.map_or(answer.status(), Kind::status),
         };
-        let status = kind.map_or(answer.status(), Kind::status);
         if let Some(Kind::RateLimited(seconds)) = kind {
             answer
                 .headers_mut()
@@ -183,6 +207,10 @@ impl Proxy {
             None => &self.shard,
         };
         let pool = refused.seat.as_ref().map(|seat| seat.pool_shard());
+        let pool = injected
+            .as_ref()
+            .map(|aborted| aborted.pool.shard(self.worker))
+            .or(pool);
         pool.unwrap_or(shard.unrouted())
             .answered(status, Source::Proxy, now - began);
         match kind.and_then(rejection) {
@@ -196,9 +224,12 @@ impl Proxy {
                 source: Source::Proxy,
                 seat: refused.seat.as_deref(),
                 service: service.as_ref().map(|service| &service.key),
+                pool: injected.as_ref().map(|aborted| &aborted.pool.key.pool),
                 bytes_in: progress.bytes_in(),
                 bytes_out: 0,
-                error: kind.map(Kind::as_str),
+                error: kind
+                    .map(Kind::as_str)
+                    .or(injected.as_ref().map(|_| Injected::Abort.reason())),
             });
         }
         progress.idle(now);
@@ -224,6 +255,8 @@ pub(super) enum Why {
     Error(ProxyError),
     /// Its route asks no endpoint, or its listener lets none be asked.
     Own(Box<Response<Body>>),
+    /// A rehearsal asks none.
+    Injected(Box<Aborted>),
 }
 
 impl From<ProxyError> for Refused {
@@ -261,6 +294,22 @@ impl Refused {
             self.why = Why::Error(Kind::UpgradeNotAllowed.into());
         }
         self
+    }
+
+    /// A rehearsal answers it.
+    pub(super) fn aborted(
+        status: StatusCode,
+        service: &Arc<ServiceStats>,
+        pool: &Arc<PoolStats>,
+        rules: Option<Box<Applied>>,
+    ) -> Self {
+        let pool = pool.clone();
+        Self {
+            why: Why::Injected(Box::new(Aborted { status, pool })),
+            seat: None,
+            service: Some(service.clone()),
+            rules,
+        }
     }
 
     /// The listener answers it.

@@ -16,6 +16,7 @@ mod decide;
 mod door;
 mod error;
 mod exchange;
+mod faults;
 mod forward;
 mod forwarded;
 mod handle;

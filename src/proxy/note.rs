@@ -40,6 +40,8 @@ pub(super) struct Note {
     /// The endpoint that it was meant for last.
     seat: Option<Rc<Seat>>,
     attempts: u8,
+    /// What a rehearsal has done to it.
+    rehearsal: Option<&'static str>,
     sent: Option<Instant>,
     endpoint_duration: Option<Duration>,
 }
@@ -51,6 +53,8 @@ pub(super) struct Outcome<'a> {
     pub seat: Option<&'a Seat>,
     /// Where no endpoint was chosen.
     pub service: Option<&'a Name>,
+    /// Likewise, where a pool was.
+    pub pool: Option<&'a Name>,
     pub bytes_in: u64,
     pub bytes_out: u64,
     pub error: Option<&'static str>,
@@ -82,6 +86,7 @@ impl Note {
             id: None,
             seat: None,
             attempts: 0,
+            rehearsal: None,
             sent: None,
             endpoint_duration: None,
         })
@@ -92,6 +97,11 @@ impl Note {
         self.client = client;
         self.host = headers.get(header::HOST).cloned();
         self.id = headers.get(forwarded::REQUEST_ID).cloned();
+    }
+
+    /// A rehearsal has done this to it.
+    pub(super) fn rehearses(&mut self, what: Option<&'static str>) {
+        self.rehearsal = what;
     }
 
     /// The request's span is made, too.
@@ -150,6 +160,7 @@ impl Note {
             source: Source::Proxy,
             seat: seat.as_deref(),
             service: None,
+            pool: None,
             bytes_in,
             bytes_out: 0,
             error: Some("abandoned"),
@@ -184,14 +195,17 @@ impl Note {
                 .map(|key| &key.service)
                 .or(outcome.service)
                 .map(Name::as_str),
-            pool: endpoint.map(|key| key.pool.as_str()),
+            pool: endpoint
+                .map(|key| &key.pool)
+                .or(outcome.pool)
+                .map(Name::as_str),
             endpoint: endpoint.map(|key| &key.address),
             bytes_in: outcome.bytes_in,
             bytes_out: outcome.bytes_out,
             duration: self.began.elapsed(),
             endpoint_duration: self.endpoint_duration,
             request_id: self.id.as_ref().map_or(b"", HeaderValue::as_bytes),
-            error: outcome.error,
+            error: outcome.error.or(self.rehearsal),
             attempts: self.attempts,
         });
     }

@@ -6,7 +6,13 @@ use std::{cell::Cell, net::IpAddr, pin::pin, sync::Arc, time::Duration};
 use http::Request;
 use tokio::time::{Instant, timeout_at};
 
-use super::{Kind, Proxy, Upload, decide::Decision, handle::Refused, rules::Applied};
+use super::{
+    Kind, Proxy, Upload,
+    decide::Decision,
+    faults::{Delay, Rehearsal},
+    handle::Refused,
+    rules::Applied,
+};
 use crate::{
     pool::{Place, PoolStats, Quota, Reached, ServiceStats, Slot},
     snapshot::{Rules, Service},
@@ -21,6 +27,9 @@ pub(super) struct Asking {
     /// A request counts once for a rate limit, however often it is decided on.
     pub counted: Cell<bool>,
     pub patience: Cell<Patience>,
+    pub rehearsal: Rehearsal,
+    /// Since when it may be sent: its head had been read, and it has waited for all that it had to wait for.
+    pub ready: Cell<Instant>,
     /// When it first had to wait.
     waits_since: Cell<Option<Instant>>,
 }
@@ -43,6 +52,8 @@ impl Asking {
             began,
             counted: Cell::new(false),
             patience: Cell::new(Patience::Comes),
+            rehearsal: Rehearsal::default(),
+            ready: Cell::new(began),
             waits_since: Cell::new(None),
         }
     }
@@ -68,6 +79,8 @@ pub(super) enum Undecided {
     Refused(Refused),
     /// Nobody may be given it now.
     Waits(Box<Wait>),
+    /// It is kept for a while first.
+    Delayed(Delay),
 }
 
 impl From<Refused> for Undecided {
@@ -200,7 +213,31 @@ impl Proxy {
             Ok(decision) => Ok(decision),
             Err(Undecided::Refused(refused)) => Err(refused),
             // Apart, so that what a request is handled in does not grow by it.
-            Err(Undecided::Waits(wait)) => Box::pin(self.wait(*wait, request, asking, avoid)).await,
+            Err(not_yet) => Box::pin(self.decide_later(not_yet, request, asking, avoid)).await,
+        }
+    }
+
+    async fn decide_later(
+        &self,
+        mut undecided: Undecided,
+        request: &Request<Upload>,
+        asking: &Asking,
+        avoid: Option<&[Slot]>,
+    ) -> Result<Decision, Refused> {
+        loop {
+            let decided = match undecided {
+                Undecided::Refused(refused) => return Err(refused),
+                Undecided::Waits(wait) => self.wait(*wait, request, asking, avoid).await,
+                Undecided::Delayed(delay) => {
+                    self.delay(delay, asking).await;
+                    self.decide(request, asking, avoid)
+                }
+            };
+            asking.ready.set(Instant::now());
+            match decided {
+                Ok(decision) => return Ok(decision),
+                Err(not_yet) => undecided = not_yet,
+            }
         }
     }
 
@@ -210,7 +247,7 @@ impl Proxy {
         request: &Request<Upload>,
         asking: &Asking,
         avoid: Option<&[Slot]>,
-    ) -> Result<Decision, Refused> {
+    ) -> Result<Decision, Undecided> {
         let (stats, why, began) = (wait.service.clone(), wait.why, Instant::now());
         let decided = loop {
             let service = wait.service.clone();
@@ -220,13 +257,13 @@ impl Proxy {
             };
             let quota = pool.as_ref().map_or(&service.quota, |pool| &pool.quota);
             let Some(place) = quota.line_up(wait.length) else {
-                break Err(wait.refused(Kind::QueueFull));
+                break Err(wait.refused(Kind::QueueFull).into());
             };
             match self.stand(&wait, place, request, asking, avoid).await {
                 Ok(decision) => break Ok(decision),
-                Err(Undecided::Refused(refused)) => break Err(refused),
                 Err(Undecided::Waits(next)) if asking.may_wait() => wait = *next,
-                Err(Undecided::Waits(last)) => break Err(last.refused(Kind::QueueTimeout)),
+                Err(Undecided::Waits(last)) => break Err(last.refused(Kind::QueueTimeout).into()),
+                Err(other) => break Err(other),
             }
         };
         stats.shard(self.worker).waited(why, began.elapsed());

@@ -85,6 +85,7 @@ pub fn service(
         errors: ErrorPages::default(),
         pool_header: false,
         upgrades: vec!["websocket".into()],
+        faults: Vec::new(),
         pools: names().map(|name| (name.clone(), pool(name))).collect(),
     };
     Decided {

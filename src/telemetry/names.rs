@@ -104,6 +104,18 @@ pub const RETRIES: Metric = metric(
     &["service", "pool", "outcome"],
     "Requests that an endpoint had failed and that were to be sent once more; counted for the pool of that endpoint",
 );
+pub const FAULTS_INJECTED: Metric = metric(
+    Counter,
+    "cutover_faults_injected_total",
+    &["service", "pool", "kind"],
+    "Requests that a rehearsal has delayed, or answered in the place of an endpoint",
+);
+pub const FAULTS: Metric = metric(
+    Gauge,
+    "cutover_faults",
+    &["service"],
+    "Faults that are injected into requests now",
+);
 pub const TUNNELS: Metric = metric(
     Gauge,
     "cutover_tunnels",
@@ -276,6 +288,8 @@ pub const ALL: &[&Metric] = &[
     &ENDPOINT_CONNECTIONS,
     &UPSTREAM_ERRORS,
     &RETRIES,
+    &FAULTS_INJECTED,
+    &FAULTS,
     &TUNNELS,
     &TUNNELS_ENDED,
     &TUNNEL_BYTES,

@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::{
-    TunnelCounts,
+    InjectedCounts, TunnelCounts,
     histogram::{Histogram, add},
 };
 use crate::units::InFlight;
@@ -123,10 +123,12 @@ pub enum Failure {
     Timeout,
     /// It took too long between two parts of its answer.
     Idle,
+    /// A rehearsal answered 5xx in its place. A failure of the pool alone, never of an endpoint.
+    Injected,
 }
 
 impl Failure {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Status,
         Self::Connect,
         Self::ConnectTimeout,
@@ -136,6 +138,7 @@ impl Failure {
         Self::Malformed,
         Self::Timeout,
         Self::Idle,
+        Self::Injected,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -149,6 +152,7 @@ impl Failure {
             Self::Malformed => "malformed",
             Self::Timeout => "timeout",
             Self::Idle => "idle",
+            Self::Injected => "injected",
         }
     }
 }
@@ -203,6 +207,7 @@ pub struct PoolShard {
     failures: [AtomicU64; Failure::ALL.len()],
     retries: [AtomicU64; Retry::ALL.len()],
     pub tunnels: TunnelCounts,
+    pub injected: InjectedCounts,
 }
 
 impl Default for PoolShard {
@@ -214,6 +219,7 @@ impl Default for PoolShard {
             failures: [const { AtomicU64::new(0) }; Failure::ALL.len()],
             retries: [const { AtomicU64::new(0) }; Retry::ALL.len()],
             tunnels: TunnelCounts::default(),
+            injected: InjectedCounts::default(),
         }
     }
 }

@@ -96,7 +96,7 @@ fn weights_that_cannot_be() {
         (
             "blue = 1979-05-27",
             Code::WrongType,
-            "no key takes a date or a time here",
+            "a date or a time stands between quotes, where a key takes one",
         ),
     ] {
         is_the_only_problem(&weights(written), code, message);
@@ -108,6 +108,80 @@ fn weights_that_cannot_be() {
         Code::MissingKey,
         "`services.app.weights` is missing",
     );
+}
+
+#[test]
+fn faults_that_cannot_be() {
+    let now = cutover::units::Timestamp::now();
+    let hour = std::time::Duration::from_hours(1);
+    let faults = |faults: &str| {
+        let faults = faults.replace("SOON", &(now + hour).to_string());
+        SMALL.replace(
+            "weights = {",
+            &format!("faults = [{{ {faults} }}]\nweights = {{"),
+        )
+    };
+    for (written, code, message) in [
+        (
+            "share = \"1%\", until = \"SOON\"",
+            Code::MissingKey,
+            "`services.app.faults[0]` does nothing",
+        ),
+        (
+            "abort = 503, until = \"SOON\"",
+            Code::MissingKey,
+            "`services.app.faults[0].share` is missing",
+        ),
+        (
+            "abort = 503, share = \"1%\"",
+            Code::MissingKey,
+            "`services.app.faults[0].until` is missing",
+        ),
+        (
+            "abort = 200, share = \"1%\", until = \"SOON\"",
+            Code::InvalidValue,
+            "200 is out of bounds",
+        ),
+        (
+            "abort = 503, share = \"1%\", pool = \"gren\", until = \"SOON\"",
+            Code::UnknownName,
+            "there is no pool `gren`",
+        ),
+        (
+            "abort = 503, share = \"1%\", until = \"9999-01-01T00:00:00Z\"",
+            Code::InvalidValue,
+            "9999-01-01T00:00:00Z is more than 24h ahead",
+        ),
+        (
+            "abort = 503, share = \"1%\", until = 2026-12-01T12:00:00Z",
+            Code::WrongType,
+            "a date or a time stands between quotes, where a key takes one",
+        ),
+    ] {
+        is_the_only_problem(&faults(written), code, message);
+    }
+    for moment in [
+        "2026-12-01",
+        "2026-12-01T12:00:00",
+        "2026-12-01T12:00Z",
+        "20261201T120000Z",
+        "2026-13-01T12:00:00Z",
+        "2026-12-01T12:00:00Z[UTC]",
+        "2026-12-01T12:00:00+01",
+        "tomorrow",
+    ] {
+        let text = format!("abort = 503, share = \"1%\", until = \"{moment}\"");
+        let told = told(&faults(&text));
+        assert_eq!(told[0].0, Code::InvalidValue, "{moment}: {told:?}");
+    }
+    for moment in [
+        "SOON",
+        "2001-12-01T12:00:00Z",
+        "2001-12-01t12:00:00.5+01:00",
+    ] {
+        let text = format!("abort = 503, share = \"1%\", pool = \"green\", until = \"{moment}\"");
+        assert!(check(&faults(&text)).is_ok(), "{moment}");
+    }
 }
 
 const POOLS: &[((&str, &str), Code, &str)] = &[

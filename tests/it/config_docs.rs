@@ -31,6 +31,7 @@ const SECTIONS: &[(&str, Section)] = &[
     ("routes[].redirect.", keys::REDIRECT),
     ("routes[].respond.", keys::RESPOND),
     ("services.NAME.", keys::SERVICE),
+    ("services.NAME.faults[].", keys::FAULT),
     ("services.NAME.errors.STATUS.", keys::ERROR_PAGE),
     ("services.NAME.sticky.", keys::STICKY),
     ("services.NAME.preview.", keys::PREVIEW),

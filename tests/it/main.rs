@@ -25,6 +25,7 @@ mod ejection;
 mod error_pages;
 mod exchange;
 mod failing_versions;
+mod faults;
 mod grpc;
 mod h2_clients;
 mod h2_connections;

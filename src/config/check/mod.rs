@@ -3,6 +3,7 @@
 
 mod admin;
 mod errors;
+mod faults;
 mod listeners;
 mod pools;
 mod probe;
@@ -24,7 +25,7 @@ use super::{
 };
 use crate::{
     tls::Authorities,
-    units::{ListenAddress, Secret, SecretSource},
+    units::{ListenAddress, Secret, SecretSource, Timestamp},
 };
 
 /// What is in a file, or why it can't be read; `None` where it is not to be.
@@ -38,6 +39,7 @@ pub struct World<'a> {
     pub state_dir: PathBuf,
     /// Of the service manager.
     pub runtime_dir: Option<PathBuf>,
+    pub now: Timestamp,
     /// Cores to work on.
     pub cores: NonZeroUsize,
     pub secret: &'a dyn Fn(&SecretSource) -> Result<Secret, String>,

@@ -81,6 +81,7 @@ impl Check<'_> {
             errors: self.error_pages(view),
             pool_header: view.flag("pool_header"),
             upgrades: upgrades(view),
+            faults: self.faults(view, &pools),
             pools,
         }
     }

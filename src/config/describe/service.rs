@@ -7,7 +7,7 @@ use crate::{
         file::keys,
         plan::{Endpoint, HttpProbe, Pool, Probe, ProbeKind, Service, Tls, WeightsMode},
     },
-    units::{ByteSize, PreambleVersion, Retries, Span, StickyBy, WebsocketDrain},
+    units::{ByteSize, InjectedFault, PreambleVersion, Retries, Span, StickyBy, WebsocketDrain},
 };
 
 pub fn describe(service: &Service, routed: bool, blocks: &mut Vec<Block>) {
@@ -41,6 +41,10 @@ pub fn describe(service: &Service, routed: bool, blocks: &mut Vec<Block>) {
     if service.outliers.is_none() {
         block.put("outlier", false.to_string());
     }
+    if !service.faults.is_empty() {
+        let faults = service.faults.iter().map(fault);
+        block.put("faults", Field::List(faults.collect()));
+    }
     blocks.push(block);
     blocks.extend(pages(&service.errors, &path));
     blocks.extend(sticky(service, &path));
@@ -50,6 +54,32 @@ pub fn describe(service: &Service, routed: bool, blocks: &mut Vec<Block>) {
     for pool in service.pools.values() {
         pool_blocks(pool, &format!("{path}.pools.{}", pool.name), blocks);
     }
+}
+
+fn fault(fault: &InjectedFault) -> String {
+    let headers = fault.headers.iter();
+    let headers = map(headers.map(|(name, value)| (name.as_str(), value.as_str())));
+    let said = [
+        (
+            "delay",
+            fault.delay.map(|delay| quoted(&Span(delay).to_string())),
+        ),
+        (
+            "abort",
+            fault.abort.map(|status| status.as_u16().to_string()),
+        ),
+        ("share", Some(quoted(&fault.share.to_string()))),
+        ("headers", headers),
+        (
+            "pool",
+            fault.pool.as_ref().map(|pool| quoted(pool.as_str())),
+        ),
+        ("until", Some(quoted(&fault.until.to_string()))),
+    ];
+    let said = said
+        .into_iter()
+        .filter_map(|(key, value)| Some((key, value?)));
+    table(said).unwrap_or_default()
 }
 
 fn sticky(service: &Service, path: &str) -> Option<Block> {

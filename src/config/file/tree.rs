@@ -221,7 +221,10 @@ impl Reader<'_> {
                 Err(_) => self.faulty(place, "the number can't be read"),
             },
             DeValue::Boolean(flag) => Value::Bool(flag),
-            DeValue::Datetime(_) => self.faulty(place, "no key takes a date or a time here"),
+            DeValue::Datetime(_) => self.faulty(
+                place,
+                "a date or a time stands between quotes, where a key takes one",
+            ),
             DeValue::Array(items) => Value::Array(
                 items
                     .into_iter()

@@ -2,8 +2,8 @@ use std::{collections::BTreeMap, time::Duration};
 
 use super::Pool;
 use crate::units::{
-    ErrorPages, Limits, Name, Outliers, Percent, Queueing, Retries, Secret, StickyBy, Timeouts,
-    WebsocketDrain, Weights,
+    ErrorPages, InjectedFault, Limits, Name, Outliers, Percent, Queueing, Retries, Secret,
+    StickyBy, Timeouts, WebsocketDrain, Weights,
 };
 
 #[derive(Debug, Clone, PartialEq)]
@@ -34,6 +34,8 @@ pub struct Service {
     pub pool_header: bool,
     /// The protocols that a client may upgrade to, in lower case.
     pub upgrades: Vec<String>,
+    /// For a rehearsal; those whose time is over included.
+    pub faults: Vec<InjectedFault>,
     pub pools: BTreeMap<Name, Pool>,
 }
 

@@ -64,6 +64,7 @@ impl Drop for Account {
                 source: Source::Endpoint,
                 seat: Some(seat),
                 service: None,
+                pool: None,
                 bytes_in: self.up,
                 bytes_out: self.down,
                 error: why.fault(),

@@ -11,7 +11,10 @@ use cutover::{
     pool::{Directory, Nudges, State, nudges},
     server::{self, Drained, Server, Settings},
     snapshot::{self, Decided, DecidedEndpoint, Input, Publisher, Readers, Standing},
-    telemetry::{AccessLog, PoolShard, Rejection, Spans, TunnelCounts, WorkerShard, access_log},
+    telemetry::{
+        AccessLog, EndpointShard, Injected, PoolShard, Rejection, Spans, TunnelCounts, WorkerShard,
+        access_log,
+    },
     units::{Name, Secret},
 };
 
@@ -391,6 +394,21 @@ impl Proxy {
             *counts.entry(failure.as_str()).or_default() += count;
         }
         counts.into_iter().filter(|(_, count)| *count > 0).collect()
+    }
+
+    /// What was injected into the pool's requests.
+    pub fn injected(&self, pool: &str, kind: Injected) -> u64 {
+        let snapshot = self.readers.current();
+        let service = &snapshot.services[0];
+        let stats = &service.pools[service.pool(pool).unwrap()].stats;
+        stats.shards().map(|shard| shard.injected.of(kind)).sum()
+    }
+
+    /// Requests that the pool's endpoints have failed.
+    pub fn faults(&self, pool: &str) -> u64 {
+        let faults =
+            |endpoint: &cutover::pool::Endpoint| endpoint.shards().map(EndpointShard::faults).sum();
+        self.sum(pool, faults)
     }
 
     /// How attempts after the first fared in the pool that made them necessary.

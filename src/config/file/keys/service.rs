@@ -42,6 +42,11 @@ const SERVICE_OWN: &[Key] = &[
         ENDPOINTS,
         "Short form for an app without versions: one pool `main`.",
     ),
+    Key::new(
+        "faults",
+        Shape::Array(&Shape::Table(FAULT)),
+        "What is done to a part of its requests, for a while, to rehearse what follows from it. Of those that draw a request the first is applied.",
+    ),
 ];
 
 /// Keys of a service that stand in `[defaults]` for all.
@@ -76,6 +81,36 @@ pub const ERROR_PAGE: Section = &[&[
         text(&syntax::HEADER_VALUE),
         "Of the page. Default: by the file's name, for .html, .json and .txt.",
     ),
+]];
+
+pub const FAULT: Section = &[&[
+    Key::new(
+        "delay",
+        Shape::Span { min: 1, max: HOUR },
+        "How long a request is kept before anybody is asked.",
+    ),
+    Key::new(
+        "abort",
+        Shape::Integer { min: 400, max: 599 },
+        "The status of an answer that is given in the place of an endpoint, after the delay if there is one.",
+    ),
+    Key::new(
+        "share",
+        text(&syntax::PERCENT),
+        "The part of the requests that it is meant for.",
+    )
+    .required(),
+    Key::new(
+        "headers",
+        Shape::Map(&syntax::HEADER, &Shape::Text(&syntax::HEADER_VALUE)),
+        "Requests with all of these, by exact value. Default: all requests.",
+    ),
+    Key::new(
+        "pool",
+        text(&syntax::NAME),
+        "Requests that were decided for this pool. Default: for any.",
+    ),
+    Key::new("until", text(&syntax::MOMENT), "When it ends; within 24h.").required(),
 ]];
 
 pub const STICKY: Section = &[&[

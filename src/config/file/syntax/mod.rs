@@ -1,5 +1,7 @@
 //! How the texts of the file are written. What a text must be is told by the type that it becomes.
 
+mod time;
+
 use std::{
     net::{IpAddr, SocketAddr},
     path::Path,
@@ -11,6 +13,8 @@ use crate::units::{
     Address, Balance, ByteSize, HostPattern, ListenAddress, Malformed, Name, Network, Percent,
     Template,
 };
+
+pub use time::*;
 
 fn reads<T: FromStr<Err = Malformed>>(text: &str) -> Result<(), Malformed> {
     text.parse::<T>().map(drop)
@@ -38,18 +42,6 @@ pub const SIZE_OR_NONE: Syntax = Syntax {
     check: |text| match text {
         "none" => Ok(()),
         text => reads::<ByteSize>(text).map_err(|_| malformed(SIZE_OR_NONE.what)),
-    },
-};
-
-pub const SPAN_OR_NONE: Syntax = Syntax {
-    what: "a duration above zero such as 500ms, 30s or 2m, or \"none\"",
-    pattern: Some("^(none|([0-9]+(ms|s|m|h|d))+)$"),
-    check: |text| match text {
-        "none" => Ok(()),
-        text => match text.parse::<crate::units::Span>() {
-            Ok(span) if !span.0.is_zero() => Ok(()),
-            _ => Err(malformed(SPAN_OR_NONE.what)),
-        },
     },
 };
 
