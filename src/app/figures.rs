@@ -18,8 +18,9 @@ use crate::{
     server::Gauge,
     snapshot::{Readers, Snapshot},
     telemetry::{
-        AccessLog, Exposition, Injected, PoolShard, Queued, Rejection, SpanCounts, Totals,
-        TunnelCounts, TunnelEnd, Windows, WorkerShard, names, shard::Source,
+        AccessLog, Difference, Exposition, Injected, MirrorCounts, Mirrored, PoolShard, Queued,
+        Rejection, SpanCounts, Totals, TunnelCounts, TunnelEnd, Windows, WorkerShard, names,
+        shard::Source,
     },
     tls::Certificate,
     units::{ListenAddress, PoolKey, Timestamp},
@@ -291,6 +292,43 @@ fn requests(service: &Service, pool: &Pool, out: &mut Exposition) {
     for (outcome, count) in retries {
         out.count(&names::RETRIES, [labels[0], labels[1], outcome], count);
     }
+    copies(service, labels, &shards, out);
+}
+
+/// Of pools that requests are copied to, or were.
+fn copies(service: &Service, [name, pool]: [&str; 2], shards: &[&PoolShard], out: &mut Exposition) {
+    let sum = |of: &dyn Fn(&MirrorCounts) -> u64| -> u64 {
+        shards.iter().map(|shard| of(&shard.mirrored)).sum()
+    };
+    let mirror = service.plan.mirror.as_ref();
+    let is_mirror = mirror.is_some_and(|mirror| mirror.pool.as_str() == pool);
+    let outcomes = Mirrored::ALL.map(|outcome| (outcome, sum(&|counts| counts.of(outcome))));
+    if !is_mirror && outcomes.iter().all(|(_, count)| *count == 0) {
+        return;
+    }
+    for (outcome, count) in outcomes {
+        out.count(&names::MIRRORED, [name, pool, outcome.as_str()], count);
+    }
+    for difference in Difference::ALL {
+        let count = sum(&|counts| counts.different(difference));
+        let labels = [name, pool, difference.as_str()];
+        out.count(&names::MIRROR_DIFFERENCES, labels, count);
+    }
+    let compared = |outcome: &Mirrored| matches!(outcome, Mirrored::Same | Mirrored::Differs);
+    let compared = outcomes.iter().filter(|(outcome, _)| compared(outcome));
+    let compared = compared.map(|(_, count)| count).sum();
+    for (side, answer) in ["own", "copy"].into_iter().enumerate() {
+        let times = shards.iter().map(|shard| shard.mirrored.times()[side]);
+        let seconds = times.sum::<Duration>().as_secs_f64();
+        out.summary(
+            &names::MIRROR_SECONDS,
+            [name, pool, answer],
+            seconds,
+            compared,
+        );
+    }
+    let under_way = sum(&MirrorCounts::under_way);
+    out.gauge(&names::MIRRORS, [name, pool], float(under_way));
 }
 
 fn ends_of_tunnels([service, pool]: [&str; 2], shards: &[&PoolShard], out: &mut Exposition) {

@@ -9,6 +9,7 @@ use super::{
     Kind, Upload,
     decide::Decision,
     error::{Fault, Resend},
+    mirror::Witness,
     queue::Asking,
 };
 use crate::{
@@ -38,6 +39,8 @@ pub(super) struct Attempts {
     instead_of: Option<Instead>,
     /// The connection of the last attempt had carried a request before.
     pub reused: bool,
+    /// Sees the answer, where a copy's is compared with it.
+    pub witness: Option<Witness>,
     /// The next attempt is to be on a new connection: one that was parked may be about to be closed, as the last one was.
     pub afresh: bool,
 }
@@ -68,6 +71,7 @@ impl Attempts {
             failures: 0,
             instead_of: None,
             reused: false,
+            witness: None,
             afresh: false,
         }
     }

@@ -130,7 +130,7 @@ impl Relay {
             std::mem::take(&mut self.rest)
         };
         if let Some(exchange) = &mut self.exchange {
-            exchange.passed(piece.len());
+            exchange.passed(&piece);
         }
         self.end_if_whole();
         piece

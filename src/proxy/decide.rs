@@ -9,6 +9,7 @@ use std::{
 use super::{
     Kind, Proxy, Upload, forwarded,
     handle::Refused,
+    mirror::Mirroring,
     queue::{Asking, Undecided, Wait},
     rules::{self, Applied},
     tunnel::Terms,
@@ -43,6 +44,8 @@ pub(super) struct Decision {
     pub pool_header: bool,
     /// What its route does to the request and the answer.
     pub rules: Option<Box<Applied>>,
+    /// Who gets a copy of it, until that is sent.
+    pub mirroring: Cell<Option<Box<Mirroring>>>,
 }
 
 /// A field that the app shall not see, and that is needed to decide once more.
@@ -52,9 +55,12 @@ pub(super) struct Hidden {
 }
 
 impl Hidden {
-    fn new(name: HeaderName) -> Self {
-        let value = Cell::new(None);
-        Self { name, value }
+    fn of(service: &Service) -> Option<Self> {
+        let preview = service.preview.as_ref()?;
+        Some(Self {
+            name: preview.header.clone(),
+            value: Cell::new(None),
+        })
     }
 
     pub(super) fn hide(&self, headers: &mut HeaderMap) {
@@ -163,6 +169,10 @@ impl Proxy {
         let terms = Terms::of(request, service, keep, pool.transport.protocol)
             .map_err(|kind| Refused::of(kind, &service.stats, rules))?;
         let line = self.lines.to(endpoint, &pool.stats, &pool.transport, keep);
+        let mirroring = match (avoid, &terms) {
+            (None, None) => self.mirror(service, pool, head, request, asking),
+            _ => None,
+        };
         Ok(Decision {
             lease: line.seat().claim(permits),
             line,
@@ -175,10 +185,8 @@ impl Proxy {
             set_cookie,
             terms,
             rules: rules.map(|rules| Box::new(Applied::new(rules))),
-            preview: service
-                .preview
-                .as_ref()
-                .map(|preview| Hidden::new(preview.header.clone())),
+            preview: Hidden::of(service),
+            mirroring: Cell::new(mirroring),
         })
     }
 
@@ -204,6 +212,22 @@ impl Proxy {
         found.unwrap_or(Found::None)
     }
 
+    /// What one of the pool's candidates is chosen by.
+    pub(super) fn draw(
+        &self,
+        pool: &Pool,
+        candidates: &Candidates,
+        head: &Head,
+        asking: &Asking,
+    ) -> Draw {
+        let hash_key = candidates.hash_key();
+        Draw {
+            cursor: self.cursors.next(pool),
+            random: fastrand::u64(..),
+            key: hash_key.and_then(|key| hashed(key, head, asking.client)),
+        }
+    }
+
     /// One of the pool's candidates; of those that have room, where requests are limited.
     fn choose_within<'a>(
         &self,
@@ -213,12 +237,7 @@ impl Proxy {
         asking: &Asking,
         avoid: Option<&[Slot]>,
     ) -> Found<'a> {
-        let hash_key = candidates.hash_key();
-        let draw = Draw {
-            cursor: self.cursors.next(pool),
-            random: fastrand::u64(..),
-            key: hash_key.and_then(|key| hashed(key, head, asking.client)),
-        };
+        let draw = self.draw(pool, candidates, head, asking);
         let avoid = avoid.unwrap_or(&[]);
         let Some(endpoint) = candidates.pick(&draw, Endpoint::in_flight, avoid) else {
             return Found::None;

@@ -5,6 +5,7 @@ use tokio::time::Instant;
 
 use super::{
     Upload,
+    mirror::Witness,
     note::Outcome,
     progress::{Progress, UploadState},
 };
@@ -25,6 +26,8 @@ pub(super) struct Exchange {
     pub began: Instant,
     /// Bytes of the answer's body so far.
     pub bytes: u64,
+    /// Sees the answer, where a copy's is compared with it.
+    pub witness: Option<Box<Witness>>,
 }
 
 /// How an answer's body ended.
@@ -47,8 +50,11 @@ impl Ending {
 }
 
 impl Exchange {
-    pub(super) fn passed(&mut self, bytes: usize) {
-        self.bytes += bytes as u64;
+    pub(super) fn passed(&mut self, data: &[u8]) {
+        self.bytes += data.len() as u64;
+        if let Some(witness) = &mut self.witness {
+            witness.passed(data);
+        }
         self.progress.has_written();
     }
 
@@ -65,6 +71,9 @@ impl Exchange {
                     seat.failed(Failure::Status);
                 }
                 self.progress.idle(now);
+                if let Some(witness) = self.witness {
+                    witness.ended();
+                }
             }
             Ending::EndpointBroke => seat.failed(Failure::Reset),
             Ending::Abandoned if self.progress.is_late() && self.progress.awaits_endpoint() => {

@@ -14,6 +14,7 @@ use super::{
     exchange::Exchange,
     head::{self, Fields},
     headers,
+    mirror::Witness,
     note::Note,
     progress::{Progress, UploadState},
 };
@@ -48,7 +49,7 @@ pub(super) async fn send(
 ) -> Result<Answered, ProxyError> {
     attempts.begin();
     let ready = attempts.asking.ready.get();
-    prepare(decision, ours, progress)?;
+    prepare(decision, ours, attempts, progress)?;
     let timeouts = &attempts.bound(decision.timeouts);
     let mut refusals = 0;
     loop {
@@ -208,10 +209,11 @@ async fn open(
     Ok(connection)
 }
 
-/// What of a request depends on who gets it.
+/// What of a request depends on who gets it. Its copy, where there is to be one, is of the request as that gets it.
 fn prepare(
     decision: &Decision,
     ours: &mut Option<Request<Upload>>,
+    attempts: &mut Attempts,
     progress: &Progress,
 ) -> Result<(), Kind> {
     let request = ours.as_mut().ok_or(Kind::EndpointBroke)?;
@@ -230,6 +232,9 @@ fn prepare(
     if let Some(rules) = &decision.rules {
         rules.to_request(request)?;
     }
+    if let Some(mirroring) = decision.mirroring.take() {
+        attempts.witness = mirroring.begin(request, &progress.client);
+    }
     Ok(())
 }
 
@@ -237,6 +242,7 @@ fn prepare(
 pub(super) fn pass_on(
     answered: Answered,
     decision: Decision,
+    mut witness: Option<Witness>,
     progress: &Rc<Progress>,
     began: Instant,
 ) -> Response<Body> {
@@ -246,6 +252,9 @@ pub(super) fn pass_on(
         fields,
         connection,
     } = answered;
+    if let Some(witness) = &mut witness {
+        witness.answered(answer.status(), answer.headers());
+    }
     let version = std::mem::replace(answer.version_mut(), Version::HTTP_11);
     match &decision.terms {
         None => headers::remove_hop_by_hop(answer.headers_mut(), fields),
@@ -270,6 +279,7 @@ pub(super) fn pass_on(
         status: answer.status(),
         began,
         bytes: 0,
+        witness: witness.map(Box::new),
     };
     answer.map(|incoming| Body::relayed(incoming, exchange))
 }

@@ -11,7 +11,7 @@ use super::{
     error::ProxyError,
     faults::Aborted,
     forward::{pass_on, send},
-    forwarded, head, headers, hops,
+    forwarded, head, headers, hops, mirror,
     note::{Note, Outcome},
     progress::{Progress, UploadState},
     queue::Asking,
@@ -79,6 +79,7 @@ impl Proxy {
         let address = forwarded::client_address(request.headers(), client);
         tunnel::note_asked(request);
         headers::remove_hop_by_hop(request.headers_mut(), fields);
+        mirror::believe(request.headers_mut(), fields, client);
         forwarded::write(request.headers_mut(), client);
         certified::write(request.headers_mut(), client);
         hops::pass(request, client, (version, fields))?;
@@ -119,7 +120,7 @@ impl Proxy {
         if Terms::begins(decision.terms.as_deref(), &sent.answer) {
             return Box::pin(self.switch(sent, decision, progress, began)).await;
         }
-        Ok(pass_on(sent, decision, progress, began))
+        Ok(pass_on(sent, decision, attempts.witness, progress, began))
     }
 
     /// Begins an entry of the access log, where this request is to have one.

@@ -23,6 +23,7 @@ mod handle;
 pub mod head;
 mod headers;
 mod hops;
+mod mirror;
 mod note;
 mod progress;
 mod queue;

@@ -64,6 +64,15 @@ impl Upload {
         }
     }
 
+    /// That of a request without a body.
+    pub(super) fn none() -> Self {
+        Self {
+            source: Source::Empty,
+            left: 0,
+            progress: None,
+        }
+    }
+
     /// Sets how large it may be at most, and says whether it is known to be larger.
     pub(super) fn limit(&mut self, most: Option<u64>) -> Result<(), UploadError> {
         self.left = most.unwrap_or(u64::MAX);

@@ -31,6 +31,8 @@ pub struct Proxy {
     /// The generation of the snapshot to which `lines` and `tunnels` were brought last.
     reconciled: Cell<u64>,
     pub(super) tunnels: Rc<Tunnels>,
+    /// Copies under way.
+    pub(super) copies: Rc<Cell<u64>>,
 }
 
 impl Proxy {
@@ -55,6 +57,7 @@ impl Proxy {
             spans,
             reconciled: Cell::new(0),
             tunnels: Tunnels::new(clock),
+            copies: Rc::default(),
         }
     }
 
@@ -108,9 +111,9 @@ impl Proxy {
         &self.tunnels
     }
 
-    /// Requests in progress on this worker.
+    /// Requests in progress on this worker, which copies are not.
     pub fn in_flight(&self) -> u64 {
-        self.lines.in_flight()
+        self.lines.in_flight().saturating_sub(self.copies.get())
     }
 
     /// Closes connections that have been idle too long. To be called about once a second.
@@ -121,12 +124,14 @@ impl Proxy {
 
 fn uses(service: &Service) -> impl Iterator<Item = (&Arc<Endpoint>, Use)> {
     service.pools.iter().flat_map(|pool| {
-        let weighted = service.weights.get(pool.name().as_str()) > 0;
+        let mirror = service.plan.mirror.as_ref();
+        let used = service.weights.get(pool.name().as_str()) > 0
+            || mirror.is_some_and(|mirror| mirror.pool == *pool.name());
         pool.members.iter().map(move |member| {
             let role = match member.state {
                 _ if member.cut => Use::Cut,
                 State::Draining | State::Drained => Use::Leaves,
-                _ if weighted => Use::Serves,
+                _ if used => Use::Serves,
                 _ => Use::Rests,
             };
             (&member.endpoint, role)

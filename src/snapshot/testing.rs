@@ -86,6 +86,7 @@ pub fn service(
         pool_header: false,
         upgrades: vec!["websocket".into()],
         faults: Vec::new(),
+        mirror: None,
         pools: names().map(|name| (name.clone(), pool(name))).collect(),
     };
     Decided {

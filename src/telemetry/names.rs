@@ -116,6 +116,30 @@ pub const FAULTS: Metric = metric(
     &["service"],
     "Faults that are injected into requests now",
 );
+pub const MIRRORED: Metric = metric(
+    Counter,
+    "cutover_mirrored_requests_total",
+    &["service", "pool", "outcome"],
+    "Requests of which this pool was to get a copy",
+);
+pub const MIRROR_DIFFERENCES: Metric = metric(
+    Counter,
+    "cutover_mirror_differences_total",
+    &["service", "pool", "difference"],
+    "In what the answers to copies differed from the requests' own",
+);
+pub const MIRROR_SECONDS: Metric = metric(
+    Summary,
+    "cutover_mirror_seconds",
+    &["service", "pool", "answer"],
+    "Of the answers that were compared, how long the head of each took",
+);
+pub const MIRRORS: Metric = metric(
+    Gauge,
+    "cutover_mirrored_requests",
+    &["service", "pool"],
+    "Copies under way",
+);
 pub const TUNNELS: Metric = metric(
     Gauge,
     "cutover_tunnels",
@@ -290,6 +314,10 @@ pub const ALL: &[&Metric] = &[
     &RETRIES,
     &FAULTS_INJECTED,
     &FAULTS,
+    &MIRRORED,
+    &MIRROR_DIFFERENCES,
+    &MIRROR_SECONDS,
+    &MIRRORS,
     &TUNNELS,
     &TUNNELS_ENDED,
     &TUNNEL_BYTES,

@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::{
-    InjectedCounts, TunnelCounts,
+    InjectedCounts, MirrorCounts, TunnelCounts,
     histogram::{Histogram, add},
 };
 use crate::units::InFlight;
@@ -208,6 +208,8 @@ pub struct PoolShard {
     retries: [AtomicU64; Retry::ALL.len()],
     pub tunnels: TunnelCounts,
     pub injected: InjectedCounts,
+    /// Of copies that were meant for it.
+    pub mirrored: MirrorCounts,
 }
 
 impl Default for PoolShard {
@@ -220,6 +222,7 @@ impl Default for PoolShard {
             retries: [const { AtomicU64::new(0) }; Retry::ALL.len()],
             tunnels: TunnelCounts::default(),
             injected: InjectedCounts::default(),
+            mirrored: MirrorCounts::default(),
         }
     }
 }

@@ -2,6 +2,9 @@
 
 use siphasher::sip::SipHasher13;
 
+/// See [`Seed::hasher`].
+pub type SeededHasher = SipHasher13;
+
 /// The key of a `SipHash-1-3`: a published function with fixed results, so that the same bytes give the same number in every
 /// worker, after every restart and on every machine that has the same key.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -24,7 +27,12 @@ impl Seed {
     }
 
     pub fn hash(self, bytes: &[u8]) -> u64 {
-        SipHasher13::new_with_keys(self.low, self.high).hash(bytes)
+        self.hasher().hash(bytes)
+    }
+
+    /// For bytes that come in pieces: however they are cut, they give the same number.
+    pub fn hasher(self) -> SeededHasher {
+        SipHasher13::new_with_keys(self.low, self.high)
     }
 }
 

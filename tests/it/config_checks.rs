@@ -184,6 +184,46 @@ fn faults_that_cannot_be() {
     }
 }
 
+#[test]
+fn mirrors_that_cannot_be() {
+    let mirror = |mirror: &str| {
+        SMALL.replace(
+            "weights = {",
+            &format!("mirror = {{ {mirror} }}\nweights = {{"),
+        )
+    };
+    for (written, code, message) in [
+        (
+            "share = \"1%\"",
+            Code::MissingKey,
+            "`services.app.mirror.pool` is missing",
+        ),
+        (
+            "pool = \"green\"",
+            Code::MissingKey,
+            "`services.app.mirror.share` is missing",
+        ),
+        (
+            "pool = \"gren\", share = \"1%\"",
+            Code::UnknownName,
+            "there is no pool `gren`",
+        ),
+        (
+            "pool = \"green\", share = \"1%\", most = 0",
+            Code::InvalidValue,
+            "0 is out of bounds",
+        ),
+        (
+            "pool = \"green\", share = \"1%\", compare = false, body = \"1KiB\"",
+            Code::Conflict,
+            "`services.app.mirror.body` says what is compared, and nothing is",
+        ),
+    ] {
+        is_the_only_problem(&mirror(written), code, message);
+    }
+    assert!(check(&mirror("pool = \"green\", share = \"2.5%\", headers = []")).is_ok());
+}
+
 const POOLS: &[((&str, &str), Code, &str)] = &[
     (
         (BLUE, "[]"),

@@ -32,6 +32,7 @@ const SECTIONS: &[(&str, Section)] = &[
     ("routes[].respond.", keys::RESPOND),
     ("services.NAME.", keys::SERVICE),
     ("services.NAME.faults[].", keys::FAULT),
+    ("services.NAME.mirror.", keys::MIRROR),
     ("services.NAME.errors.STATUS.", keys::ERROR_PAGE),
     ("services.NAME.sticky.", keys::STICKY),
     ("services.NAME.preview.", keys::PREVIEW),

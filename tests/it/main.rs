@@ -35,6 +35,7 @@ mod idle_connections;
 mod lifecycle;
 mod limits;
 mod loops;
+mod mirror;
 mod otlp;
 mod probes;
 mod process;

@@ -42,19 +42,8 @@ impl Check<'_> {
             .filter_map(|(name, _, node)| Some((name.parse().ok()?, node.text()?.to_owned())));
         let headers = headers.collect();
         let pool = view.parsed::<Name>("pool");
-        if let Some(pool) = &pool
-            && !pools.contains_key(pool.as_str())
-        {
-            let names = pools.keys().map(Name::as_str);
-            self.tell(
-                Problem::new(
-                    Code::UnknownName,
-                    view.place_of("pool"),
-                    format!("there is no pool `{pool}`"),
-                )
-                .key(view.path_of("pool"))
-                .nearest(self.near(pool.as_str(), names)),
-            );
+        if let Some(pool) = &pool {
+            self.is_pool(view, pool, pools);
         }
         let until: Timestamp = view.parsed("until")?;
         self.soon(view, until);

@@ -5,6 +5,7 @@ mod admin;
 mod errors;
 mod faults;
 mod listeners;
+mod mirror;
 mod pools;
 mod probe;
 mod routes;

@@ -82,6 +82,7 @@ impl Check<'_> {
             pool_header: view.flag("pool_header"),
             upgrades: upgrades(view),
             faults: self.faults(view, &pools),
+            mirror: self.mirror(view, &pools),
             pools,
         }
     }

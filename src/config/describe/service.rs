@@ -47,6 +47,7 @@ pub fn describe(service: &Service, routed: bool, blocks: &mut Vec<Block>) {
     }
     blocks.push(block);
     blocks.extend(pages(&service.errors, &path));
+    blocks.extend(mirror(service, &path));
     blocks.extend(sticky(service, &path));
     blocks.extend(preview(service, &path));
     blocks.extend(times_and_limits(service, &path));
@@ -80,6 +81,22 @@ fn fault(fault: &InjectedFault) -> String {
         .into_iter()
         .filter_map(|(key, value)| Some((key, value?)));
     table(said).unwrap_or_default()
+}
+
+fn mirror(service: &Service, path: &str) -> Option<Block> {
+    let mirror = service.mirror.as_ref()?;
+    let mut block = Block::table(format!("{path}.mirror"), keys::MIRROR);
+    block.text("pool", &mirror.pool);
+    block.text("share", mirror.share);
+    block.put("most", mirror.most.to_string());
+    block.span("timeout", mirror.timeout);
+    block.put("compare", mirror.compare.is_some().to_string());
+    if let Some(compared) = &mirror.compare {
+        let headers = compared.headers.iter().map(http::HeaderName::as_str);
+        block.put("headers", array(headers));
+        block.text("body", ByteSize(compared.body));
+    }
+    Some(block)
 }
 
 fn sticky(service: &Service, path: &str) -> Option<Block> {

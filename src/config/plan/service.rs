@@ -1,8 +1,8 @@
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::Pool;
 use crate::units::{
-    ErrorPages, InjectedFault, Limits, Name, Outliers, Percent, Queueing, Retries, Secret,
+    ErrorPages, InjectedFault, Limits, Mirror, Name, Outliers, Percent, Queueing, Retries, Secret,
     StickyBy, Timeouts, WebsocketDrain, Weights,
 };
 
@@ -36,6 +36,7 @@ pub struct Service {
     pub upgrades: Vec<String>,
     /// For a rehearsal; those whose time is over included.
     pub faults: Vec<InjectedFault>,
+    pub mirror: Option<Arc<Mirror>>,
     pub pools: BTreeMap<Name, Pool>,
 }
 

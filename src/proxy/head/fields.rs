@@ -22,6 +22,7 @@ pub enum Field {
     Host,
     Cookie,
     Via,
+    Mirror,
 }
 
 /// What one pass over a head's fields has found.
@@ -51,6 +52,7 @@ impl Fields {
                 "proxy-connection" => 1 << Field::ProxyConnection as u8,
                 "proxy-authenticate" => 1 << Field::ProxyAuthenticate as u8,
                 "proxy-authorization" => 1 << Field::ProxyAuthorization as u8,
+                "cutover-mirror" => 1 << Field::Mirror as u8,
                 "http2-settings" => 1 << Field::Http2Settings as u8,
                 other => {
                     found.ambiguous |= other.as_bytes().contains(&b'_');

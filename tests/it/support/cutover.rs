@@ -12,8 +12,8 @@ use cutover::{
     server::{self, Drained, Server, Settings},
     snapshot::{self, Decided, DecidedEndpoint, Input, Publisher, Readers, Standing},
     telemetry::{
-        AccessLog, EndpointShard, Injected, PoolShard, Rejection, Spans, TunnelCounts, WorkerShard,
-        access_log,
+        AccessLog, Difference, EndpointShard, Injected, MirrorCounts, Mirrored, PoolShard,
+        Rejection, Spans, TunnelCounts, WorkerShard, access_log,
     },
     units::{Name, Secret},
 };
@@ -402,6 +402,28 @@ impl Proxy {
         let service = &snapshot.services[0];
         let stats = &service.pools[service.pool(pool).unwrap()].stats;
         stats.shards().map(|shard| shard.injected.of(kind)).sum()
+    }
+
+    /// What came of the copies that were meant for the pool, and in what they differed.
+    pub fn mirrored(&self, pool: &str) -> Vec<(&'static str, u64)> {
+        let snapshot = self.readers.current();
+        let service = &snapshot.services[0];
+        let stats = &service.pools[service.pool(pool).unwrap()].stats;
+        let sum = |of: &dyn Fn(&MirrorCounts) -> u64| -> u64 {
+            stats.shards().map(|shard| of(&shard.mirrored)).sum()
+        };
+        let outcomes = Mirrored::ALL.map(|it| (it.as_str(), sum(&|counts| counts.of(it))));
+        let differences =
+            Difference::ALL.map(|it| (it.as_str(), sum(&|counts| counts.different(it))));
+        let counts = outcomes.into_iter().chain(differences);
+        counts.filter(|(_, count)| *count > 0).collect()
+    }
+
+    /// Waits until this is what came of the copies that were meant for the pool.
+    pub async fn until_mirrored(&self, pool: &str, counts: &[(&'static str, u64)]) {
+        let what = format!("copies to be {counts:?}");
+        self.until(&what, |proxy| proxy.mirrored(pool) == counts)
+            .await;
     }
 
     /// Requests that the pool's endpoints have failed.

@@ -47,6 +47,11 @@ const SERVICE_OWN: &[Key] = &[
         Shape::Array(&Shape::Table(FAULT)),
         "What is done to a part of its requests, for a while, to rehearse what follows from it. Of those that draw a request the first is applied.",
     ),
+    Key::new(
+        "mirror",
+        Shape::Table(MIRROR),
+        "A part of its requests is sent to another of its pools as well, whose answers nobody gets.",
+    ),
 ];
 
 /// Keys of a service that stand in `[defaults]` for all.
@@ -111,6 +116,16 @@ pub const FAULT: Section = &[&[
         "Requests that were decided for this pool. Default: for any.",
     ),
     Key::new("until", text(&syntax::MOMENT), "When it ends; within 24h.").required(),
+]];
+
+pub const MIRROR: Section = &[&[
+    Key::new("pool", text(&syntax::NAME), "Who gets the copies.").required(),
+    Key::new("share", text(&syntax::PERCENT), "The part of the requests that is copied, of those that can be: GET, HEAD and OPTIONS without a body.").required(),
+    Key::new("most", Shape::Integer { min: 1, max: 100_000 }, "Copies under way at once; a request above that is not copied.").or(Fallback::Integer(64)),
+    Key::new("timeout", Shape::Span { min: 1, max: HOUR }, "How long a copy may take, to its answer's last byte.").or_text("5s"),
+    Key::new("compare", Shape::Bool, "Compare the copy's answer with the one that the client gets.").or(Fallback::Bool(true)),
+    Key::new("headers", Shape::Array(&Shape::Text(&syntax::HEADER)), "The headers that are compared.").or(Fallback::Texts(&["content-type", "location"])),
+    Key::new("body", text(&syntax::SIZE), "How much of the bodies is compared.").or_text("1MiB"),
 ]];
 
 pub const STICKY: Section = &[&[

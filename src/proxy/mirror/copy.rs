@@ -1,0 +1,230 @@
+use std::{cell::Cell, rc::Rc, sync::Arc};
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, Version};
+use http_body::Body as _;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use tokio::time::{Instant, timeout};
+
+use super::Witness;
+use crate::{
+    pool::{Endpoint, Lease, Seat},
+    proxy::{Client, Proxy, Upload, body::SIP, forwarded, head, queue::Asking},
+    routing::Head,
+    snapshot::{Pool, Service},
+    telemetry::Mirrored,
+    units::{Mirror, Timeouts},
+    upstream::{Caller, Connection, DialError, Line},
+};
+
+/// Tells an app that nobody waits for its answer.
+pub(super) const MARK: HeaderName = HeaderName::from_static("cutover-mirror");
+
+/// A request's copy, yet to be made, and who gets it.
+pub(in crate::proxy) struct Mirroring {
+    mirror: Arc<Mirror>,
+    line: Rc<Line<Upload>>,
+    lease: Lease,
+    timeouts: Timeouts,
+    _under_way: UnderWay,
+}
+
+/// Counts a copy for as long as there is one.
+struct UnderWay {
+    seat: Rc<Seat>,
+    /// Its worker's.
+    copies: Rc<Cell<u64>>,
+}
+
+impl UnderWay {
+    fn new(seat: &Rc<Seat>, copies: &Rc<Cell<u64>>) -> Self {
+        seat.pool_shard().mirrored.begins();
+        copies.set(copies.get() + 1);
+        Self {
+            seat: seat.clone(),
+            copies: copies.clone(),
+        }
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.seat.pool_shard().mirrored.ends();
+        self.copies.set(self.copies.get() - 1);
+    }
+}
+
+impl Proxy {
+    /// Who gets a copy of a request that was decided for the pool `chosen`, if anybody does. Only of one that is safe to be run twice
+    /// whatever it says (RFC 9110 §9.2.1), and that has no body.
+    pub(in crate::proxy) fn mirror(
+        &self,
+        service: &Service,
+        chosen: &Pool,
+        head: &Head,
+        request: &Request<Upload>,
+        asking: &Asking,
+    ) -> Option<Box<Mirroring>> {
+        let mirror = service.plan.mirror.as_ref()?;
+        let safe = matches!(*head.method, Method::GET | Method::HEAD | Method::OPTIONS);
+        let chosen_too = *chosen.name() == mirror.pool;
+        if !safe
+            || chosen_too
+            || !request.body().is_end_stream()
+            || !mirror.draws(fastrand::u64(..))
+        {
+            return None;
+        }
+        let pool = &service.pools[service.pool(mirror.pool.as_str())?];
+        let counts = &pool.stats.shard(self.worker).mirrored;
+        let under_way = pool.stats.shards().map(|shard| shard.mirrored.under_way());
+        if under_way.sum::<u64>() >= mirror.most {
+            counts.count(Mirrored::Skipped);
+            return None;
+        }
+        let draw = self.draw(pool, &pool.ready, head, asking);
+        let Some(endpoint) = pool.ready.pick(&draw, Endpoint::in_flight, &[]) else {
+            counts.count(Mirrored::Nowhere);
+            return None;
+        };
+        let line = self.lines.to(endpoint, &pool.stats, &pool.transport, true);
+        Some(Box::new(Mirroring {
+            mirror: mirror.clone(),
+            lease: line.seat().claim(None),
+            _under_way: UnderWay::new(line.seat(), &self.copies),
+            line,
+            timeouts: service.plan.timeouts,
+        }))
+    }
+}
+
+impl Mirroring {
+    /// Copies a request that is about to be sent, and sends the copy. What is returned is to see the request's own answer.
+    pub(in crate::proxy) fn begin(
+        self,
+        request: &Request<Upload>,
+        client: &Client,
+    ) -> Option<Witness> {
+        let copy = Copy {
+            method: request.method().clone(),
+            target: request.uri().clone(),
+            version: request.version(),
+            headers: marked(request.headers()),
+            caller: self.line.announces().then(|| client.caller()),
+        };
+        let id = request.headers().get(forwarded::REQUEST_ID);
+        let pair = Witness::pair(&self.mirror, self.line.seat(), id);
+        let (own, other) = pair.unzip();
+        tokio::task::spawn_local(self.send(copy, other));
+        own
+    }
+
+    async fn send(self, copy: Copy, witness: Option<Witness>) {
+        let compares = witness.is_some();
+        let answered = timeout(self.mirror.timeout, self.answer(copy, witness)).await;
+        if !compares {
+            let whole = matches!(answered, Ok(Some(())));
+            let outcome = if whole {
+                Mirrored::Discarded
+            } else {
+                Mirrored::Failed
+            };
+            self.lease.seat().pool_shard().mirrored.count(outcome);
+        }
+    }
+
+    /// The copy's answer, to its end or as far as it matters; `None` where it does not come to that.
+    async fn answer(&self, copy: Copy, mut witness: Option<Witness>) -> Option<()> {
+        let (mut answer, connection) = self.ask(copy).await?;
+        head::check_answer(&mut answer).ok()?;
+        if let Some(witness) = &mut witness {
+            witness.answered(answer.status(), answer.headers());
+        }
+        let mut body = answer.into_body();
+        let whole = loop {
+            let Some(frame) = body.frame().await else {
+                break true;
+            };
+            if let Some(data) = frame.ok()?.data_ref()
+                && let Some(witness) = &mut witness
+                && !witness.passed(data)
+            {
+                // The rest is not read: it ends with the connection.
+                break false;
+            }
+        };
+        if whole {
+            // A stream that was reset without an error in the middle of the answer ends like one that is whole.
+            if connection.is_shared() && !body.is_end_stream() {
+                return None;
+            }
+            self.line.park(connection, Instant::now());
+        }
+        if let Some(witness) = witness {
+            witness.ended();
+        }
+        Some(())
+    }
+
+    /// The head of the copy's answer. A parked connection that the endpoint has closed is nobody's failure.
+    async fn ask(&self, copy: Copy) -> Option<(Response<Incoming>, Connection<Upload>)> {
+        let address = &self.line.seat().endpoint.key.address;
+        let mut afresh = false;
+        loop {
+            let mut connection = self.open(copy.caller.as_ref(), afresh).await.ok()?;
+            connection.read_at_most(SIP);
+            match connection.send(copy.request(), address).await {
+                Ok(answer) => return Some((answer, connection)),
+                Err(_) if connection.reused && !afresh => afresh = true,
+                Err(_) => return None,
+            }
+            connection.retire();
+        }
+    }
+
+    async fn open(
+        &self,
+        caller: Option<&Caller>,
+        afresh: bool,
+    ) -> Result<Connection<Upload>, DialError> {
+        let (line, timeouts) = (&self.line, &self.timeouts);
+        let (now, keep_alive) = (Instant::now(), timeouts.keep_alive);
+        let parked = match caller {
+            _ if afresh => None,
+            Some(caller) => line.take_for(caller, now, keep_alive),
+            None => line.take(now, keep_alive),
+        };
+        match (parked, caller) {
+            (Some(parked), _) => Ok(parked),
+            (None, Some(caller)) => line.dial_for(caller, timeouts).await,
+            (None, None) => line.dial(timeouts).await,
+        }
+    }
+}
+
+/// What a request is copied of.
+struct Copy {
+    method: Method,
+    target: Uri,
+    version: Version,
+    headers: HeaderMap,
+    /// Where the endpoint is told who asks.
+    caller: Option<Caller>,
+}
+
+impl Copy {
+    fn request(&self) -> Request<Upload> {
+        let mut request = Request::new(Upload::none());
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = self.target.clone();
+        *request.version_mut() = self.version;
+        *request.headers_mut() = self.headers.clone();
+        request
+    }
+}
+
+fn marked(headers: &HeaderMap) -> HeaderMap {
+    let mut headers = headers.clone();
+    headers.insert(MARK, HeaderValue::from_static("1"));
+    headers
+}
