@@ -152,7 +152,8 @@ pub async fn events(door: &Door, args: &Events) -> Result<Exit, Failure> {
         return Ok(Exit::Done);
     }
     loop {
-        let since = seen;
+        // Where none was listed all there are have come since.
+        let since = seen.unwrap_or(0);
         let mut told = |event: &Event| {
             seen = Some(event.id);
             tell(event, args.reading.json);
@@ -176,14 +177,12 @@ fn tell(event: &Event, json: bool) {
 async fn follow(
     client: &Client,
     filter: String,
-    last: Option<u64>,
+    last: u64,
     told: &mut impl FnMut(&Event),
 ) -> Result<(), Failure> {
     let mut call = Call::get(format!("/v1/events/stream{filter}"));
-    if let Some(last) = last {
-        call.headers
-            .push((HeaderName::from_static("last-event-id"), last.to_string()));
-    }
+    call.headers
+        .push((HeaderName::from_static("last-event-id"), last.to_string()));
     let mut body = client.stream(call).await?;
     let mut lines = Lines::default();
     while let Some(frame) = body.frame().await {

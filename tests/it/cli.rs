@@ -8,7 +8,10 @@
 
 use serde_json::Value;
 
-use crate::console::{Console, TWO_SERVICES, bare_cli};
+use crate::{
+    console::{Console, TWO_SERVICES, bare_cli},
+    support,
+};
 
 struct Ended {
     code: i32,
@@ -316,6 +319,32 @@ fn followed_events_come_as_they_happen() {
     child.kill().unwrap();
     child.wait().unwrap();
     assert_eq!(told, [1, 2]);
+}
+
+#[tokio::test]
+async fn an_event_between_the_list_and_the_stream_is_not_lost() {
+    let list = support::answer(
+        200,
+        &[("content-type", "application/json")],
+        br#"{"events": []}"#,
+    );
+    let admin = support::endpoint("admin").bytes(list).start().await;
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_cutover"))
+        .args(["events", "--follow", "--admin", &admin.address.to_string()])
+        .env("CUTOVER_TOKEN", "secret")
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    admin.until_requests(2).await;
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let requests = admin.requests();
+    assert!(requests[0].starts_with("GET /v1/events?"), "{requests:?}");
+    assert!(
+        requests[1].starts_with("GET /v1/events/stream")
+            && requests[1].contains("last-event-id: 0\r\n"),
+        "{requests:?}"
+    );
 }
 
 #[test]
