@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
-use super::{maglev::Maglev, turns::Turns};
+use super::{owners::Owners, turns::Turns, without::Without};
 use crate::pool::{Endpoint, Slot};
-use crate::units::{Balance, HashKey, Seed, below, mixed, score};
+use crate::units::{Balance, HashKey, below, mixed};
 
 /// What a choice is made of.
 #[derive(Debug, Clone, Copy)]
@@ -27,20 +27,14 @@ struct Candidate {
     weight: u32,
     /// Sum of the weights up to and with this one.
     end: u64,
-    /// Stands for the endpoint's address, so that keys stay where they are when other endpoints come or go.
-    name: u64,
 }
 
 enum Method {
     Turns(Turns),
     TwoChoices,
     Random,
-    Rendezvous,
-    Maglev(Maglev),
+    Hash(Owners),
 }
-
-/// Rendezvous scores every endpoint for every request, some 15 ns each; a pool with more endpoints than this looks up a table.
-const SCORED: usize = 50;
 
 impl Candidates {
     /// Those with weight 0 are left out. `of`: how many endpoints the pool has, eligible or not; by this alone it is decided how
@@ -52,16 +46,13 @@ impl Candidates {
     ) -> Self {
         let mut total = 0;
         let weighted = members.into_iter().filter(|(_, weight)| *weight > 0);
-        let hashed = matches!(balance, Balance::Hash(_));
         let members: Box<[Candidate]> = weighted
             .map(|(endpoint, weight)| {
                 total += u64::from(weight);
-                let name = if hashed { name_of(&endpoint) } else { 0 };
                 Candidate {
                     endpoint,
                     weight,
                     end: total,
-                    name,
                 }
             })
             .collect();
@@ -71,10 +62,11 @@ impl Candidates {
             }
             Balance::LeastRequests => Method::TwoChoices,
             Balance::Random => Method::Random,
-            Balance::Hash(_) if of < SCORED => Method::Rendezvous,
-            Balance::Hash(_) => Method::Maglev(Maglev::new(
-                members.iter().map(|member| (member.name, member.weight)),
-            )),
+            Balance::Hash(_) => {
+                let members = members.iter();
+                let members = members.map(|member| (&*member.endpoint, member.weight));
+                Method::Hash(Owners::new(of, members))
+            }
         };
         Self {
             balance: balance.clone(),
@@ -110,7 +102,7 @@ impl Candidates {
         }
     }
 
-    /// Chooses an endpoint. `load`: how many requests one has in flight. `avoid`: those that have just failed, [`AVOIDED`] at most; they
+    /// Chooses an endpoint. `load`: how many requests one has in flight. `avoid`: those that have just failed, [`super::AVOIDED`] at most; they
     /// are not chosen, and where there is no other nothing is.
     ///
     /// A request without a key, in a pool that balances by hash, goes where chance has it.
@@ -124,11 +116,8 @@ impl Candidates {
         let chosen = match (&self.method, draw.key) {
             (Method::Turns(turns), _) => self.turn(draw, turns, avoid),
             (Method::TwoChoices, _) => self.less_loaded(draw.random, load, avoid),
-            (Method::Rendezvous, Some(key)) => self.owner(key, avoid),
-            (Method::Maglev(table), Some(key)) => table.owner(key, |member| avoid.has(member)),
-            (Method::Random | Method::Rendezvous | Method::Maglev(_), _) => {
-                self.drawn(draw.random, avoid)
-            }
+            (Method::Hash(owners), Some(key)) => owners.of(key, avoid),
+            (Method::Random | Method::Hash(_), _) => self.drawn(draw.random, avoid),
         };
         chosen.map(|index| &self.members[index].endpoint)
     }
@@ -186,103 +175,24 @@ impl Candidates {
         Some(self.at(point))
     }
 
-    fn owner(&self, key: u64, avoid: &Without) -> Option<usize> {
-        let members = self.members.iter().enumerate();
-        members
-            .filter(|(index, _)| !avoid.has(*index))
-            .map(|(index, member)| (score(key, member.name, member.weight), index))
-            .min_by(|a, b| a.0.total_cmp(&b.0))
-            .map(|(_, index)| index)
-    }
-
     /// Whose interval a point below the total lies in.
     fn at(&self, point: u64) -> usize {
         self.members.partition_point(|member| member.end <= point)
     }
 }
 
-/// Endpoints that a choice can be asked to avoid.
-pub const AVOIDED: usize = 4;
-
-/// The places of members that are not to be drawn, in ascending order. One more than may be avoided: of two choices the second is not
-/// the first.
-#[derive(Default)]
-struct Without {
-    places: [usize; AVOIDED + 1],
-    count: usize,
-}
-
-impl Without {
-    fn of(places: impl Iterator<Item = usize>) -> Self {
-        let mut without = Self::default();
-        for place in places.take(AVOIDED) {
-            without.add(place);
-        }
-        without
-    }
-
-    fn add(&mut self, place: usize) {
-        let end = self.sorted().partition_point(|other| *other < place);
-        if self.sorted().get(end) != Some(&place) && self.count < self.places.len() {
-            self.places[end..=self.count].rotate_right(1);
-            self.places[end] = place;
-            self.count += 1;
-        }
-    }
-
-    fn has(&self, place: usize) -> bool {
-        self.sorted().contains(&place)
-    }
-
-    fn sorted(&self) -> &[usize] {
-        &self.places[..self.count]
-    }
-}
-
-fn name_of(endpoint: &Endpoint) -> u64 {
-    Seed::PUBLIC.hash(endpoint.key.address.to_string().as_bytes())
-}
-
 #[cfg(test)]
 mod tests {
-    use std::{cell::RefCell, collections::HashMap};
+    use std::{cell::RefCell, collections::HashSet};
 
     use fastrand::Rng;
     use proptest::{collection::vec, prelude::*, sample::select};
 
     use super::*;
-    use crate::units::EndpointKey;
-
-    fn endpoint(slot: Slot) -> Arc<Endpoint> {
-        let key = EndpointKey {
-            service: "shop".parse().unwrap(),
-            pool: "blue".parse().unwrap(),
-            address: format!("10.0.{}.{}:80", slot / 256, slot % 256)
-                .parse()
-                .unwrap(),
-        };
-        Arc::new(Endpoint::new(key, slot, 1))
-    }
-
-    /// The endpoint at place `n` has slot `n` and the weight at place `n`.
-    fn candidates(balance: &Balance, weights: &[u32]) -> Candidates {
-        let members = weights
-            .iter()
-            .enumerate()
-            .map(|(slot, weight)| (endpoint(slot), *weight));
-        Candidates::new(balance, weights.len(), members)
-    }
-
-    fn hash() -> Balance {
-        Balance::Hash(HashKey::Path)
-    }
-
-    const EVERY: [Balance; 4] = [
-        Balance::RoundRobin,
-        Balance::LeastRequests,
-        Balance::Random,
-        Balance::Hash(HashKey::Path),
-    ];
+    use crate::pool::balance::{
+        AVOIDED,
+        testing::{EVERY, candidates, hash},
+    };
 
     /// The slots of so many choices, each with new numbers, without load.
     fn choices(candidates: &Candidates, count: u64, avoid: &[Slot]) -> Vec<Slot> {
@@ -403,58 +313,9 @@ mod tests {
                 };
                 candidates.pick(&draw, |_| 0, &[]).unwrap().slot
             });
-            let different: std::collections::HashSet<_> = slots.collect();
+            let different: HashSet<_> = slots.collect();
             assert_eq!(different.len(), weights.len());
         }
-    }
-
-    /// Where each of 10 000 keys goes when only some of `of` endpoints are eligible.
-    fn owners(of: usize, eligible: impl Fn(Slot) -> bool) -> HashMap<u64, Slot> {
-        let members = (0..of)
-            .filter(|slot| eligible(*slot))
-            .map(|slot| (endpoint(slot), 1 + u32::from(slot % 2 == 0)));
-        let candidates = Candidates::new(&hash(), of, members);
-        let mut random = Rng::with_seed(5);
-        let keys = std::iter::repeat_with(|| random.u64(..)).take(10_000);
-        keys.map(|key| {
-            let draw = Draw {
-                cursor: 0,
-                random: 0,
-                key: Some(key),
-            };
-            (key, candidates.pick(&draw, |_| 0, &[]).unwrap().slot)
-        })
-        .collect()
-    }
-
-    #[test]
-    fn an_endpoint_that_falls_ill_moves_its_own_keys_and_few_others() {
-        for (of, most) in [(12, 0), (49, 0), (50, 200), (200, 200)] {
-            let (before, after) = (owners(of, |_| true), owners(of, |slot| slot != 3));
-            let others = before
-                .iter()
-                .filter(|(key, slot)| **slot != 3 && after[*key] != **slot);
-            assert!(others.count() <= most, "of {of}");
-            assert!(after.values().all(|slot| *slot != 3));
-            assert!(before.values().any(|slot| *slot == 3));
-        }
-    }
-
-    #[test]
-    fn a_key_is_where_it_was_in_every_release() {
-        let golden = |weights: &[u32]| {
-            let candidates = candidates(&hash(), weights);
-            let draws = (0..8_u64).map(|n| Draw {
-                cursor: 0,
-                random: 0,
-                key: Some(n << 61),
-            });
-            draws
-                .map(|draw| candidates.pick(&draw, |_| 0, &[]).unwrap().slot)
-                .collect::<Vec<_>>()
-        };
-        assert_eq!(golden(&[1, 2, 3]), [1, 0, 0, 2, 2, 2, 1, 2]);
-        assert_eq!(golden(&[2; 64]), [16, 30, 36, 63, 21, 41, 11, 36]);
     }
 
     proptest! {

@@ -2,6 +2,11 @@
 
 mod candidates;
 mod maglev;
+mod owners;
+#[cfg(test)]
+mod testing;
 mod turns;
+mod without;
 
-pub use candidates::{AVOIDED, Candidates, Draw};
+pub use candidates::{Candidates, Draw};
+pub use without::AVOIDED;
