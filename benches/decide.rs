@@ -192,6 +192,7 @@ fn balancing(criterion: &mut Criterion) {
     for (policy, count) in [
         ("round-robin", 10),
         ("least-requests", 10),
+        ("peak-ewma", 10),
         ("random", 10),
         ("hash:path", 10),
         ("hash:path", 100),

@@ -23,7 +23,7 @@ use crate::{
         shard::Source,
     },
     tls::Certificate,
-    units::{ListenAddress, PoolKey, Timestamp},
+    units::{Balance, ListenAddress, PoolKey, Timestamp},
 };
 
 /// How often totals are read for the window.
@@ -400,6 +400,9 @@ fn endpoints(service: &Service, pool: &Pool, out: &mut Exposition) {
         let labels = [name, pool_name, state.as_str()];
         out.gauge(&names::POOL_ENDPOINTS, labels, float(count as u64));
     }
+    let plan = service.plan.pools.get(&pool.name);
+    let by_latency = plan.is_some_and(|plan| plan.balance == Balance::PeakEwma);
+    let now = Instant::now().into_std();
     let (mut in_flight, mut tunnels, mut connections) = (0, 0, 0);
     for endpoint in pool.endpoints.iter().map(|endpoint| &endpoint.endpoint) {
         in_flight += endpoint.in_flight();
@@ -418,6 +421,11 @@ fn endpoints(service: &Service, pool: &Pool, out: &mut Exposition) {
         {
             let labels = [name, pool_name, &address, class];
             out.count(&names::ENDPOINT_REQUESTS, labels, count);
+        }
+        let expected = endpoint.expected_latency(now).filter(|_| by_latency);
+        if let Some(expected) = expected {
+            let labels = [name, pool_name, &address];
+            out.gauge(&names::EXPECTED_LATENCY, labels, expected.as_secs_f64());
         }
     }
     out.gauge(&names::IN_FLIGHT, labels, float(in_flight));

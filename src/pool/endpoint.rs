@@ -1,8 +1,11 @@
-use std::sync::atomic::Ordering::SeqCst;
+use std::{
+    sync::{LazyLock, atomic::Ordering::SeqCst},
+    time::{Duration, Instant},
+};
 
 use crossbeam_utils::CachePadded;
 
-use super::Quota;
+use super::{Quota, balance::PeakEwma};
 use crate::{
     telemetry::{EndpointShard, PoolShard, Reading, WorkerShard},
     units::{EndpointKey, Name, PoolKey},
@@ -19,6 +22,7 @@ pub struct Identity<K, S> {
     pub slot: Slot,
     shards: Box<[CachePadded<S>]>,
     pub quota: Quota,
+    latency: PeakEwma,
 }
 
 /// One address in one pool.
@@ -37,6 +41,7 @@ impl<K, S: Default> Identity<K, S> {
             slot,
             shards: (0..workers).map(|_| CachePadded::default()).collect(),
             quota: Quota::default(),
+            latency: PeakEwma::default(),
         }
     }
 
@@ -50,7 +55,30 @@ impl<K, S: Default> Identity<K, S> {
     }
 }
 
+/// What the moments of every endpoint's latencies are counted from, so that these can be compared.
+static ORIGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
+
 impl Endpoint {
+    /// How long it takes to answer, as far as that was observed: where its pool is balanced by it.
+    pub fn latency(&self) -> &PeakEwma {
+        &self.latency
+    }
+
+    /// An answer of its has begun by `now`, or has not yet, so long after the request was sent.
+    pub fn observe_latency(&self, latency: Duration, now: Instant) {
+        self.latency.observe(latency, since_origin(now));
+    }
+
+    /// It has failed an attempt.
+    pub fn penalize(&self, now: Instant) {
+        self.latency.penalize(since_origin(now));
+    }
+
+    /// How long it would be expected to take, where anything was observed.
+    pub fn expected_latency(&self, now: Instant) -> Option<Duration> {
+        self.latency.estimate(since_origin(now))
+    }
+
     /// Leases held over all workers. After a snapshot has been published that gives this endpoint no more requests,
     /// a sum of 0 proves that there is and will be none (see [`super::Lease`]).
     pub fn in_flight(&self) -> u64 {
@@ -68,6 +96,10 @@ impl Endpoint {
             .map(|shard| shard.connections.load(SeqCst))
             .sum()
     }
+}
+
+fn since_origin(now: Instant) -> Duration {
+    now.saturating_duration_since(*ORIGIN)
 }
 
 impl PoolStats {

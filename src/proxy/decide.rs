@@ -29,6 +29,8 @@ pub(super) struct Decision {
     pub lease: Lease,
     pub timeouts: Timeouts,
     pub retries: Retries,
+    /// How long the endpoint takes to answer is made note of.
+    pub timed: bool,
     /// How long it may wait while nobody is ready.
     pub patience: Option<Duration>,
     /// Whose budget an attempt after this one is taken from.
@@ -178,6 +180,7 @@ impl Proxy {
             line,
             timeouts: service.plan.timeouts,
             retries: service.plan.retries,
+            timed: pool.ready.goes_by_latency(),
             patience: service.plan.queueing.unready,
             service: service.stats.slot,
             max_body: service.plan.max_body,

@@ -17,11 +17,12 @@ use super::{
     mirror::Witness,
     note::Note,
     progress::{Progress, UploadState},
+    timing::Timing,
 };
 use crate::{
-    pool::Lease,
     routing::may_set_cookie,
     telemetry::Failure,
+    units::Timeouts,
     upstream::{Connection, DialError, Refusal, is_breach},
 };
 
@@ -60,8 +61,7 @@ pub(super) async fn send(
         } else {
             Instant::now()
         };
-        progress.waiting(now, timeouts);
-        progress.notebook.add(|note| note.sent(now));
+        let timing = goes(decision, progress, now, timeouts);
         let keeps = connection.is_shared() || attempts.may_repeat();
         let again = ours.as_mut().filter(|_| keeps);
         let again = again.map(|request| Again::keep(request, attempts.max_body()));
@@ -76,6 +76,7 @@ pub(super) async fn send(
         });
         match sent.await {
             Some(Ok(mut answer)) => {
+                Timing::answered(timing);
                 return match accepted(decision, &mut answer) {
                     Ok(fields) => Ok(Answered {
                         answer,
@@ -110,6 +111,18 @@ pub(super) async fn send(
             }
         }
     }
+}
+
+/// The request goes on its way.
+fn goes<'a>(
+    decision: &'a Decision,
+    progress: &'a Progress,
+    now: Instant,
+    timeouts: &Timeouts,
+) -> Option<Timing<'a>> {
+    progress.waiting(now, timeouts);
+    progress.notebook.add(|note| note.sent(now));
+    Timing::begin(decision, progress)
 }
 
 /// What an answer's fields say of its connection; or that it is none that can be passed on.
@@ -286,7 +299,7 @@ pub(super) fn pass_on(
 
 /// The error, counted for the endpoint if it is its own.
 fn failed(decision: &Decision, error: ProxyError) -> ProxyError {
-    count_failure(&decision.lease, error.kind);
+    count_failure(decision, error.kind);
     error
 }
 
@@ -332,7 +345,7 @@ fn send_error(
 }
 
 /// Counts what an endpoint did wrong; what a client did is not its error.
-fn count_failure(lease: &Lease, kind: Kind) {
+fn count_failure(decision: &Decision, kind: Kind) {
     let failure = match kind {
         Kind::ConnectFailed => Failure::Connect,
         Kind::ConnectTimeout => Failure::ConnectTimeout,
@@ -343,6 +356,10 @@ fn count_failure(lease: &Lease, kind: Kind) {
         Kind::EndpointSlow | Kind::RequestTimeout => Failure::Timeout,
         _ => return,
     };
-    lease.seat().shard().unanswered();
-    lease.seat().failed(failure);
+    let seat = decision.lease.seat();
+    seat.shard().unanswered();
+    seat.failed(failure);
+    if decision.timed {
+        seat.endpoint.penalize(Instant::now().into_std());
+    }
 }

@@ -31,6 +31,7 @@ mod reply;
 mod retry;
 mod rules;
 mod span;
+mod timing;
 mod trace;
 pub mod tunnel;
 mod upload;

@@ -36,6 +36,8 @@ pub struct Progress {
     upload: Cell<UploadState>,
     /// Bytes of the request's body so far.
     uploaded: Cell<u64>,
+    /// When what there is of the request went on its way.
+    sent: Cell<Instant>,
     /// While answering: the endpoint's body was asked for its next part and had none.
     awaits_endpoint: Cell<bool>,
     /// Parts of the answer that are handed over, and that the client has yet to take.
@@ -111,6 +113,7 @@ impl Progress {
             limit: Cell::default(),
             upload: Cell::new(UploadState::Done),
             uploaded: Cell::default(),
+            sent: Cell::new(now),
             awaits_endpoint: Cell::default(),
             kept: Cell::default(),
             waits: Cell::default(),
@@ -180,6 +183,7 @@ impl Progress {
         self.limit
             .set(timeouts.request.map(|all| self.head_read.get() + all));
         self.response.set(timeouts.response);
+        self.sent.set(now);
         let uploads = self.upload.get() != UploadState::Done;
         self.arm(
             now,
@@ -203,8 +207,15 @@ impl Progress {
         if self.phase.get() == Phase::Waiting {
             let done = state == UploadState::Done;
             let patience = if done { &self.response } else { &self.patience };
-            self.arm(Instant::now(), patience.get());
+            let now = Instant::now();
+            self.sent.set(now);
+            self.arm(now, patience.get());
         }
+    }
+
+    /// When what has been sent of the request went on its way: its last byte, where all of it has.
+    pub(super) fn sent(&self) -> Instant {
+        self.sent.get()
     }
 
     /// The request's body goes on its way once more.

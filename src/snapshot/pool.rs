@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use super::{DecidedEndpoint, Member, Pool};
 use crate::{
@@ -43,13 +43,25 @@ pub fn pool(
             eligible.map(|member| (member.endpoint.clone(), member.weight)),
         )
     };
+    let ready = candidates(|member| member.state == State::Ready);
+    if ready.goes_by_latency() {
+        forget_latencies(before, &ready);
+    }
     Arc::new(Pool {
         stats: before.map_or_else(|| directory.pool(key), |before| before.stats.clone()),
-        ready: candidates(|member| member.state == State::Ready),
+        ready,
         last_resort: candidates(|member| member.proven && !drains(member.state)),
         transport,
         members,
     })
+}
+
+/// Who is back is not held to how it answered before it was out: it gets a request to be measured by, as a new one does.
+fn forget_latencies(before: Option<&Arc<Pool>>, ready: &Candidates) {
+    let before = before.iter().flat_map(|before| before.ready.iter());
+    let before: HashSet<_> = before.map(|endpoint| endpoint.slot).collect();
+    let back = ready.iter().filter(|one| !before.contains(&one.slot));
+    back.for_each(|endpoint| endpoint.latency().forget());
 }
 
 /// The same object as before where nothing differs: workers close the connections that were made another way.

@@ -92,6 +92,12 @@ pub const ENDPOINT_CONNECTIONS: Metric = metric(
     &["service", "pool"],
     "Open connections to endpoints, parked or in use",
 );
+pub const EXPECTED_LATENCY: Metric = metric(
+    Gauge,
+    "cutover_endpoint_expected_latency_seconds",
+    &["service", "pool", "endpoint"],
+    "How long an endpoint is expected to take until its answer begins, where its pool is balanced by that",
+);
 pub const UPSTREAM_ERRORS: Metric = metric(
     Counter,
     "cutover_upstream_errors_total",
@@ -310,6 +316,7 @@ pub const ALL: &[&Metric] = &[
     &CERTIFICATE_NOT_AFTER,
     &ENDPOINT_REQUESTS,
     &ENDPOINT_CONNECTIONS,
+    &EXPECTED_LATENCY,
     &UPSTREAM_ERRORS,
     &RETRIES,
     &FAULTS_INJECTED,

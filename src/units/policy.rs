@@ -8,6 +8,8 @@ pub enum Balance {
     RoundRobin,
     /// The less loaded of two drawn at random.
     LeastRequests,
+    /// The one of two drawn at random that is expected to answer sooner.
+    PeakEwma,
     Random,
     /// The same key goes to the same endpoint while it is eligible.
     Hash(HashKey),
@@ -89,13 +91,14 @@ impl FromStr for Balance {
     fn from_str(text: &str) -> Result<Self, Malformed> {
         let wrong = || {
             Malformed(
-                "expected round-robin, least-requests, random, or hash:ip, hash:path, hash:header:NAME, hash:cookie:NAME"
+                "expected round-robin, least-requests, peak-ewma, random, or hash:ip, hash:path, hash:header:NAME, hash:cookie:NAME"
                     .into(),
             )
         };
         match text {
             "round-robin" => return Ok(Self::RoundRobin),
             "least-requests" => return Ok(Self::LeastRequests),
+            "peak-ewma" => return Ok(Self::PeakEwma),
             "random" => return Ok(Self::Random),
             _ => {}
         }
@@ -119,6 +122,7 @@ impl fmt::Display for Balance {
         match self {
             Self::RoundRobin => f.write_str("round-robin"),
             Self::LeastRequests => f.write_str("least-requests"),
+            Self::PeakEwma => f.write_str("peak-ewma"),
             Self::Random => f.write_str("random"),
             Self::Hash(key) => write!(f, "hash:{key}"),
         }
@@ -145,6 +149,7 @@ mod tests {
         for text in [
             "round-robin",
             "least-requests",
+            "peak-ewma",
             "random",
             "hash:ip",
             "hash:path",

@@ -7,6 +7,7 @@ mod admin_changes;
 mod admin_door;
 mod admin_reading;
 mod architecture;
+mod balancing;
 mod claim_and_drain;
 mod cli;
 mod client_abort;

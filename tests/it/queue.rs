@@ -99,7 +99,13 @@ async fn no_more_than_may_be_are_under_way_and_the_others_are_sent_in_the_order_
 
 #[tokio::test]
 async fn an_endpoint_that_has_all_it_may_have_leaves_the_next_to_another() {
-    for balance in ["round-robin", "least-requests", "random", "hash:path"] {
+    for balance in [
+        "round-robin",
+        "least-requests",
+        "peak-ewma",
+        "random",
+        "hash:path",
+    ] {
         let (one, other) = (slow("one").await, slow("other").await);
         let proxy = proxy()
             .service(&format!(

@@ -219,7 +219,13 @@ async fn with_one_attempt_nothing_that_was_written_is_sent_again() {
 async fn with_more_attempts_nobody_who_has_failed_is_asked_again() {
     let (one, two, three) = (breaking().await, breaking().await, breaking().await);
     let good_app = endpoint("good").start().await;
-    for balance in ["round-robin", "random", "least-requests", "hash:path"] {
+    for balance in [
+        "round-robin",
+        "random",
+        "least-requests",
+        "peak-ewma",
+        "hash:path",
+    ] {
         for n in 0..6 {
             // A new one each time, which may send the three more that its first request can need.
             let proxy = proxy()

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use super::{owners::Owners, turns::Turns, without::Without};
+use super::{owners::Owners, peak_ewma::Cost, turns::Turns, without::Without};
 use crate::pool::{Endpoint, Slot};
 use crate::units::{Balance, HashKey, below, mixed};
 
@@ -29,9 +29,22 @@ struct Candidate {
     end: u64,
 }
 
+impl Candidate {
+    /// Whether it has fewer requests for its weight.
+    fn is_less_loaded(&self, load: u64, other: &Self, of_other: u64) -> bool {
+        // load / weight, multiplied out.
+        u128::from(load) * u128::from(other.weight) < u128::from(of_other) * u128::from(self.weight)
+    }
+
+    fn cost(&self, load: u64) -> Cost {
+        self.endpoint.latency().cost(load, self.weight)
+    }
+}
+
 enum Method {
     Turns(Turns),
-    TwoChoices,
+    LeastRequests,
+    PeakEwma,
     Random,
     Hash(Owners),
 }
@@ -60,7 +73,8 @@ impl Candidates {
             Balance::RoundRobin => {
                 Method::Turns(Turns::new(members.iter().map(|member| member.weight)))
             }
-            Balance::LeastRequests => Method::TwoChoices,
+            Balance::LeastRequests => Method::LeastRequests,
+            Balance::PeakEwma => Method::PeakEwma,
             Balance::Random => Method::Random,
             Balance::Hash(_) => {
                 let members = members.iter();
@@ -98,8 +112,15 @@ impl Candidates {
     pub fn hash_key(&self) -> Option<&HashKey> {
         match &self.balance {
             Balance::Hash(key) => Some(key),
-            Balance::RoundRobin | Balance::LeastRequests | Balance::Random => None,
+            Balance::RoundRobin | Balance::LeastRequests | Balance::PeakEwma | Balance::Random => {
+                None
+            }
         }
+    }
+
+    /// Whether it matters how long endpoints take to answer.
+    pub fn goes_by_latency(&self) -> bool {
+        matches!(self.method, Method::PeakEwma)
     }
 
     /// Chooses an endpoint. `load`: how many requests one has in flight. `avoid`: those that have just failed, [`super::AVOIDED`] at most; they
@@ -115,7 +136,12 @@ impl Candidates {
         let avoid = &mut Without::of(avoid.iter().filter_map(|slot| self.place(*slot)));
         let chosen = match (&self.method, draw.key) {
             (Method::Turns(turns), _) => self.turn(draw, turns, avoid),
-            (Method::TwoChoices, _) => self.less_loaded(draw.random, load, avoid),
+            (Method::LeastRequests, _) => self.better_of_two(draw.random, avoid, |one, other| {
+                one.is_less_loaded(load(&one.endpoint), other, load(&other.endpoint))
+            }),
+            (Method::PeakEwma, _) => self.better_of_two(draw.random, avoid, |one, other| {
+                one.cost(load(&one.endpoint)) < other.cost(load(&other.endpoint))
+            }),
             (Method::Hash(owners), Some(key)) => owners.of(key, avoid),
             (Method::Random | Method::Hash(_), _) => self.drawn(draw.random, avoid),
         };
@@ -137,24 +163,20 @@ impl Candidates {
         }
     }
 
-    /// Of two that chance names by their weights, the one with fewer requests for its weight. The first where they are equal, so
-    /// that without load each gets exactly its weight's part.
-    fn less_loaded(
+    /// Of two that chance names by their weights, the second where it is better; so that among equals each gets exactly its weight's part.
+    fn better_of_two(
         &self,
         random: u64,
-        load: impl Fn(&Endpoint) -> u64,
         avoid: &mut Without,
+        is_better: impl Fn(&Candidate, &Candidate) -> bool,
     ) -> Option<usize> {
         let first = self.drawn(random, avoid)?;
         avoid.add(first);
         let Some(second) = self.drawn(mixed(random), avoid) else {
             return Some(first);
         };
-        let (a, b) = (&self.members[first], &self.members[second]);
-        // load / weight, multiplied out.
-        let fewer = u128::from(load(&b.endpoint)) * u128::from(a.weight)
-            < u128::from(load(&a.endpoint)) * u128::from(b.weight);
-        Some(if fewer { second } else { first })
+        let better = is_better(&self.members[second], &self.members[first]);
+        Some(if better { second } else { first })
     }
 
     /// One by weight, none of those `without`.

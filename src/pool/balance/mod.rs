@@ -3,10 +3,12 @@
 mod candidates;
 mod maglev;
 mod owners;
+mod peak_ewma;
 #[cfg(test)]
 mod testing;
 mod turns;
 mod without;
 
 pub use candidates::{Candidates, Draw};
+pub use peak_ewma::PeakEwma;
 pub use without::AVOIDED;

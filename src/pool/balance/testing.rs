@@ -32,9 +32,10 @@ pub fn hash() -> Balance {
     Balance::Hash(HashKey::Path)
 }
 
-pub const EVERY: [Balance; 4] = [
+pub const EVERY: [Balance; 5] = [
     Balance::RoundRobin,
     Balance::LeastRequests,
+    Balance::PeakEwma,
     Balance::Random,
     Balance::Hash(HashKey::Path),
 ];

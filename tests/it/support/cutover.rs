@@ -322,6 +322,18 @@ impl Proxy {
         self.sum(pool, cutover::pool::Endpoint::in_flight)
     }
 
+    /// How long each endpoint of the pool is expected to take.
+    pub fn expected_latency(&self, pool: &str) -> Vec<Option<Duration>> {
+        let snapshot = self.readers.current();
+        let service = &snapshot.services[0];
+        let pool = &service.pools[service.pool(pool).unwrap()];
+        let now = std::time::Instant::now();
+        let members = pool.members.iter();
+        members
+            .map(|member| member.endpoint.expected_latency(now))
+            .collect()
+    }
+
     /// Connections open to the pool's endpoints.
     pub fn connections(&self, pool: &str) -> u64 {
         self.sum(pool, cutover::pool::Endpoint::connections)

@@ -367,8 +367,10 @@ pub const DIGEST: Syntax = Syntax {
 pub const ROLE: &[&str] = &["viewer", "operator", "admin"];
 
 pub const BALANCE: Syntax = Syntax {
-    what: "round-robin, least-requests, random, or hash:ip, hash:path, hash:header:NAME, hash:cookie:NAME",
-    pattern: Some("^(round-robin|least-requests|random|hash:(ip|path|header:.+|cookie:.+))$"),
+    what: "round-robin, least-requests, peak-ewma, random, or hash:ip, hash:path, hash:header:NAME, hash:cookie:NAME",
+    pattern: Some(
+        "^(round-robin|least-requests|peak-ewma|random|hash:(ip|path|header:.+|cookie:.+))$",
+    ),
     check: reads::<Balance>,
 };
 
