@@ -311,11 +311,11 @@ async fn a_stream_that_its_client_resets_is_cancelled_at_the_endpoint() {
     app.until_requests(1).await;
     drop(held);
     proxy
-        .until("the lease to be given back", |proxy| {
-            proxy.in_flight("blue") == 0
-        })
+        .until(
+            "the lease to be given back, and the connection closed",
+            |proxy| proxy.in_flight("blue") == 0 && proxy.connections("blue") == 0,
+        )
         .await;
-    assert_eq!(proxy.connections("blue"), 0);
     assert_eq!(proxy.failures("blue"), []);
     assert_eq!(caller.get("/").await.told(), (200, "blue"));
 }
