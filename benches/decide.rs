@@ -103,6 +103,7 @@ fn decide(reader: &Reader, head: &Head, cursor: u64, random: u64) -> Option<usiz
             cursor,
             random: random.rotate_left(32),
             key: None,
+            ..Draw::default()
         };
         let chosen = service
             .candidates(pool)
@@ -223,6 +224,7 @@ fn balancing(criterion: &mut Criterion) {
                     cursor,
                     random: random.u64(..),
                     key: Some(random.u64(..)),
+                    ..Draw::default()
                 };
                 candidates
                     .pick(&draw, Endpoint::in_flight, &[])

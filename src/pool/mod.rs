@@ -12,7 +12,7 @@ mod permits;
 mod quota;
 mod transport;
 
-pub use balance::{AVOIDED, Candidates, Draw};
+pub use balance::{AVOIDED, Candidates, Draw, Offset};
 pub use directory::Directory;
 pub use endpoint::{Endpoint, Identity, PoolStats, ServiceStats, Slot, State};
 pub use lease::{Lease, Seat};

@@ -15,7 +15,7 @@ use super::{
     tunnel::Terms,
 };
 use crate::{
-    pool::{Candidates, Draw, Endpoint, Lease, Permits, Reached, Slot},
+    pool::{Candidates, Draw, Endpoint, Lease, Offset, Permits, Reached, Slot},
     routing::{Head, hash_key as hashed, host_of},
     snapshot::{Pool, Service, Snapshot},
     units::{Retries, Timeouts},
@@ -226,6 +226,7 @@ impl Proxy {
         let hash_key = candidates.hash_key();
         Draw {
             cursor: self.cursors.next(pool),
+            offset: self.cursors.offset,
             random: fastrand::u64(..),
             key: hash_key.and_then(|key| hashed(key, head, asking.client)),
         }
@@ -309,12 +310,21 @@ fn choose_pool<'a>(
 type Choice<'a> = (&'a Pool, &'a Candidates);
 
 /// How many choices this worker has made in each pool, by the pool's slot.
-#[derive(Default)]
-pub(super) struct Cursors(RefCell<Vec<u64>>);
+pub(super) struct Cursors {
+    offset: Offset,
+    made: RefCell<Vec<u64>>,
+}
 
 impl Cursors {
+    pub(super) fn of(worker: usize) -> Self {
+        Self {
+            offset: Offset::of(worker),
+            made: RefCell::default(),
+        }
+    }
+
     fn next(&self, pool: &Pool) -> u64 {
-        let mut cursors = self.0.borrow_mut();
+        let mut cursors = self.made.borrow_mut();
         let slot = pool.stats.slot;
         if cursors.len() <= slot {
             cursors.resize(slot + 1, 0);

@@ -49,7 +49,7 @@ impl Proxy {
             worker,
             reader,
             lines: Lines::new(worker),
-            cursors: Cursors::default(),
+            cursors: Cursors::of(worker),
             budgets: Budgets::new(Instant::now()),
             shard,
             nudge,

@@ -156,7 +156,7 @@ mod tests {
                 prop_assert_eq!((drawn.is_some(), kept.is_some()), (!open.is_empty(), !open.is_empty()));
                 for pool in drawn.into_iter().chain(kept) {
                     prop_assert!(open.contains(&pool));
-                    let draw = Draw { cursor, random: random.u64(..), key: None };
+                    let draw = Draw { cursor, random: random.u64(..), key: None, ..Draw::default() };
                     let chosen = service.candidates(pool).pick(&draw, |_| 0, &[]).unwrap();
                     let mut all = pools[pool].iter();
                     prop_assert!(eligible(all.find(|one| one.address == chosen.key.address).unwrap()));

@@ -1,14 +1,21 @@
 use std::sync::Arc;
 
-use super::{owners::Owners, peak_ewma::Cost, turns::Turns, without::Without};
+use super::{
+    owners::Owners,
+    peak_ewma::Cost,
+    turns::{Offset, Turns},
+    without::Without,
+};
 use crate::pool::{Endpoint, Slot};
 use crate::units::{Balance, HashKey, below, mixed};
 
 /// What a choice is made of.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Draw {
     /// The worker's own count of its choices in this pool; grows by one with each.
     pub cursor: u64,
+    /// Where it began.
+    pub offset: Offset,
     pub random: u64,
     /// The request's, where the pool balances by hash.
     pub key: Option<u64>,
@@ -155,7 +162,7 @@ impl Candidates {
 
     /// Whose turn it is; one by chance where that is the one to avoid.
     fn turn(&self, draw: &Draw, turns: &Turns, avoid: &Without) -> Option<usize> {
-        let chosen = self.at(turns.point(draw.cursor)?);
+        let chosen = self.at(turns.point(draw.cursor, draw.offset)?);
         if avoid.has(chosen) {
             self.drawn(draw.random, avoid)
         } else {
@@ -223,6 +230,7 @@ mod tests {
             cursor,
             random: random.u64(..),
             key: Some(random.u64(..)),
+            ..Draw::default()
         });
         draws
             .map(|draw| candidates.pick(&draw, |_| 0, avoid).unwrap().slot)
@@ -267,6 +275,7 @@ mod tests {
             cursor: 7,
             random: 7,
             key: Some(7),
+            ..Draw::default()
         };
         for balance in &EVERY {
             for weights in [&[][..], &[0, 0]] {
@@ -290,6 +299,7 @@ mod tests {
                 cursor,
                 random: random.u64(..),
                 key: None,
+                ..Draw::default()
             };
             assert_eq!(pair.pick(&draw, busy, &[]).unwrap().slot, 1);
             assert_eq!(strong.pick(&draw, loads, &[]).unwrap().slot, 0);
@@ -308,6 +318,7 @@ mod tests {
                     cursor,
                     random: random.u64(..),
                     key: None,
+                    ..Draw::default()
                 };
                 let slot = candidates
                     .pick(&draw, |endpoint| loads.borrow()[endpoint.slot], &[])
@@ -332,6 +343,7 @@ mod tests {
                     cursor,
                     random: random.u64(..),
                     key: None,
+                    ..Draw::default()
                 };
                 candidates.pick(&draw, |_| 0, &[]).unwrap().slot
             });
@@ -350,7 +362,7 @@ mod tests {
             loads in vec(any::<u64>(), 8),
         ) {
             let candidates = candidates(&balance, &weights);
-            let draw = Draw { cursor, random, key };
+            let draw = Draw { cursor, random, key, ..Draw::default() };
             let chosen = candidates.pick(&draw, |endpoint| loads[endpoint.slot], &avoid);
             let eligible = |slot: usize| weights[slot] > 0 && !avoid.contains(&slot);
             match chosen {

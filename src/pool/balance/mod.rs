@@ -11,4 +11,5 @@ mod without;
 
 pub use candidates::{Candidates, Draw};
 pub use peak_ewma::PeakEwma;
+pub use turns::Offset;
 pub use without::AVOIDED;

@@ -1,5 +1,16 @@
 use crate::units::below;
 
+/// Where in a round of turns a worker begins: elsewhere than the others, as far from them as can be, however many there are (van der Corput's
+/// sequence). Workers that all began with the first endpoint would choose the same one at once, and in a quiet pool the first ones alone.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Offset(u64);
+
+impl Offset {
+    pub fn of(worker: usize) -> Self {
+        Self((worker as u64).reverse_bits())
+    }
+}
+
 /// A schedule of weighted turns that needs no table.
 ///
 /// The intervals of the weights, laid end to end and measured in their greatest common divisor, are visited in steps that meet
@@ -30,9 +41,11 @@ impl Turns {
         }
     }
 
-    /// The point, below the sum of the weights, that this turn falls to; `None` where nobody has weight.
-    pub fn point(&self, turn: u64) -> Option<u64> {
+    /// The point, below the sum of the weights, that this turn of a worker falls to; `None` where nobody has weight.
+    pub fn point(&self, turn: u64, offset: Offset) -> Option<u64> {
         let turn = turn.checked_rem(self.parts)?;
+        // The sum of two numbers below 2^64 / 2: weights are of 32 bits.
+        let turn = (turn + below(offset.0, self.parts)) % self.parts;
         Some(product(turn, self.stride, self.parts) * self.unit)
     }
 }
@@ -58,7 +71,7 @@ mod tests {
     /// Who has each turn of the first so many.
     fn turns(weights: &[u32], count: u64) -> Vec<usize> {
         let turns = Turns::new(weights.iter().copied());
-        let points = (0..count).map(|turn| turns.point(turn).unwrap());
+        let points = (0..count).map(|turn| turns.point(turn, Offset::default()).unwrap());
         points.map(|point| at(weights, point)).collect()
     }
 
@@ -94,21 +107,25 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_round_gives_each_exactly_its_weight(weights in vec(0..40_u32, 1..8), start: u32) {
+        fn a_round_gives_each_exactly_its_weight(
+            weights in vec(0..40_u32, 1..8), start: u32, worker in 0..64_usize,
+        ) {
             let schedule = Turns::new(weights.iter().copied());
             let total: u64 = weights.iter().copied().map(u64::from).sum();
             let mut counts = vec![0; weights.len()];
             for turn in 0..total {
-                let point = schedule.point(u64::from(start) + turn).unwrap();
+                let point = schedule.point(u64::from(start) + turn, Offset::of(worker)).unwrap();
                 counts[at(&weights, point)] += 1;
             }
             prop_assert_eq!(counts, weights);
         }
 
         #[test]
-        fn no_weights_and_no_turn_are_too_big(weights in vec(any::<u32>(), 1..8), turn: u64) {
+        fn no_weights_and_no_turn_are_too_big(
+            weights in vec(any::<u32>(), 1..8), turn: u64, worker: usize,
+        ) {
             let total: u64 = weights.iter().copied().map(u64::from).sum();
-            let point = Turns::new(weights.iter().copied()).point(turn);
+            let point = Turns::new(weights.iter().copied()).point(turn, Offset::of(worker));
             prop_assert!(point.map_or(total == 0, |point| point < total));
         }
     }

@@ -19,6 +19,7 @@ mod client;
 mod cutover;
 pub mod h2;
 mod pebble;
+mod pool;
 pub mod websocket;
 pub mod websocket_h2;
 mod whole;
@@ -31,6 +32,7 @@ pub use client::{Answer, Client};
 pub use cutover::{Proxy, free_address, proxy};
 pub use h2::{Call, H2App, Wire, h2_endpoint};
 pub use pebble::{Pebble, pebble};
+pub use pool::members;
 pub use whole::{Whole, told, whole};
 
 /// Longer than anything a test waits for takes on a busy machine.
