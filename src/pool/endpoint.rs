@@ -103,6 +103,11 @@ fn since_origin(now: Instant) -> Duration {
 }
 
 impl PoolStats {
+    /// Leases held on its endpoints, over all workers: what the endpoints have, without asking each of them.
+    pub fn in_flight(&self) -> u64 {
+        self.shards().map(|shard| shard.leases.count()).sum()
+    }
+
     /// All latencies recorded so far, over all workers.
     pub fn latency(&self) -> Reading {
         let mut reading = Reading::default();

@@ -41,6 +41,7 @@ impl Seat {
     /// is complete (`units::InFlight`).
     pub fn claim(self: &Rc<Self>, permits: Option<Box<Permits>>) -> Lease {
         self.shard().in_flight.claim();
+        self.pool_shard().leases.claimed();
         Lease {
             seat: self.clone(),
             _permits: permits,
@@ -65,5 +66,6 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         self.seat.shard().in_flight.release();
+        self.seat.pool_shard().leases.released();
     }
 }

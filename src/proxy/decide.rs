@@ -227,6 +227,11 @@ impl Proxy {
         Draw {
             cursor: self.cursors.next(pool),
             offset: self.cursors.offset,
+            in_flight: if candidates.bounds_loads() {
+                pool.stats.in_flight()
+            } else {
+                0
+            },
             random: fastrand::u64(..),
             key: hash_key.and_then(|key| hashed(key, head, asking.client)),
         }

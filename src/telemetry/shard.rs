@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::{
-    InjectedCounts, MirrorCounts, TunnelCounts,
+    InjectedCounts, Leases, MirrorCounts, TunnelCounts,
     histogram::{Histogram, add},
 };
 use crate::units::InFlight;
@@ -199,6 +199,7 @@ impl Retry {
 
 /// What one worker counts for one pool.
 pub struct PoolShard {
+    pub leases: Leases,
     endpoint: [AtomicU64; STATUSES.len()],
     proxy: [AtomicU64; STATUSES.len()],
     /// From the request's head read to the answer's last byte handed over. Made when first needed.
@@ -215,6 +216,7 @@ pub struct PoolShard {
 impl Default for PoolShard {
     fn default() -> Self {
         Self {
+            leases: Leases::default(),
             endpoint: [const { AtomicU64::new(0) }; STATUSES.len()],
             proxy: [const { AtomicU64::new(0) }; STATUSES.len()],
             latency: OnceLock::new(),

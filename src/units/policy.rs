@@ -1,6 +1,6 @@
 use std::{fmt, str::FromStr, time::Duration};
 
-use super::Malformed;
+use super::{LoadFactor, Malformed};
 
 /// How a pool chooses among its eligible endpoints.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,8 +11,8 @@ pub enum Balance {
     /// The one of two drawn at random that is expected to answer sooner.
     PeakEwma,
     Random,
-    /// The same key goes to the same endpoint while it is eligible.
-    Hash(HashKey),
+    /// The same key goes to the same endpoint while it is eligible, and has no more than the factor allows, where there is one.
+    Hash(HashKey, Option<LoadFactor>),
 }
 
 /// What is spoken to endpoints.
@@ -85,6 +85,24 @@ pub enum WebsocketDrain {
     CloseNow,
 }
 
+impl Balance {
+    /// With this bound of the loads, where it hashes.
+    #[must_use]
+    pub fn bounded(self, factor: Option<LoadFactor>) -> Self {
+        match self {
+            Self::Hash(key, _) => Self::Hash(key, factor),
+            other => other,
+        }
+    }
+
+    pub fn load_factor(&self) -> Option<LoadFactor> {
+        match self {
+            Self::Hash(_, factor) => *factor,
+            Self::RoundRobin | Self::LeastRequests | Self::PeakEwma | Self::Random => None,
+        }
+    }
+}
+
 impl FromStr for Balance {
     type Err = Malformed;
 
@@ -113,7 +131,7 @@ impl FromStr for Balance {
             }
             _ => return Err(wrong()),
         };
-        Ok(Self::Hash(key))
+        Ok(Self::Hash(key, None))
     }
 }
 
@@ -124,7 +142,8 @@ impl fmt::Display for Balance {
             Self::LeastRequests => f.write_str("least-requests"),
             Self::PeakEwma => f.write_str("peak-ewma"),
             Self::Random => f.write_str("random"),
-            Self::Hash(key) => write!(f, "hash:{key}"),
+            // The factor is a key of its own.
+            Self::Hash(key, _) => write!(f, "hash:{key}"),
         }
     }
 }

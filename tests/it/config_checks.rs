@@ -730,6 +730,16 @@ const SETTINGS: &[(&str, Code, &str)] = &[
         "`least-conn` is not valid",
     ),
     (
+        "balance = \"hash:ip\"\nhash_balance_factor = \"100%\"",
+        Code::InvalidValue,
+        "`100%` is not valid",
+    ),
+    (
+        "hash_balance_factor = \"150%\"",
+        Code::Conflict,
+        "`hash_balance_factor` bounds nothing here",
+    ),
+    (
         "probe = { type = \"tcp\", path = \"/\" }",
         Code::Conflict,
         "`path` is for HTTP probes",
@@ -823,6 +833,7 @@ fn defaults_hold_where_a_service_or_a_pool_says_nothing_else() {
         [defaults]
         probe = { path = "/ready", rise = 5, expect.status = [204], headers = { a = "1", b = "1" } }
         balance = "random"
+        hash_balance_factor = "150%"
         timeouts = { connect = "1s", idle = "9s" }
         preview = { secret = { env = "KEY" } }
         [[listeners]]

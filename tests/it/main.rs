@@ -8,6 +8,7 @@ mod admin_door;
 mod admin_reading;
 mod architecture;
 mod balancing;
+mod balancing_bounds;
 mod balancing_workers;
 mod claim_and_drain;
 mod cli;

@@ -57,7 +57,9 @@ impl Check<'_> {
             let merged = merge(&inherited, own);
             let pool = View::new(&merged, keys::POOL, place, path);
             pool.require("endpoints", self.problems);
-            pools.insert(name.clone(), self.pool(name, &pool));
+            let pool = self.pool(name.clone(), &pool);
+            self.factor_fits(own, &format!("{}.pools.{name}", view.path), [&pool]);
+            pools.insert(name, pool);
         }
         pools
     }
@@ -69,9 +71,38 @@ impl Check<'_> {
         Pool {
             name,
             endpoints,
-            balance: view.parsed("balance").unwrap_or(Balance::RoundRobin),
+            balance: view
+                .parsed("balance")
+                .unwrap_or(Balance::RoundRobin)
+                .bounded(view.parsed("hash_balance_factor")),
             transport,
             probe,
+        }
+    }
+
+    /// A table that bounds loads must be of a pool that hashes keys, or have one. What is inherited waits for one that does.
+    pub(super) fn factor_fits<'a>(
+        &mut self,
+        own: &Table,
+        path: &str,
+        pools: impl IntoIterator<Item = &'a Pool>,
+    ) {
+        let key = "hash_balance_factor";
+        let bounds = own.get(key).and_then(Node::text);
+        let hashes = |pool: &Pool| matches!(pool.balance, Balance::Hash(..));
+        if let Some(place) = own.place_of(key)
+            && bounds.is_some_and(|text| text != "none")
+            && !pools.into_iter().any(hashes)
+        {
+            self.tell(
+                Problem::new(
+                    Code::Conflict,
+                    place,
+                    format!("`{key}` bounds nothing here"),
+                )
+                .key(format!("{path}.{key}"))
+                .expected("balance = \"hash:...\" beside it"),
+            );
         }
     }
 

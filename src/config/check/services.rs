@@ -43,6 +43,7 @@ impl Check<'_> {
             let merged = merge(defaults, own);
             let view = View::new(&merged, keys::SERVICE, place, path);
             let service = self.service(name.clone(), &view, &merged);
+            self.factor_fits(own, &format!("services.{name}"), service.pools.values());
             services.insert(name, Arc::new(service));
         }
         services

@@ -199,6 +199,9 @@ fn pool_blocks(pool: &Pool, path: &str, blocks: &mut Vec<Block>) {
     let endpoints = pool.endpoints.iter().map(endpoint);
     block.put("endpoints", Field::List(endpoints.collect()));
     block.text("balance", &pool.balance);
+    let factor = pool.balance.load_factor();
+    let factor = factor.map(|factor| factor.to_string());
+    block.text("hash_balance_factor", factor.as_deref().unwrap_or("none"));
     block.text("protocol", pool.transport.protocol.as_str());
     let preamble = pool.transport.preamble;
     block.text(

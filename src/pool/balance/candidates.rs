@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use super::{
+    bound::Bound,
     owners::Owners,
     peak_ewma::Cost,
     turns::{Offset, Turns},
@@ -19,6 +20,8 @@ pub struct Draw {
     pub random: u64,
     /// The request's, where the pool balances by hash.
     pub key: Option<u64>,
+    /// How many requests the pool has in flight, where it bounds its endpoints' loads.
+    pub in_flight: u64,
 }
 
 /// The endpoints of a pool that may be chosen now, and the way to choose among them.
@@ -83,7 +86,7 @@ impl Candidates {
             Balance::LeastRequests => Method::LeastRequests,
             Balance::PeakEwma => Method::PeakEwma,
             Balance::Random => Method::Random,
-            Balance::Hash(_) => {
+            Balance::Hash(..) => {
                 let members = members.iter();
                 let members = members.map(|member| (&*member.endpoint, member.weight));
                 Method::Hash(Owners::new(of, members))
@@ -118,11 +121,16 @@ impl Candidates {
     /// What of a request the draw's key is made of, where it matters.
     pub fn hash_key(&self) -> Option<&HashKey> {
         match &self.balance {
-            Balance::Hash(key) => Some(key),
+            Balance::Hash(key, _) => Some(key),
             Balance::RoundRobin | Balance::LeastRequests | Balance::PeakEwma | Balance::Random => {
                 None
             }
         }
+    }
+
+    /// Whether it matters how many requests the pool has in flight.
+    pub fn bounds_loads(&self) -> bool {
+        self.balance.load_factor().is_some()
     }
 
     /// Whether it matters how long endpoints take to answer.
@@ -149,7 +157,16 @@ impl Candidates {
             (Method::PeakEwma, _) => self.better_of_two(draw.random, avoid, |one, other| {
                 one.cost(load(&one.endpoint)) < other.cost(load(&other.endpoint))
             }),
-            (Method::Hash(owners), Some(key)) => owners.of(key, avoid),
+            (Method::Hash(owners), Some(key)) => {
+                let bound = self.balance.load_factor();
+                let bound = bound.map(|factor| Bound::new(factor, draw.in_flight, self.total));
+                owners.of(key, avoid, |place| {
+                    let Candidate {
+                        endpoint, weight, ..
+                    } = &self.members[place];
+                    bound.is_none_or(|bound| bound.has_room(load(endpoint), *weight))
+                })
+            }
             (Method::Random | Method::Hash(_), _) => self.drawn(draw.random, avoid),
         };
         chosen.map(|index| &self.members[index].endpoint)

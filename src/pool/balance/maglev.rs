@@ -47,14 +47,11 @@ impl Maglev {
         unreachable!("every round takes a place")
     }
 
-    /// The member that a key belongs to; where that is one to `avoid`, the next one in the table.
-    pub fn owner(&self, key: u64, avoid: impl Fn(usize) -> bool) -> Option<usize> {
-        let start = usize::try_from(below(key, self.0.len() as u64)).ok()?;
-        let (before, after) = self.0.split_at(start);
-        let members = after.iter().chain(before);
-        members
-            .map(|member| *member as usize)
-            .find(|member| !avoid(*member))
+    /// The member that a key belongs to, and those that follow in the table: each as often as it has places.
+    pub fn owners(&self, key: u64) -> impl Iterator<Item = usize> {
+        let start = below(key, self.0.len() as u64);
+        let (before, after) = self.0.split_at(usize::try_from(start).unwrap_or(0));
+        after.iter().chain(before).map(|member| *member as usize)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Which endpoint of a pool gets the next request. Pure: numbers drawn at random, loads and keys are arguments.
 
+mod bound;
 mod candidates;
 mod maglev;
 mod owners;

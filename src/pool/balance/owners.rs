@@ -1,3 +1,5 @@
+use std::iter::{once, successors};
+
 use super::{maglev::Maglev, without::Without};
 use crate::{
     pool::Endpoint,
@@ -21,6 +23,9 @@ pub struct Named {
 /// A pool with as many endpoints as this, or more, looks keys up in a table.
 const LOOKED_UP: usize = 50;
 
+/// How far a table is gone through for somebody who has room; by then all but a few have been met who have any.
+const LOOKED_AT: usize = 256;
+
 impl Owners {
     /// `of`: how many endpoints the pool has, eligible or not; by this alone it is decided how keys are hashed, so that an endpoint that
     /// falls ill moves no keys but its own.
@@ -37,19 +42,38 @@ impl Owners {
         }
     }
 
-    /// The place of the member that a key belongs to, without some.
-    pub fn of(&self, key: u64, avoid: &Without) -> Option<usize> {
+    /// The place of the member that a key belongs to, without some; the next one's in the key's order, where that one has no room. Loads
+    /// may change while they are looked at: where nobody seems to have room, it is the first after all.
+    pub fn of(&self, key: u64, avoid: &Without, has_room: impl Fn(usize) -> bool) -> Option<usize> {
         match self {
-            Self::Scored(members) => members
-                .iter()
-                .enumerate()
-                .filter(|(index, _)| !avoid.has(*index))
-                .map(|(index, member)| (score(key, member.name, member.weight), index))
-                .min_by(|a, b| a.0.total_cmp(&b.0))
-                .map(|(_, index)| index),
-            Self::Table(table) => table.owner(key, |member| avoid.has(member)),
+            Self::Scored(members) => {
+                let first = best(members, key, None, avoid)?;
+                let next = |last: &Scored| best(members, key, Some(*last), avoid);
+                let mut owners = successors(Some(first), next).map(|(_, place)| place);
+                owners.find(|place| has_room(*place)).or(Some(first.1))
+            }
+            Self::Table(table) => {
+                let mut owners = table.owners(key).filter(|place| !avoid.has(*place));
+                let first = owners.next()?;
+                let mut owners = once(first).chain(owners.take(LOOKED_AT));
+                owners.find(|place| has_room(*place)).or(Some(first))
+            }
         }
     }
+}
+
+/// A member's score for a key, and its place.
+type Scored = (f64, usize);
+
+/// Who scores best for a key, of those who do worse than `last`.
+fn best(members: &[Named], key: u64, last: Option<Scored>, avoid: &Without) -> Option<Scored> {
+    let order = |a: &Scored, b: &Scored| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1));
+    let members = members.iter().enumerate();
+    members
+        .filter(|(place, _)| !avoid.has(*place))
+        .map(|(place, member)| (score(key, member.name, member.weight), place))
+        .filter(|scored| last.is_none_or(|last| order(&last, scored).is_lt()))
+        .min_by(order)
 }
 
 fn name_of(endpoint: &Endpoint) -> u64 {
@@ -79,7 +103,7 @@ mod tests {
             .iter()
             .map(|(endpoint, weight)| (&**endpoint, *weight));
         let owners = Owners::new(of, named);
-        let place = |key| owners.of(key, &Without::default()).unwrap();
+        let place = |key| owners.of(key, &Without::default(), |_| true).unwrap();
         keys.map(|key| (key, members[place(key)].0.slot)).collect()
     }
 

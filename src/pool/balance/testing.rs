@@ -29,7 +29,7 @@ pub fn candidates(balance: &Balance, weights: &[u32]) -> Candidates {
 }
 
 pub fn hash() -> Balance {
-    Balance::Hash(HashKey::Path)
+    Balance::Hash(HashKey::Path, None)
 }
 
 pub const EVERY: [Balance; 5] = [
@@ -37,5 +37,5 @@ pub const EVERY: [Balance; 5] = [
     Balance::LeastRequests,
     Balance::PeakEwma,
     Balance::Random,
-    Balance::Hash(HashKey::Path),
+    Balance::Hash(HashKey::Path, None),
 ];

@@ -21,6 +21,12 @@ pub const PER_POOL: &[Key] = &[
     )
     .or_text("round-robin"),
     Key::new(
+        "hash_balance_factor",
+        text(&syntax::LOAD_FACTOR_OR_NONE),
+        "With `balance = \"hash:...\"`: how many requests an endpoint may have in flight, against its part of the pool's. Keys whose endpoint has more go to their next one.",
+    )
+    .or_text("none"),
+    Key::new(
         "probe",
         Shape::Either(&[Shape::Table(PROBE), Shape::Off]),
         "What proves that an endpoint can serve; `false`: endpoints count as ready.",

@@ -1,5 +1,6 @@
 //! How the texts of the file are written. What a text must be is told by the type that it becomes.
 
+mod balance;
 mod time;
 
 use std::{
@@ -10,10 +11,10 @@ use std::{
 
 use super::Syntax;
 use crate::units::{
-    Address, Balance, ByteSize, HostPattern, ListenAddress, Malformed, Name, Network, Percent,
-    Template,
+    Address, ByteSize, HostPattern, ListenAddress, Malformed, Name, Network, Percent, Template,
 };
 
+pub use balance::*;
 pub use time::*;
 
 fn reads<T: FromStr<Err = Malformed>>(text: &str) -> Result<(), Malformed> {
@@ -365,14 +366,6 @@ pub const DIGEST: Syntax = Syntax {
 };
 
 pub const ROLE: &[&str] = &["viewer", "operator", "admin"];
-
-pub const BALANCE: Syntax = Syntax {
-    what: "round-robin, least-requests, peak-ewma, random, or hash:ip, hash:path, hash:header:NAME, hash:cookie:NAME",
-    pattern: Some(
-        "^(round-robin|least-requests|peak-ewma|random|hash:(ip|path|header:.+|cookie:.+))$",
-    ),
-    check: reads::<Balance>,
-};
 
 pub const STICKY: Syntax = Syntax {
     what: "cookie, header:NAME, ip or none",
