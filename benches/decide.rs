@@ -18,7 +18,7 @@ use cutover::{
     pool::{Candidates, Directory, Draw, Endpoint, State},
     routing::{Affinity, Head, Splitter},
     snapshot::{self, Decided, DecidedEndpoint, Input, Reader, Snapshot, Standing},
-    units::{Balance, EndpointKey, Name, Secret, StickyBy},
+    units::{Admits, Balance, EndpointKey, Name, Secret, StickyBy},
 };
 use http::{HeaderMap, Method};
 
@@ -381,6 +381,7 @@ impl Control {
             weights: plan.weights.clone(),
             revision: 1,
             deadline: plan.drain_deadline,
+            admits: Admits::default(),
             pools: pools.collect(),
         }
     }

@@ -5,10 +5,10 @@ use std::{collections::BTreeMap, path::Path};
 use super::{state::Measured, wire};
 use crate::{
     config::{Overlay, plan},
-    control::{self, Done, view},
+    control::{self, Done, Left, view},
     pool::State,
     telemetry,
-    units::{Name, Timestamp, Weights},
+    units::{Admission, Name, Timestamp, Weights},
 };
 
 pub fn services(seen: &view::View, measured: &Measured) -> Vec<wire::Service> {
@@ -39,6 +39,7 @@ fn service(
         revision: of.revision,
         generation,
         state: text(&of.state),
+        admission: admission(of),
         active: of.active.clone(),
         idle: of.idle.clone(),
         weights: of_every_pool(of, &of.weights),
@@ -202,6 +203,8 @@ fn actor(of: &control::Actor) -> wire::Actor {
 pub fn changed(done: Done) -> wire::Changed {
     let applied = done.applied;
     let left = done.left;
+    // What is only held keeps its connections.
+    let leaves = left.filter(|left| !left.stays);
     wire::Changed {
         generation: applied.generation,
         durable: applied.durable,
@@ -215,8 +218,8 @@ pub fn changed(done: Done) -> wire::Changed {
         drained: left.map(|left| left.drained),
         in_flight: left.map(|left| left.in_flight),
         tunnels: left.map(|left| left.tunnels),
-        connections: left.map(|left| left.connections),
-        safe_to_stop: left.map(|left| left.safe_to_stop),
+        connections: leaves.map(|left| left.connections),
+        safe_to_stop: leaves.map(Left::safe_to_stop),
         cut: left.map(|left| left.cut),
     }
 }
@@ -268,7 +271,7 @@ pub fn status(
             unsaved: seen.durability.unsaved,
         },
         overrides: overrides(seen, now),
-        holds: Vec::new(),
+        holds: holds(seen, now),
         drains: drains(seen, now),
         services: services(seen, measured),
         rollouts: Vec::new(),
@@ -283,6 +286,9 @@ pub fn overlay(seen: &view::View) -> Overlay {
         overlay
             .weights
             .insert(service.plan.name.clone(), service.weights.clone());
+        overlay
+            .admissions
+            .insert(service.plan.name.clone(), lasting(service));
         for pool in &service.pools {
             let endpoints = pool.endpoints.iter().map(|endpoint| plan::Endpoint {
                 address: endpoint.endpoint.key.address.clone(),
@@ -294,6 +300,14 @@ pub fn overlay(seen: &view::View) -> Overlay {
         }
     }
     overlay
+}
+
+/// A hold is not for the file, which would begin it anew.
+fn lasting(service: &view::Service) -> Admission {
+    match admission(service) {
+        Admission::Hold => Admission::Open,
+        lasting => lasting,
+    }
 }
 
 fn overrides(seen: &view::View, now: Timestamp) -> Vec<wire::Override> {
@@ -308,6 +322,33 @@ fn overrides(seen: &view::View, now: Timestamp) -> Vec<wire::Override> {
         reason: drift.reason.clone(),
     });
     overrides.collect()
+}
+
+fn admission(of: &view::Service) -> Admission {
+    let admitted = of.admitted.as_ref();
+    admitted.map_or(Admission::Open, |admitted| admitted.admission)
+}
+
+fn holds(seen: &view::View, now: Timestamp) -> Vec<wire::HoldInForce> {
+    let held = seen.services.iter();
+    let held = held.filter(|service| admission(service) != Admission::Open);
+    let held = held.filter_map(|service| Some((service, service.admitted.as_ref()?)));
+    let holds = held.map(|(service, admitted)| {
+        let name = &service.plan.name;
+        let published = seen.snapshot.service(name.as_str());
+        wire::HoldInForce {
+            service: name.clone(),
+            admission: admitted.admission.as_str().to_owned(),
+            waiting: published.map_or(0, |published| published.waiting()),
+            by: actor(&admitted.by),
+            since: admitted.at,
+            age_seconds: age(admitted.at, now),
+            until: admitted.until,
+            left_seconds: admitted.until.map(|until| age(now, until)),
+            reason: admitted.reason.clone(),
+        }
+    });
+    holds.collect()
 }
 
 fn drains(seen: &view::View, now: Timestamp) -> Vec<wire::DrainInForce> {

@@ -23,7 +23,7 @@ use crate::{
         shard::Source,
     },
     tls::Certificate,
-    units::{Balance, ListenAddress, PoolKey, Timestamp},
+    units::{Admission, Balance, ListenAddress, PoolKey, Timestamp},
 };
 
 /// How often totals are read for the window.
@@ -152,6 +152,12 @@ impl Figures<'_> {
         ] {
             let value = flag(service.state == state);
             out.gauge(&names::SERVICE_STATE, [name, label], value);
+        }
+        let admitted = service.admitted.as_ref();
+        let admission = admitted.map_or(Admission::Open, |admitted| admitted.admission);
+        for one in Admission::ALL {
+            let labels = [name, one.as_str()];
+            out.gauge(&names::ADMISSION, labels, flag(admission == one));
         }
         for (kind, label) in [
             (ActorKind::Person, "person"),

@@ -244,6 +244,7 @@ fn of_the_wait(changed: &Changed) -> String {
     );
     let left = match (changed.drained, changed.safe_to_stop) {
         (_, Some(true)) => "drained: it is safe to stop the old one now\n".to_owned(),
+        (Some(true), None) => "nothing is in flight any more\n".to_owned(),
         (Some(true), _) => {
             format!("drained, but {connections} connections are still open: do not stop it yet\n")
         }

@@ -3,6 +3,7 @@
 //! Owns what a person types and reads. All but `run`, `check` and what prints files ask a running instance over its
 //! admin API, as any other client would.
 
+mod admission;
 mod args;
 pub(crate) mod client;
 mod demo;
@@ -69,6 +70,12 @@ enum Command {
     Switch(traffic::Switch),
     /// Go back to the last settled weights
     Rollback(traffic::Rollback),
+    /// Have a service's requests wait, for a while
+    Hold(admission::Hold),
+    /// Answer a service's requests with a page
+    Maintenance(admission::Maintenance),
+    /// Let a service's requests flow again
+    Resume(admission::Resume),
     /// Give a pool or an endpoint no new work
     Drain(drain::Drain),
     /// End a drain
@@ -131,6 +138,9 @@ fn ask(door: &args::Door, command: Command) -> Result<Exit, Failure> {
             Command::Shift(args) => traffic::shift(door, &args).await,
             Command::Switch(args) => traffic::switch(door, &args).await,
             Command::Rollback(args) => traffic::rollback(door, &args).await,
+            Command::Hold(args) => admission::hold(door, &args).await,
+            Command::Maintenance(args) => admission::maintenance(door, &args).await,
+            Command::Resume(args) => admission::resume(door, &args).await,
             Command::Drain(args) => drain::drain(door, &args).await,
             Command::Restore(args) => drain::restore(door, &args).await,
             Command::Endpoint(command) => drain::endpoint(door, &command).await,

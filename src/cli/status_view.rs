@@ -9,8 +9,8 @@ use super::{
     share::{in_words, percent},
 };
 use crate::{
-    admin::wire::{Pool, Service, Status},
-    units::Name,
+    admin::wire::{HoldInForce, Override, Pool, Service, Status},
+    units::{Admission, Name},
 };
 
 /// What was asked for.
@@ -44,6 +44,13 @@ pub fn worries(shown: &Shown) -> Vec<String> {
 fn of_service(service: &Service) -> Vec<String> {
     let name = &service.name;
     let mut worries = Vec::new();
+    match service.admission {
+        Admission::Open => {}
+        Admission::Hold => worries.push(format!("{name}: requests are held")),
+        Admission::Maintenance => {
+            worries.push(format!("{name}: in maintenance; requests get a page"));
+        }
+    }
     match service.state.as_str() {
         "serving" => {}
         "failing-open" => worries.push(format!(
@@ -168,8 +175,11 @@ fn of_config(status: &Status) -> String {
 
 fn in_force(status: &Status) -> String {
     let mut text = String::new();
-    let drained = |field: &str| field.contains("drained");
-    for over in status.overrides.iter().filter(|over| !drained(&over.field)) {
+    // These have lines of their own.
+    let told = |over: &Override| {
+        over.field.contains("drained") || status.holds.iter().any(|hold| is_of(hold, over))
+    };
+    for over in status.overrides.iter().filter(|over| !told(over)) {
         let _ = writeln!(
             text,
             "  {}.{} = {} by {}, {} ago{}",
@@ -179,6 +189,19 @@ fn in_force(status: &Status) -> String {
             clean(&over.by.name),
             age(over.age_seconds),
             because(over.reason.as_deref()),
+        );
+    }
+    for hold in &status.holds {
+        let _ = writeln!(
+            text,
+            "  {} {}{} by {}, {} ago{}{}",
+            hold.service,
+            clean(&hold.admission),
+            waiting(hold.waiting),
+            clean(&hold.by.name),
+            age(hold.age_seconds),
+            left(hold.left_seconds),
+            because(hold.reason.as_deref()),
         );
     }
     for drain in &status.drains {
@@ -201,6 +224,22 @@ fn in_force(status: &Status) -> String {
     } else {
         format!("\n{}\n{text}", Styled(STRONG, "In force beside the file"))
     }
+}
+
+fn is_of(hold: &HoldInForce, over: &Override) -> bool {
+    over.field == "admission" && over.service == hold.service
+}
+
+fn waiting(count: u64) -> String {
+    match count {
+        0 => String::new(),
+        count => format!(" ({count} waiting)"),
+    }
+}
+
+/// How long something lasts yet that ends by itself.
+fn left(seconds: Option<u64>) -> String {
+    seconds.map_or_else(String::new, |seconds| format!(", {} left", age(seconds)))
 }
 
 fn because(reason: Option<&str>) -> String {
@@ -338,6 +377,7 @@ fn next(services: &[&Service]) -> String {
             .filter(|weight| **weight > 0)
             .count();
         match (&service.active, &service.idle) {
+            _ if service.admission != Admission::Open => Some(format!("cutover resume {name}")),
             _ if service.state != "serving" && services.len() > 1 => {
                 Some(format!("cutover status {name}"))
             }

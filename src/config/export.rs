@@ -3,12 +3,13 @@
 use std::{collections::BTreeMap, sync::Arc, thread};
 
 use super::{describe::describe, plan};
-use crate::units::{Name, PoolKey, Weights};
+use crate::units::{Admission, Name, PoolKey, Weights};
 
 /// What is decided at run time on top of a plan.
 #[derive(Debug, Clone, Default)]
 pub struct Overlay {
     pub weights: BTreeMap<Name, Weights>,
+    pub admissions: BTreeMap<Name, Admission>,
     /// All of a pool's endpoints.
     pub endpoints: BTreeMap<PoolKey, Vec<plan::Endpoint>>,
 }
@@ -19,6 +20,9 @@ impl Overlay {
         for (name, service) in &mut plan.services {
             if let Some(weights) = self.weights.get(name) {
                 Arc::make_mut(service).weights = weights.clone();
+            }
+            if let Some(admission) = self.admissions.get(name) {
+                Arc::make_mut(service).admission = *admission;
             }
         }
         for (key, endpoints) in &self.endpoints {

@@ -210,6 +210,7 @@ impl Book {
             weights: memory.weights.clone(),
             revision: memory.revision,
             deadline: memory.deadline.unwrap_or(plan.drain_deadline),
+            admits: memory.admits(),
             plan,
         })
     }

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use super::{Applied, Refusal, Suspect};
 use crate::{
     config::Plan,
-    units::{EndpointKey, Name, PoolKey, Timestamp},
+    units::{Admission, EndpointKey, Name, PoolKey, Timestamp},
 };
 
 /// What the controller is sent. Each makes at most one publication.
@@ -90,6 +90,12 @@ pub enum Change {
         endpoint: EndpointKey,
         force: bool,
     },
+    /// Lets requests through, has them wait, or answers them with a page; `span`: until it ends by itself.
+    Admit {
+        service: Name,
+        admission: Admission,
+        span: Option<Duration>,
+    },
     /// Drops overrides: of one field (as `drift` names it), or all of the service.
     Revert {
         service: Name,
@@ -109,6 +115,7 @@ impl Change {
             Self::Weights { service, .. }
             | Self::Switch { service, .. }
             | Self::Rollback { service, .. }
+            | Self::Admit { service, .. }
             | Self::Revert { service, .. } => service,
             Self::Drain { target, .. } | Self::Cut { target } | Self::Restore { target } => {
                 target.service()
@@ -130,6 +137,7 @@ impl Change {
             | Self::RemoveEndpoint { force, .. }
             | Self::Revert { force, .. } => *force,
             Self::Cut { .. }
+            | Self::Admit { .. }
             | Self::Restore { .. }
             | Self::AddEndpoint { .. }
             | Self::Version { .. } => false,

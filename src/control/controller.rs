@@ -9,7 +9,7 @@ use tokio::{
 };
 
 use super::{
-    Actor, Applied, Command, Kind, Phase, Probed, Refusal,
+    Actor, Applied, Command, Kind, Phase, Probed, Refusal, admission,
     book::Book,
     eligibility::Roster,
     handle::Question,
@@ -70,6 +70,8 @@ pub struct Controller {
     chores: Instant,
     /// Something drains and is not yet proven empty.
     emptying: bool,
+    /// When the first hold or maintenance ends by itself.
+    ends: Option<std::time::Instant>,
 }
 
 /// What wakes the controller.
@@ -101,6 +103,7 @@ impl Controller {
     pub(super) fn new(parts: Parts) -> Self {
         let now = Instant::now();
         Self {
+            ends: admission::next_end(&parts.book),
             book: parts.book,
             roster: parts.roster,
             press: parts.press,
@@ -144,6 +147,7 @@ impl Controller {
             }
             self.resume();
             self.review();
+            self.let_through();
             self.look_after();
         }
         self.save();
@@ -178,11 +182,13 @@ impl Controller {
 
     /// When to look again though nothing comes in.
     fn due(&self) -> Instant {
-        if self.dirty.is_empty() && !self.emptying {
+        let due = if self.dirty.is_empty() && !self.emptying {
             self.chores
         } else {
             self.breath.min(self.chores)
-        }
+        };
+        let ends = self.ends.filter(|_| self.unwritten.is_free());
+        ends.map_or(due, |ends| due.min(ends.into()))
     }
 
     pub(super) fn take(&mut self, command: Command) {
@@ -302,6 +308,18 @@ impl Controller {
         }
     }
 
+    /// Notes what has ended by itself. Not while something is written that was decided before it; no request waits for this.
+    fn let_through(&mut self) {
+        let now = super::wait::now();
+        if self.unwritten.is_free()
+            && self.ends.is_some_and(|ends| now >= ends)
+            && let Some(stage) = admission::over(&self.book, now, Timestamp::now())
+        {
+            self.commit(stage);
+            self.save();
+        }
+    }
+
     fn look_after(&mut self) {
         if Instant::now() < self.chores {
             return;
@@ -347,6 +365,7 @@ impl Controller {
         self.writer.append(told);
         self.book.memory.last_event = self.teller.last_id();
         self.emptying = publish::is_emptying(&self.book, &self.press.publisher.current());
+        self.ends = admission::next_end(&self.book);
     }
 
     /// Tells of something that is in no snapshot.

@@ -34,6 +34,11 @@ pub(super) fn apply(stage: &mut Stage, change: &Change) -> Result<(), Refusal> {
         Change::Restore { target } => targets::restore(stage, target),
         Change::AddEndpoint { endpoint, weight } => targets::add(stage, endpoint, *weight),
         Change::RemoveEndpoint { endpoint, .. } => targets::remove(stage, endpoint),
+        Change::Admit {
+            service,
+            admission,
+            span,
+        } => super::admission::admit(stage, service, *admission, *span),
         Change::Revert { service, field, .. } => {
             super::drift::revert(stage, service, field.as_deref())
         }
@@ -80,7 +85,9 @@ pub(super) fn lowers(book: &Book, change: &Change) -> bool {
             let same = version.is_none() || version.as_ref() == known;
             same && toward(service, &Weights::all_to(to.clone()))
         }
-        Change::Rollback { .. }
+        // A hold ends without a disk, too; so a maintenance may.
+        Change::Admit { .. }
+        | Change::Rollback { .. }
         | Change::Drain { .. }
         | Change::Cut { .. }
         | Change::RemoveEndpoint { .. } => true,

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{
-    Actor, Code, Kind, Refusal, Target,
+    Actor, Code, Kind, Refusal, Target, admission,
     book::Book,
     memory::ServiceMemory,
     stage::Stage,
@@ -23,6 +23,7 @@ struct Found {
 
 enum Fix {
     Weights,
+    Admission,
     Endpoint(EndpointKey),
     Drain(Target),
 }
@@ -39,6 +40,7 @@ pub(super) fn list(book: &Book, service: &Name) -> Vec<Drift> {
 fn find(plan: &plan::Service, memory: &ServiceMemory) -> Vec<Found> {
     let mut found = Vec::new();
     found.extend(weights(plan, memory));
+    found.extend(admitted(plan, memory));
     for (pool, endpoints) in &memory.endpoints {
         for (address, decided) in endpoints {
             let drift = Drift {
@@ -110,6 +112,23 @@ fn weights(plan: &plan::Service, memory: &ServiceMemory) -> Option<Found> {
     })
 }
 
+fn admitted(plan: &plan::Service, memory: &ServiceMemory) -> Option<Found> {
+    let decided = memory.admitted.as_ref()?;
+    let drift = Drift {
+        service: plan.name.clone(),
+        field: "admission".to_owned(),
+        declared: json!(plan.admission),
+        value: json!(decided.admission),
+        by: decided.by.clone(),
+        since: decided.at,
+        reason: decided.reason.clone(),
+    };
+    (decided.admission != plan.admission).then_some(Found {
+        drift,
+        fix: Fix::Admission,
+    })
+}
+
 fn drained(service: &Name, name: &str, drain: &Drain) -> Drift {
     Drift {
         service: service.clone(),
@@ -150,6 +169,7 @@ pub(super) fn revert(stage: &mut Stage, service: &Name, only: Option<&str>) -> R
     for Found { drift, fix } in found {
         match fix {
             Fix::Weights => stage.weigh(service, &plan.weights, Kind::Revert, "revert")?,
+            Fix::Admission => admission::revert(stage, service)?,
             Fix::Drain(target) => targets::restore(stage, &target)?,
             Fix::Endpoint(key) => revert_endpoint(stage, &key, &drift)?,
         }

@@ -43,6 +43,11 @@ pub enum Kind {
     Drained,
     Cut,
     Restore,
+    /// Requests of a service wait, for a while.
+    Hold,
+    Maintenance,
+    /// They flow again; by themselves where Cutover itself is the actor.
+    Resume,
     EndpointAdded,
     EndpointRemoved,
     Version,
@@ -77,7 +82,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 34] = [
         Self::Phase,
         Self::Weights,
         Self::Switch,
@@ -86,6 +91,9 @@ impl Kind {
         Self::Drained,
         Self::Cut,
         Self::Restore,
+        Self::Hold,
+        Self::Maintenance,
+        Self::Resume,
         Self::EndpointAdded,
         Self::EndpointRemoved,
         Self::Version,
@@ -121,6 +129,9 @@ impl Kind {
             Self::Drained => "drained",
             Self::Cut => "cut",
             Self::Restore => "restore",
+            Self::Hold => "hold",
+            Self::Maintenance => "maintenance",
+            Self::Resume => "resume",
             Self::EndpointAdded => "endpoint-added",
             Self::EndpointRemoved => "endpoint-removed",
             Self::Version => "version",

@@ -6,7 +6,7 @@ use super::{
     Change, Code, Order, Refusal, book::pool_key, eligibility::Roster, precedence::gainers,
     stage::Stage,
 };
-use crate::units::{Name, Span};
+use crate::units::{Admission, Name, Span};
 
 /// Limits of what a caller may say.
 const CHANGES: usize = 1000;
@@ -39,6 +39,23 @@ pub(super) fn shape(changes: &[Change], order: &Order) -> Result<(), Refusal> {
     });
     if bad {
         return invalid(format!("a version has from 1 to {VERSION} bytes"));
+    }
+    let spans = changes.iter().filter_map(|change| match change {
+        Change::Admit {
+            admission, span, ..
+        } => span.map(|span| (*admission, span)),
+        _ => None,
+    });
+    for (admission, span) in spans {
+        let longest = admission.longest();
+        if admission == Admission::Open {
+            return invalid("requests that flow need no time".to_owned());
+        }
+        if span.is_zero() || span > longest {
+            let (asked, longest) = (Span(span), Span(longest));
+            let what = admission.as_str();
+            return invalid(format!("{asked}: a {what} lasts from 1ms to {longest}"));
+        }
     }
     Ok(())
 }
@@ -213,6 +230,7 @@ pub(super) fn command(change: &Change) -> Option<String> {
             )
         }
         Change::Cut { .. }
+        | Change::Admit { .. }
         | Change::Restore { .. }
         | Change::AddEndpoint { .. }
         | Change::Version { .. } => return None,

@@ -9,7 +9,7 @@ use super::{Applied, Change, Target, wait::LOOK};
 use crate::{
     pool::Endpoint,
     snapshot::Snapshot,
-    units::{EndpointKey, Name},
+    units::{Admission, EndpointKey, Name},
 };
 
 /// What is still at work on what gets no more requests.
@@ -21,15 +21,18 @@ pub struct Left {
     /// Of those in flight, tunnels (WebSocket and the like).
     pub tunnels: u64,
     pub connections: u64,
-    /// It may be stopped now.
-    pub safe_to_stop: bool,
     /// The deadline ended what was in flight.
     pub cut: bool,
+    /// Its connections stay: it is to get requests again. Then `drained` says nothing of them.
+    #[serde(default)]
+    pub stays: bool,
 }
 
 /// What gets no more requests by a change.
 pub(super) struct Leaving {
     pub(super) endpoints: Vec<Arc<Endpoint>>,
+    /// Those that are to get requests again, and keep their connections.
+    pub(super) stay: Vec<Arc<Endpoint>>,
 }
 
 pub(super) fn leaving(
@@ -40,6 +43,7 @@ pub(super) fn leaving(
 ) -> Leaving {
     let mut leaving = Leaving {
         endpoints: Vec::new(),
+        stay: Vec::new(),
     };
     for service in &applied.services {
         let lost = service
@@ -64,6 +68,12 @@ pub(super) fn leaving(
             Change::RemoveEndpoint { endpoint, .. } => {
                 members(before, &endpoint.service, &endpoint.pool, Some(endpoint)).collect()
             }
+            Change::Admit {
+                service, admission, ..
+            } if *admission != Admission::Open => {
+                leaving.stay.extend(all_of(after, service));
+                continue;
+            }
             _ => continue,
         };
         leaving.endpoints.extend(found);
@@ -71,10 +81,18 @@ pub(super) fn leaving(
     leaving
 }
 
+impl Left {
+    /// It may be stopped now.
+    pub fn safe_to_stop(self) -> bool {
+        self.drained && !self.stays
+    }
+}
+
 impl Leaving {
     fn look(&self) -> Left {
-        let in_flight = self.endpoints.iter().map(|held| held.in_flight()).sum();
-        let tunnels = self.endpoints.iter().map(|held| held.tunnels()).sum();
+        let all = || self.endpoints.iter().chain(&self.stay);
+        let in_flight = all().map(|held| held.in_flight()).sum();
+        let tunnels = all().map(|held| held.tunnels()).sum();
         let connections = self.endpoints.iter().map(|held| held.connections()).sum();
         let drained = in_flight == 0 && connections == 0;
         Left {
@@ -82,8 +100,8 @@ impl Leaving {
             in_flight,
             tunnels,
             connections,
-            safe_to_stop: drained,
             cut: false,
+            stays: self.endpoints.is_empty() && !self.stay.is_empty(),
         }
     }
 
@@ -97,6 +115,14 @@ impl Leaving {
             time::sleep(LOOK).await;
         }
     }
+}
+
+/// Of every pool of the service.
+fn all_of(snapshot: &Snapshot, service: &Name) -> impl Iterator<Item = Arc<Endpoint>> {
+    let service = snapshot.service(service.as_str());
+    let pools = service.into_iter().flat_map(|service| &service.pools);
+    let members = pools.flat_map(|pool| &pool.members);
+    members.map(|member| member.endpoint.clone())
 }
 
 pub(super) fn members<'a>(

@@ -5,8 +5,9 @@ use std::{collections::BTreeMap, sync::Arc};
 use serde_json::{Value, json};
 
 use super::{
-    Code, Kind, Pending, Refusal,
+    Code, Kind, Pending, Refusal, admission,
     book::{Book, Kept},
+    command::ActorKind,
     eligibility::Roster,
     memory::ServiceMemory,
     pending,
@@ -196,7 +197,7 @@ fn add(stage: &mut Stage, service: &plan::Service) -> Result<(), Refusal> {
         Value::Null,
         json!({ "weights": service.weights }),
     );
-    Ok(())
+    admitted(stage, service)
 }
 
 fn remove(stage: &mut Stage, name: &Name) -> Result<(), Refusal> {
@@ -238,12 +239,30 @@ fn change(
     drains(stage, service)?;
     keep_endpoints(stage, roster, service, before);
     weights(stage, roster, service, before, live)?;
+    admitted(stage, service)?;
     let memory = stage.book.memory_mut(name)?;
     memory.declared = service.weights.clone();
     memory
         .versions
         .retain(|pool, _| service.pools.contains_key(pool));
     stage.refresh_pending(name)
+}
+
+/// Does what the file says of requests, where it says something else than before.
+fn admitted(stage: &mut Stage, service: &plan::Service) -> Result<(), Refusal> {
+    let (name, now) = (&service.name, service.admission);
+    let memory = stage.book.memory_mut(name)?;
+    if std::mem::replace(&mut memory.declared_admission, now) == now {
+        return Ok(());
+    }
+    if let Some(decided) = memory.admitted.clone()
+        && !matches!(decided.by.kind, ActorKind::File | ActorKind::System)
+        && decided.admission != now
+    {
+        let before = json!(decided.admission);
+        dropped(stage, name, "admission", &before, &json!(now));
+    }
+    admission::follow(stage, name)
 }
 
 /// Drops the decisions on endpoints of which the file says something else than when they were made.

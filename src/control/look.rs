@@ -47,6 +47,7 @@ pub(super) fn service(
         active: active(&memory.weights),
         idle: idle(&pools),
         pending: memory.pending.clone(),
+        admitted: memory.admitted.clone(),
         settled: memory.history.settled().cloned(),
         pools,
         drift: drift::list(book, name),

@@ -1,6 +1,10 @@
 //! What is remembered over restarts.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -8,9 +12,9 @@ use super::{
     Actor, Pending,
     answers::Answers,
     history::History,
-    view::{Drain, Version},
+    view::{Admitted, Drain, Version},
 };
-use crate::units::{Address, Name, Timestamp, Weights};
+use crate::units::{Address, Admission, Admits, Name, Timestamp, Weights};
 
 /// All of it. Cheap to clone: a change copies the one service it touches.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -35,6 +39,12 @@ pub(super) struct ServiceMemory {
     /// The decision of run time that `weights` come from; `None`: they come from the file.
     pub decided: Option<Override<Weights>>,
     pub pending: Option<Pending>,
+    /// Whether requests are let through; `None`: they are, as the file says.
+    #[serde(default)]
+    pub admitted: Option<Admitted>,
+    /// The file's, when it was last applied.
+    #[serde(default)]
+    pub declared_admission: Admission,
     /// By pool and address: the weight an endpoint was given, `None` where it was removed.
     #[serde(default)]
     pub endpoints: BTreeMap<Name, BTreeMap<Address, Override<Option<u32>>>>,
@@ -82,6 +92,8 @@ impl ServiceMemory {
             declared,
             decided: None,
             pending: None,
+            admitted: None,
+            declared_admission: Admission::Open,
             endpoints: BTreeMap::new(),
             drains: BTreeMap::new(),
             versions: BTreeMap::new(),
@@ -109,6 +121,27 @@ impl ServiceMemory {
         self.pending
             .as_ref()
             .is_some_and(|pending| pending.weights.is_some())
+    }
+
+    /// In force, as far as nobody has looked at the clock since.
+    pub fn admission(&self) -> Admission {
+        let admitted = self.admitted.as_ref();
+        admitted.map_or(Admission::Open, |admitted| admitted.admission)
+    }
+
+    pub fn until(&self) -> Option<Timestamp> {
+        self.admitted.as_ref()?.until
+    }
+
+    pub fn ends(&self) -> Option<Instant> {
+        self.admitted.as_ref()?.ends
+    }
+
+    pub fn admits(&self) -> Admits {
+        Admits {
+            admission: self.admission(),
+            ends: self.ends(),
+        }
     }
 
     /// Drops what holds nothing.

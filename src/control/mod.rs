@@ -3,6 +3,7 @@
 //! Owns every change: a [`Command`] comes in, is checked, applied, persisted, published, told. Merges the verdicts of
 //! the rooms that watch into each endpoint's state. Knows no HTTP and no socket.
 
+mod admission;
 mod answer;
 mod answers;
 mod book;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
 
 use super::{
-    Actor, Events, Handle, Hurry, Kind, Order, Phase,
+    Actor, Events, Handle, Hurry, Kind, Order, Phase, admission,
     book::Book,
     controller::{Controller, Inbox, Parts},
     disk::{Disk, Locked},
@@ -107,7 +107,12 @@ pub(super) fn start_on(disk: Disk, mut error: Option<String>, plan: Plan) -> (Ha
 }
 
 /// The plan laid under what was remembered, as if it were the first edit of an empty one.
-fn first_load(plan: Plan, memory: Memory, at: Timestamp, now: Instant) -> (Stage, Roster) {
+fn first_load(plan: Plan, mut memory: Memory, at: Timestamp, now: Instant) -> (Stage, Roster) {
+    for service in memory.services.values_mut() {
+        if service.admitted.is_some() {
+            admission::go_on(Arc::make_mut(service), now, at);
+        }
+    }
     let nothing = Book {
         plan: Arc::new(Plan {
             services: BTreeMap::new(),

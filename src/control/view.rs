@@ -1,6 +1,6 @@
 //! What is in force and why, as status shows it.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -10,7 +10,7 @@ use crate::{
     config::{Plan, plan},
     pool::{self, PoolStats, State},
     snapshot::Snapshot,
-    units::{Address, Name, PoolKey, Timestamp, Weights},
+    units::{Address, Admission, Name, PoolKey, Timestamp, Weights},
 };
 
 /// Everything at one moment.
@@ -79,6 +79,8 @@ pub struct Service {
     /// The one pool without weight, where there is exactly one.
     pub idle: Option<Name>,
     pub pending: Option<Pending>,
+    /// Whether its requests are let through; `None`: they are, as the file says.
+    pub admitted: Option<Admitted>,
     /// The last revision that gave one pool everything.
     pub settled: Option<Revision>,
     /// In the order of their names.
@@ -163,6 +165,20 @@ pub struct Drain {
     /// Work in flight was told to end.
     #[serde(default)]
     pub cut: bool,
+}
+
+/// A decision on whether a service's requests are let through.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Admitted {
+    pub admission: Admission,
+    /// When it ends by itself.
+    pub until: Option<Timestamp>,
+    /// The same by the clock that nobody sets.
+    #[serde(skip)]
+    pub ends: Option<Instant>,
+    pub by: Actor,
+    pub at: Timestamp,
+    pub reason: Option<String>,
 }
 
 /// One decision on a service.

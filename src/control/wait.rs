@@ -198,6 +198,7 @@ impl Handle {
             .flat_map(|pool| members(&snapshot, &pool.service, &pool.pool, None));
         let leaving = Leaving {
             endpoints: endpoints.collect(),
+            stay: Vec::new(),
         };
         leaving.until_empty(timeout).await
     }
@@ -293,8 +294,11 @@ impl Handle {
 
     async fn until_left(&self, act: &Act, leaving: Leaving) -> Left {
         let deadline = act.deadline.unwrap_or_else(|| self.drain_deadline(act));
+        let deadline = self
+            .hold_left(act)
+            .map_or(deadline, |left| left.min(deadline));
         let mut left = leaving.until_empty(deadline).await;
-        if left.tunnels > 0 && self.closes_tunnels(act) {
+        if left.tunnels > 0 && !left.stays && self.closes_tunnels(act) {
             left = leaving.until_empty(LAST_WORDS).await;
         }
         let targets: Vec<_> = act
@@ -327,6 +331,14 @@ impl Handle {
             .map(|service| service.plan.drain_deadline)
             .max()
             .unwrap_or_default()
+    }
+
+    /// How long it is until requests flow again that the changes hold.
+    fn hold_left(&self, act: &Act) -> Option<Duration> {
+        let snapshot = self.readers().current();
+        let ends = services(&snapshot, act).filter_map(|service| service.admits.ends);
+        let first = ends.min()?;
+        Some(first.saturating_duration_since(now()))
     }
 
     /// Whether tunnels are told to end at the deadline.

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    Kind, Proxy, Upload, forwarded,
+    Kind, Proxy, Upload, admission, forwarded,
     handle::Refused,
     mirror::Mirroring,
     queue::{Asking, Undecided, Wait},
@@ -17,7 +17,7 @@ use super::{
 use crate::{
     pool::{Candidates, Draw, Endpoint, Lease, Offset, Permits, Reached, Slot},
     routing::{Head, hash_key as hashed, host_of},
-    snapshot::{Pool, Service, Snapshot},
+    snapshot::{Pool, Rules, Service, Snapshot},
     units::{Retries, Timeouts},
     upstream::Line,
 };
@@ -131,13 +131,7 @@ impl Proxy {
         avoid: Option<&[Slot]>,
     ) -> Result<Decision, Undecided> {
         let client = asking.client;
-        let found = snapshot.router.find(head).ok_or(Kind::NoRoute)?;
-        let rules = snapshot.routes[found.route].rules.as_ref();
-        if let Some(rules) = rules {
-            let service = snapshot.services.get(found.service);
-            rules::judge(rules, service.map(|service| &service.stats), head, asking)?;
-        }
-        let service = &snapshot.services[found.service];
+        let (service, rules) = route(snapshot, head, asking)?;
         let patience = service.plan.queueing.unready;
         let patience = patience.filter(|_| asking.may_wait());
         let unready = |patience| Undecided::from(Wait::unready(patience, service, rules));
@@ -275,6 +269,25 @@ impl Proxy {
         }
         Found::Full(Reached::Pool, pool)
     }
+}
+
+/// The service that the request is for, where its route and the service let it through.
+fn route<'a>(
+    snapshot: &'a Snapshot,
+    head: &Head,
+    asking: &Asking,
+) -> Result<(&'a Service, Option<&'a Arc<Rules>>), Undecided> {
+    let found = snapshot.router.find(head).ok_or(Kind::NoRoute)?;
+    let rules = snapshot.routes[found.route].rules.as_ref();
+    if let Some(rules) = rules {
+        let service = snapshot.services.get(found.service);
+        rules::judge(rules, service.map(|service| &service.stats), head, asking)?;
+    }
+    let service = &*snapshot.services[found.service];
+    if !service.admits.is_open() {
+        admission::admit(service, asking, rules)?;
+    }
+    Ok((service, rules))
 }
 
 /// Whom a request may be sent to.

@@ -44,6 +44,10 @@ pub enum Kind {
     QueueFull,
     /// It has waited for its turn as long as it may.
     QueueTimeout,
+    /// Requests of its service are held for so many seconds more, and as many as may be wait.
+    HoldFull(u32),
+    /// Its service is in maintenance: what is answered, and when the client may come back, in seconds.
+    Maintenance(StatusCode, u32),
     /// This machine has no descriptors, ports or memory left for a connection to the endpoint.
     Shortage,
     ConnectFailed,
@@ -97,8 +101,10 @@ impl Kind {
             Self::NoEndpoint
             | Self::QueueFull
             | Self::QueueTimeout
+            | Self::HoldFull(_)
             | Self::Shortage
             | Self::EndpointRefused => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Maintenance(status, _) => status,
             Self::ConnectFailed
             | Self::TlsFailed
             | Self::EndpointBroke
@@ -107,6 +113,16 @@ impl Kind {
             Self::ConnectTimeout | Self::EndpointSlow | Self::RequestTimeout => {
                 StatusCode::GATEWAY_TIMEOUT
             }
+        }
+    }
+
+    /// In how many seconds the client may come back, where that is known.
+    pub fn retry_after(self) -> Option<u32> {
+        match self {
+            Self::RateLimited(seconds)
+            | Self::HoldFull(seconds)
+            | Self::Maintenance(_, seconds) => Some(seconds),
+            _ => None,
         }
     }
 
@@ -129,6 +145,8 @@ impl Kind {
             Self::NoEndpoint => "no-endpoint",
             Self::QueueFull => "queue-full",
             Self::QueueTimeout => "queue-timeout",
+            Self::HoldFull(_) => "hold-full",
+            Self::Maintenance(..) => "maintenance",
             Self::Shortage => "shortage",
             Self::ConnectFailed => "connect-failed",
             Self::ConnectTimeout => "connect-timeout",
@@ -169,6 +187,8 @@ impl Kind {
             | Self::NoEndpoint
             | Self::QueueFull
             | Self::QueueTimeout
+            | Self::HoldFull(_)
+            | Self::Maintenance(..)
             | Self::Shortage => Fault::Ours,
         }
     }

@@ -153,6 +153,21 @@ impl Proxy {
         })
     }
 
+    /// The page for maintenance, where there is one.
+    fn in_maintenance(
+        &self,
+        status: StatusCode,
+        form: Form,
+        service: &ServiceStats,
+    ) -> Response<Body> {
+        let answer = self.reader.with(|snapshot| {
+            let service = snapshot.service(service.key.as_str())?;
+            let page = service.plan.maintenance.page.as_ref()?;
+            Some(reply(status, form, Some(page)))
+        });
+        answer.unwrap_or_else(|| self.reply(status, form, Some(service)))
+    }
+
     /// What a refusal says, and what went wrong or was injected.
     fn told(
         &self,
@@ -171,7 +186,13 @@ impl Proxy {
             Why::Error(error) => {
                 tracing::debug!(?error, client = ?progress.client.ip(), "request refused");
                 let kind = error.kind;
-                (self.reply(kind.status(), form, service), Some(kind), None)
+                let answer = match (kind, service) {
+                    (Kind::Maintenance(status, _), Some(service)) => {
+                        self.in_maintenance(status, form, service)
+                    }
+                    _ => self.reply(kind.status(), form, service),
+                };
+                (answer, Some(kind), None)
             }
         }
     }
@@ -195,7 +216,7 @@ impl Proxy {
             Some(aborted) => aborted.status,
             None => kind.map_or(answer.status(), Kind::status),
         };
-        if let Some(Kind::RateLimited(seconds)) = kind {
+        if let Some(seconds) = kind.and_then(Kind::retry_after) {
             answer
                 .headers_mut()
                 .insert(header::RETRY_AFTER, seconds.into());
@@ -375,6 +396,8 @@ fn rejection(kind: Kind) -> Option<Rejection> {
         Kind::NoEndpoint => Some(Rejection::NoEndpoint),
         Kind::QueueFull => Some(Rejection::QueueFull),
         Kind::QueueTimeout => Some(Rejection::QueueTimeout),
+        Kind::HoldFull(_) => Some(Rejection::HoldFull),
+        Kind::Maintenance(..) => Some(Rejection::Maintenance),
         Kind::Shortage => Some(Rejection::Shortage),
         Kind::BodyTooLarge => Some(Rejection::BodyTooLarge),
         _ => None,

@@ -4,8 +4,9 @@
 //! snapshot, who gets the request; forwards it; and passes on the answer, or says in one table what went wrong. Knows
 //! neither how connections are accepted nor why an endpoint may be chosen.
 
+pub mod admission;
 mod again;
-pub mod alarm;
+mod alarm;
 mod attempts;
 mod body;
 mod budget;

@@ -8,6 +8,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{
     Kind, Proxy, Upload,
+    admission::come_back,
     decide::Decision,
     faults::{Delay, Rehearsal},
     handle::Refused,
@@ -17,6 +18,7 @@ use crate::{
     pool::{Place, PoolStats, Quota, Reached, ServiceStats, Slot},
     snapshot::{Rules, Service},
     telemetry::Queued,
+    units::Admission,
 };
 
 /// Who asks, since when, and how often it was asked in vain.
@@ -72,6 +74,11 @@ impl Asking {
         self.waits_since.set(Some(since));
         since
     }
+
+    /// It has waited for nothing yet.
+    fn waits_anew(&self) {
+        self.waits_since.set(None);
+    }
 }
 
 /// Why nobody gets a request.
@@ -107,6 +114,8 @@ pub(super) struct Wait {
     line: Line,
     service: Arc<ServiceStats>,
     rules: Option<Box<Applied>>,
+    /// When it looks again at the latest, if nothing calls it.
+    looks: Option<Instant>,
     /// How many may stand in the line.
     length: u32,
     /// For how long it waits at most, the whole of its request's time aside.
@@ -145,6 +154,20 @@ impl Wait {
         Self::new(Queued::Unready, Line::OfService, longest, service, rules)
     }
 
+    /// The service lets nobody through until then.
+    pub(super) fn held(
+        ends: Option<Instant>,
+        service: &Service,
+        rules: Option<&Arc<Rules>>,
+    ) -> Self {
+        let longest = Admission::Hold.longest();
+        Self {
+            looks: ends,
+            length: service.plan.holding.length,
+            ..Self::new(Queued::Held, Line::OfService, longest, service, rules)
+        }
+    }
+
     fn new(
         why: Queued,
         line: Line,
@@ -157,6 +180,7 @@ impl Wait {
             line,
             service: service.stats.clone(),
             rules: rules.map(|rules| Box::new(Applied::new(rules))),
+            looks: None,
             length: service.plan.queueing.length,
             longest,
             request: service.plan.timeouts.request,
@@ -187,6 +211,15 @@ impl Wait {
         let patience = asking.waits_since() + self.longest;
         let whole = self.request.map(|whole| asking.began + whole);
         whole.map_or(patience, |whole| whole.min(patience))
+    }
+
+    /// What it is told that finds no place in the line.
+    fn no_room(&self) -> Kind {
+        let left = self.looks.map(|looks| looks - Instant::now());
+        match (self.why, left) {
+            (Queued::Held, Some(left)) => Kind::HoldFull(come_back(left)),
+            _ => Kind::QueueFull,
+        }
     }
 
     fn refused(self, kind: Kind) -> Refused {
@@ -257,11 +290,18 @@ impl Proxy {
             };
             let quota = pool.as_ref().map_or(&service.quota, |pool| &pool.quota);
             let Some(place) = quota.line_up(wait.length) else {
-                break Err(wait.refused(Kind::QueueFull).into());
+                let kind = wait.no_room();
+                break Err(wait.refused(kind).into());
             };
             match self.stand(&wait, place, request, asking, avoid).await {
                 Ok(decision) => break Ok(decision),
-                Err(Undecided::Waits(next)) if asking.may_wait() => wait = *next,
+                Err(Undecided::Waits(next)) if asking.may_wait() => {
+                    if wait.why == Queued::Held && next.why != Queued::Held {
+                        // What comes after a hold has a patience of its own.
+                        asking.waits_anew();
+                    }
+                    wait = *next;
+                }
                 Err(Undecided::Waits(last)) => break Err(last.refused(Kind::QueueTimeout).into()),
                 Err(other) => break Err(other),
             }
@@ -281,12 +321,13 @@ impl Proxy {
     ) -> Result<Decision, Undecided> {
         let deadline = wait.deadline(asking);
         let quota = wait.quota();
+        let mut looks = wait.looks;
         let mut has_just_come = true;
         loop {
             // Before it is decided: what comes free from here on calls it.
             let mut called = pin!(quota.called());
             called.as_mut().enable();
-            let late = Instant::now() >= deadline;
+            let late = Instant::now() >= deadline || self.gives_up.get();
             asking.patience.set(if late {
                 Patience::Spent
             } else {
@@ -305,15 +346,16 @@ impl Proxy {
                     }
                     return Ok(decision);
                 }
-                Err(Undecided::Waits(next)) if next.is_as(wait) && !late => {}
+                Err(Undecided::Waits(next)) if next.is_as(wait) && !late => looks = next.looks,
                 Err(other) => return Err(other),
             }
             has_just_come = false;
             place.is_settled();
-            let until = match wait.why {
-                Queued::Unready if avoid.is_some() => deadline.min(Instant::now() + LOOK),
-                _ => deadline,
+            let looks = match wait.why {
+                Queued::Unready if avoid.is_some() => Some(Instant::now() + LOOK),
+                _ => looks,
             };
+            let until = looks.map_or(deadline, |looks| looks.min(deadline));
             if timeout_at(until, called).await.is_ok() {
                 place.is_called();
             }

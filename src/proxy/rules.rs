@@ -115,7 +115,7 @@ pub(super) fn judge(
 }
 
 /// Who comes back after so many seconds is not refused again.
-fn whole_seconds(wait: Duration) -> u32 {
+pub(super) fn whole_seconds(wait: Duration) -> u32 {
     let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
     u32::try_from(seconds).unwrap_or(u32::MAX)
 }

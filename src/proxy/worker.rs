@@ -33,6 +33,8 @@ pub struct Proxy {
     pub(super) tunnels: Rc<Tunnels>,
     /// Copies under way.
     pub(super) copies: Rc<Cell<u64>>,
+    /// Nobody waits any longer: all that is open is about to be cut.
+    pub(super) gives_up: Cell<bool>,
 }
 
 impl Proxy {
@@ -58,6 +60,7 @@ impl Proxy {
             reconciled: Cell::new(0),
             tunnels: Tunnels::new(clock),
             copies: Rc::default(),
+            gives_up: Cell::new(false),
         }
     }
 
@@ -75,10 +78,7 @@ impl Proxy {
             let looked_at = snapshot.changed_since(if all { 0 } else { since });
             let looked_at: Vec<_> = looked_at.collect();
             for service in &looked_at {
-                service.stats.quota.wake_all();
-                for pool in &service.pools {
-                    pool.stats.quota.wake_all();
-                }
+                service.call_all();
             }
             let of = |name: &Name| all || looked_at.iter().any(|one| one.plan.name == *name);
             let members = || looked_at.iter().flat_map(|service| uses(service));
@@ -89,6 +89,16 @@ impl Proxy {
                     service.map_or(Duration::ZERO, |service| service.deadline)
                 };
                 self.tunnels.reconcile(of, members(), deadline);
+            }
+        });
+    }
+
+    /// Has requests that wait told to come back, instead of being cut off.
+    pub fn give_up(&self) {
+        self.gives_up.set(true);
+        self.reader.with(|snapshot| {
+            for service in &snapshot.services {
+                service.call_all();
             }
         });
     }

@@ -219,6 +219,7 @@ impl Worker {
         let tunnels = self.proxy.tunnels().open() as u64;
         let cut = self.proxy.in_flight().saturating_sub(tunnels);
         self.proxy.tunnels().end();
+        self.proxy.give_up();
         self.clock.ring_all();
         let farewell = if tunnels > 0 {
             FAREWELL + GRACE

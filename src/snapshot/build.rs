@@ -86,6 +86,7 @@ fn service(
         weights: decided.weights.clone(),
         revision: decided.revision,
         deadline: decided.deadline,
+        admits: decided.admits,
         failing_open,
         splitter,
         affinity: affinity(plan, input.sticky_key, before),

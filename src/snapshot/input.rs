@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     config::plan::{self, Plan},
     pool::State,
-    units::{Address, Name, Secret, Weights},
+    units::{Address, Admits, Name, Secret, Weights},
 };
 
 /// All that a snapshot is built of. Control has merged file, overrides and verdicts before; building decides nothing.
@@ -29,6 +29,7 @@ pub struct Decided {
     pub revision: u64,
     /// How long work may take that is under way on what gets no more requests by this.
     pub deadline: Duration,
+    pub admits: Admits,
     /// Of every pool of `plan`: its endpoints in force, those added at run time included, removed ones not.
     pub pools: BTreeMap<Name, Vec<DecidedEndpoint>>,
 }

@@ -9,9 +9,9 @@ use crate::{
     config::plan::{self, Plan},
     pool::{Directory, State},
     units::{
-        Address, Balance, ErrorPages, HostPattern, Limits, Matcher, Name, PathPattern, Percent,
-        Queueing, Retries, RouteRules, Secret, Statuses, StickyBy, Timeouts, WebsocketDrain,
-        Weights,
+        Address, Admission, Admits, Balance, ErrorPages, Holding, HostPattern, Limits, Maintenance,
+        Matcher, Name, Networks, PathPattern, Percent, Queueing, Retries, RouteRules, Secret,
+        Statuses, StickyBy, Timeouts, WebsocketDrain, Weights,
     },
 };
 
@@ -80,6 +80,9 @@ pub fn service(
             wait: second,
             unready: None,
         },
+        admission: Admission::Open,
+        holding: holding(second),
+        maintenance: maintenance(second),
         drain_deadline: second,
         drain_websockets: WebsocketDrain::CloseAtDeadline,
         errors: ErrorPages::default(),
@@ -94,7 +97,21 @@ pub fn service(
         weights,
         revision: 1,
         deadline: second,
+        admits: Admits::default(),
         pools: names().zip(endpoints).collect(),
+    }
+}
+
+fn holding(span: Duration) -> Holding {
+    Holding { span, length: 0 }
+}
+
+fn maintenance(retry_after: Duration) -> Maintenance {
+    Maintenance {
+        status: http::StatusCode::SERVICE_UNAVAILABLE,
+        page: None,
+        retry_after,
+        allow: Networks::default(),
     }
 }
 

@@ -4,7 +4,7 @@ use crate::{
     config::plan,
     pool::{Candidates, Endpoint, PoolStats, ServiceStats, State, Transport},
     routing::{Affinity, Limiter, Preview, Router, Splitter},
-    units::{ErrorPages, Name, OwnAnswer, RouteRules, Weights},
+    units::{Admits, ErrorPages, Name, OwnAnswer, RouteRules, Weights},
 };
 
 /// Everything a request is decided on, and everything status shows of decisions. Immutable; unchanged services are
@@ -52,6 +52,8 @@ pub struct Service {
     pub revision: u64,
     /// How long work may take that is under way on what got no more requests by it.
     pub deadline: Duration,
+    /// Whether requests are let through.
+    pub admits: Admits,
     /// Every weighted pool is unready, and its once-proven endpoints are tried anyway.
     pub failing_open: bool,
     /// In the order of their names.
@@ -113,6 +115,14 @@ impl Service {
     pub fn waiting(&self) -> u64 {
         let pools = self.pools.iter().map(|pool| pool.stats.quota.waiting());
         self.stats.quota.waiting() + pools.sum::<u64>()
+    }
+
+    /// Has all that wait try again.
+    pub fn call_all(&self) {
+        self.stats.quota.wake_all();
+        for pool in &self.pools {
+            pool.stats.quota.wake_all();
+        }
     }
 
     /// Whether a pool with weight has a ready endpoint.

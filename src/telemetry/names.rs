@@ -208,6 +208,12 @@ pub const SERVICE_STATE: Metric = metric(
     &["service", "state"],
     "1 for the state that the service is in, 0 for the others",
 );
+pub const ADMISSION: Metric = metric(
+    Gauge,
+    "cutover_admission",
+    &["service", "admission"],
+    "1 for what becomes of the service's requests, 0 for the others: they flow, are held, or get a page",
+);
 pub const SHIFTS: Metric = metric(
     Counter,
     "cutover_shifts_total",
@@ -335,6 +341,7 @@ pub const ALL: &[&Metric] = &[
     &POOL_INFO,
     &FAIL_OPEN,
     &SERVICE_STATE,
+    &ADMISSION,
     &SHIFTS,
     &QUEUE_LENGTH,
     &QUEUE_SECONDS,

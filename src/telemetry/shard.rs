@@ -327,6 +327,9 @@ pub enum Rejection {
     QueueFull,
     /// It has waited for its turn as long as it may.
     QueueTimeout,
+    /// Requests of the service are held, and as many as may be wait.
+    HoldFull,
+    Maintenance,
     /// This machine has no descriptors, ports or memory left for a connection to the endpoint.
     Shortage,
     /// The body is larger than the service allows.
@@ -351,10 +354,12 @@ impl Rejection {
         Self::NoRoute,
     ];
     /// On a service's behalf. The last two are at the door, too: of listeners, and of routes without a service.
-    pub const BY_A_SERVICE: [Self; 7] = [
+    pub const BY_A_SERVICE: [Self; 9] = [
         Self::NoEndpoint,
         Self::QueueFull,
         Self::QueueTimeout,
+        Self::HoldFull,
+        Self::Maintenance,
         Self::Shortage,
         Self::BodyTooLarge,
         Self::Forbidden,
@@ -380,6 +385,8 @@ impl Rejection {
             Self::NoEndpoint => "no_endpoint",
             Self::QueueFull => "queue_full",
             Self::QueueTimeout => "queue_timeout",
+            Self::HoldFull => "hold_full",
+            Self::Maintenance => "maintenance",
             Self::Shortage => "shortage",
             Self::BodyTooLarge => "body_too_large",
         }
@@ -393,15 +400,18 @@ pub enum Queued {
     Full,
     /// No endpoint was ready.
     Unready,
+    /// Requests of the service were held.
+    Held,
 }
 
 impl Queued {
-    pub const ALL: [Self; 2] = [Self::Full, Self::Unready];
+    pub const ALL: [Self; 3] = [Self::Full, Self::Unready, Self::Held];
 
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Full => "limit",
             Self::Unready => "unready",
+            Self::Held => "hold",
         }
     }
 }

@@ -4,6 +4,7 @@
 //! prove a drain. Knows nothing else of the project.
 
 mod address;
+mod admission;
 mod claim;
 mod error_pages;
 mod human;
@@ -32,6 +33,7 @@ mod weights;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use address::Address;
+pub use admission::{Admission, Admits, Holding, Maintenance};
 pub use claim::{Generation, InFlight};
 pub use error_pages::{ErrorPage, ErrorPages};
 pub use human::{ByteSize, Percent, Span};

@@ -52,6 +52,60 @@ fn weights_are_set_and_told_with_revision_and_shares() {
 }
 
 #[test]
+fn requests_are_held_and_let_through() {
+    let console = Console::start(TWO_SERVICES);
+    let post =
+        |verb: &str, body: &str| console.call("POST", &format!("/v1/services/shop/{verb}"), body);
+    let dry = post("hold?dry_run=true", r#"{"for":"30s"}"#);
+    assert_eq!((dry.status, &dry.json["dry_run"]), (200, &json!(true)));
+    assert_eq!(console.get("/v1/status").json["holds"], json!([]));
+    let done = post("hold", r#"{"for":"30s","reason":"migration"}"#);
+    assert_eq!(done.status, 200, "{}", done.text);
+    let hold = console.get("/v1/status").json["holds"][0].clone();
+    assert_eq!(
+        (&hold["service"], &hold["admission"]),
+        (&json!("shop"), &json!("hold"))
+    );
+    assert!(hold["until"].is_string() && hold["reason"] == "migration");
+    assert_eq!(
+        console.get("/v1/drift").json["drift"][0]["field"],
+        "admission"
+    );
+    let export = |console: &Console| console.get("/v1/config?format=toml").text;
+    assert!(
+        !export(&console).contains("admission"),
+        "a hold is not for the file"
+    );
+    assert_eq!(post("maintenance", "").status, 200);
+    assert!(export(&console).contains("admission = \"maintenance\""));
+    let hold = console.get("/v1/status").json["holds"][0].clone();
+    assert_eq!(
+        (&hold["until"], &hold["left_seconds"]),
+        (&json!(null), &json!(null))
+    );
+    let again = post("resume", "");
+    assert_eq!(again.json["diff"][0]["after"], "open");
+    assert_eq!(console.get("/v1/services/shop").json["admission"], "open");
+    for bad in [
+        r#"{"for":"0s"}"#,
+        r#"{"for":"61m"}"#,
+        r#"{"fro":"1s"}"#,
+        r#"{"for":5}"#,
+    ] {
+        let refused = post("hold", bad);
+        assert_eq!(refused.status, 422, "{bad}: {}", refused.text);
+    }
+    let nobody = console.call("POST", "/v1/services/nothing/hold", "");
+    assert_eq!(refused(&nobody), (404, "unknown-service"));
+    let ci = [
+        ("Host", "localhost"),
+        ("Authorization", "Bearer secret-of-ci"),
+    ];
+    let other = console.over_tcp("POST", "/v1/services/search/hold", &ci, "");
+    assert_eq!(refused(&other), (403, "forbidden"));
+}
+
+#[test]
 fn weights_that_make_no_sense_change_nothing() {
     let console = Console::start(TWO_SERVICES);
     let put = |path: &str, body: &str| {

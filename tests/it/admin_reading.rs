@@ -33,6 +33,7 @@ fn a_service_has_the_promised_shape() {
             "revision",
             "generation",
             "state",
+            "admission",
             "active",
             "idle",
             "weights",

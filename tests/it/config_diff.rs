@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use cutover::{
     config::{Diff, Loaded, Outside, Overlay, Plan, diff, export, load_text, plan::Endpoint},
-    units::{PoolKey, Weights},
+    units::{Admission, PoolKey, Weights},
 };
 
 use crate::config_files::SMALL;
@@ -167,6 +167,7 @@ fn what_was_decided_at_run_time_is_exported() {
         weight,
     };
     let overlay = Overlay {
+        admissions: [(key.service.clone(), Admission::Maintenance)].into(),
         weights: [(key.service.clone(), Weights::all_to(key.pool.clone()))].into(),
         endpoints: [(
             key.clone(),
@@ -176,6 +177,7 @@ fn what_was_decided_at_run_time_is_exported() {
     };
     let now = load(&export(&plan, &overlay));
     assert_eq!(now.services["app"].weights, overlay.weights["app"]);
+    assert_eq!(now.services["app"].admission, Admission::Maintenance);
     assert_eq!(
         now.services["app"].pools["green"].endpoints,
         overlay.endpoints[&key]

@@ -31,6 +31,8 @@ const SECTIONS: &[(&str, Section)] = &[
     ("routes[].redirect.", keys::REDIRECT),
     ("routes[].respond.", keys::RESPOND),
     ("services.NAME.", keys::SERVICE),
+    ("services.NAME.hold.", keys::HOLD),
+    ("services.NAME.maintenance.", keys::MAINTENANCE),
     ("services.NAME.faults[].", keys::FAULT),
     ("services.NAME.mirror.", keys::MIRROR),
     ("services.NAME.errors.STATUS.", keys::ERROR_PAGE),

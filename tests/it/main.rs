@@ -6,6 +6,7 @@ mod acme;
 mod admin_changes;
 mod admin_door;
 mod admin_reading;
+mod admission;
 mod architecture;
 mod balancing;
 mod balancing_bounds;

@@ -12,7 +12,7 @@ use crate::{
         wire::{self, Changed, Step},
     },
     control::{Change, Target},
-    units::{Address, EndpointKey, Name, PoolKey},
+    units::{Address, Admission, EndpointKey, Name, PoolKey, Span},
 };
 
 pub fn router() -> OpenApiRouter<State> {
@@ -142,36 +142,53 @@ impl From<Step> for Change {
                 pool,
                 endpoint,
                 force,
-            } => Self::Drain {
-                target: target(service, pool, endpoint),
-                force,
-            },
+            } => drain(target(service, pool, endpoint), force),
             Step::Restore {
                 service,
                 pool,
                 endpoint,
-            } => Self::Restore {
-                target: target(service, pool, endpoint),
-            },
+            } => restore(target(service, pool, endpoint)),
             Step::AddEndpoint {
                 service,
                 pool,
-                endpoint: address,
+                endpoint,
                 weight,
-            } => Self::AddEndpoint {
-                endpoint: key(service, pool, address),
-                weight: weight.unwrap_or(1),
-            },
+            } => add(key(service, pool, endpoint), weight),
             Step::RemoveEndpoint {
                 service,
                 pool,
-                endpoint: address,
+                endpoint,
                 force,
-            } => Self::RemoveEndpoint {
-                endpoint: key(service, pool, address),
-                force,
-            },
+            } => remove(key(service, pool, endpoint), force),
+            Step::Hold { service, span } => admit(service, Admission::Hold, span),
+            Step::Maintenance { service, span } => admit(service, Admission::Maintenance, span),
+            Step::Resume { service } => admit(service, Admission::Open, None),
         }
+    }
+}
+
+fn drain(target: Target, force: bool) -> Change {
+    Change::Drain { target, force }
+}
+
+fn restore(target: Target) -> Change {
+    Change::Restore { target }
+}
+
+fn add(endpoint: EndpointKey, weight: Option<u32>) -> Change {
+    let weight = weight.unwrap_or(1);
+    Change::AddEndpoint { endpoint, weight }
+}
+
+fn remove(endpoint: EndpointKey, force: bool) -> Change {
+    Change::RemoveEndpoint { endpoint, force }
+}
+
+fn admit(service: Name, admission: Admission, span: Option<Span>) -> Change {
+    Change::Admit {
+        service,
+        admission,
+        span: span.map(|span| span.0),
     }
 }
 

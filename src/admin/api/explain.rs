@@ -17,8 +17,8 @@ use crate::{
     routing::{self, Considered, Head, Verdict, host_of},
     snapshot::{Rules, Service, Snapshot},
     units::{
-        HeaderEdits, HostPattern, Matcher, Networks, NoNormalForm, OwnAnswer, PathPattern, Span,
-        normal_path,
+        Admission, HeaderEdits, HostPattern, Matcher, Networks, NoNormalForm, OwnAnswer,
+        PathPattern, Span, normal_path,
     },
 };
 
@@ -169,6 +169,10 @@ impl Asked {
             "service",
             format!("{name}, weights {}", service.weights),
         ));
+        if let Some(mut refused) = self.shut_out(service, &mut steps) {
+            refused.service = Some(name.clone());
+            return refused;
+        }
         let mut explained = if let Some(pool) = service.previewed(head.headers) {
             steps.push(step(
                 "preview",
@@ -182,6 +186,29 @@ impl Asked {
         };
         explained.service = Some(name.clone());
         explained
+    }
+
+    /// Where the service is in maintenance, and not for this client; what holds requests is told.
+    fn shut_out(&self, service: &Service, steps: &mut Vec<Reasoned>) -> Option<Explained> {
+        let now = tokio::time::Instant::now().into_std();
+        let maintenance = &service.plan.maintenance;
+        match service.admits.at(now) {
+            Admission::Open => None,
+            Admission::Hold => {
+                let waits = "requests are held: it waits until they flow again";
+                steps.push(step("admission", waits));
+                None
+            }
+            Admission::Maintenance if maintenance.allow.contains(self.client) => {
+                let passes = "in maintenance, which lets this client through";
+                steps.push(step("admission", passes));
+                None
+            }
+            Admission::Maintenance => {
+                steps.push(step("admission", "in maintenance"));
+                Some(answered(maintenance.status.as_u16(), std::mem::take(steps)))
+            }
+        }
     }
 
     fn sticky(&self, service: &Service, head: &Head, steps: &mut Vec<Reasoned>) -> Option<usize> {

@@ -1,6 +1,7 @@
 //! The calls of `/v1`, a file for each noun.
 
 mod act;
+mod admission;
 mod changes;
 mod config;
 mod drains;
@@ -23,6 +24,7 @@ pub fn router() -> OpenApiRouter<State> {
         .merge(status::router())
         .merge(services::router())
         .merge(weights::router())
+        .merge(admission::router())
         .merge(drains::router())
         .merge(endpoints::router())
         .merge(changes::router())

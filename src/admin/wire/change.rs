@@ -121,6 +121,32 @@ pub struct Restore {
     pub reason: Option<String>,
 }
 
+/// `POST /v1/services/{service}/hold` and `/maintenance`
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Hold {
+    /// How long it lasts: of a hold from 1ms to 1h, the service's `hold.for` unless said; of maintenance up to 7d, until
+    /// `/resume` unless said.
+    #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
+    pub span: Option<Span>,
+    #[serde(default)]
+    pub wait: Wait,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ready_timeout: Option<Span>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<Span>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// `POST /v1/services/{service}/resume`
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Resume {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
 /// `PUT .../endpoints/{endpoint}`: adds it, or sets its weight.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -212,6 +238,19 @@ pub enum Step {
         endpoint: Address,
         #[serde(default)]
         force: bool,
+    },
+    Hold {
+        service: Name,
+        #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
+        span: Option<Span>,
+    },
+    Maintenance {
+        service: Name,
+        #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
+        span: Option<Span>,
+    },
+    Resume {
+        service: Name,
     },
 }
 

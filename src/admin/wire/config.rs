@@ -75,7 +75,7 @@ pub struct Explained {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Reasoned {
-    /// `listener`, `route`, `service`, `preview`, `sticky`, `split`, `pool` or `endpoint`.
+    /// `listener`, `route`, `service`, `admission`, `preview`, `sticky`, `split`, `pool` or `endpoint`.
     pub of: String,
     pub because: String,
 }

@@ -10,8 +10,8 @@ mod status;
 mod units;
 
 pub use change::{
-    Changed, ChangedService, Changes, Difference, Drain, PutEndpoint, PutWeights, Restore,
-    Rollback, Step, Switch, Wait,
+    Changed, ChangedService, Changes, Difference, Drain, Hold, PutEndpoint, PutWeights, Restore,
+    Resume, Rollback, Step, Switch, Wait,
 };
 pub use config::{Checked, Config, Drift, Drifts, Explained, Reasoned, Reload};
 pub use event::{Actor, Event, Events};
@@ -19,4 +19,4 @@ pub use service::{
     Ejection, Endpoint, History, Latency, Pending, Pool, Probe, Revision, Service, Services,
     Settled, Share, Window,
 };
-pub use status::{ConfigState, DrainInForce, Durability, Health, Override, Status};
+pub use status::{ConfigState, DrainInForce, Durability, Health, HoldInForce, Override, Status};

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{Actor, Drift};
-use crate::units::{Address, Name, Timestamp, Weights};
+use crate::units::{Address, Admission, Name, Timestamp, Weights};
 
 /// `GET /v1/services`
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
@@ -23,6 +23,9 @@ pub struct Service {
     pub generation: u64,
     /// `serving`, `failing-open` (no weighted pool is ready, and endpoints that once were are tried) or `unavailable`.
     pub state: String,
+    /// What becomes of requests: `open` (they flow), `hold` or `maintenance`.
+    #[serde(default)]
+    pub admission: Admission,
     /// The pool with the most weight.
     pub active: Option<Name>,
     /// The one pool without weight, where there is exactly one.

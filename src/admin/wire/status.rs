@@ -16,8 +16,8 @@ pub struct Status {
     pub config: ConfigState,
     pub durability: Durability,
     pub overrides: Vec<Override>,
-    /// Holds and maintenance; there are none in this version.
-    pub holds: Vec<serde_json::Value>,
+    /// Services whose requests are held or get a page.
+    pub holds: Vec<HoldInForce>,
     pub drains: Vec<DrainInForce>,
     pub services: Vec<Service>,
     pub rollouts: Vec<serde_json::Value>,
@@ -74,6 +74,23 @@ pub struct DrainInForce {
     pub by: Actor,
     pub since: Timestamp,
     pub age_seconds: u64,
+    pub reason: Option<String>,
+}
+
+/// Requests of a service are held, or get the page for maintenance.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct HoldInForce {
+    pub service: Name,
+    /// `hold` or `maintenance`.
+    pub admission: String,
+    /// Requests that wait.
+    pub waiting: u64,
+    pub by: Actor,
+    pub since: Timestamp,
+    pub age_seconds: u64,
+    /// When it ends by itself; `null`: it has no end.
+    pub until: Option<Timestamp>,
+    pub left_seconds: Option<u64>,
     pub reason: Option<String>,
 }
 

@@ -7,7 +7,7 @@ use utoipa::{
     openapi::{ObjectBuilder, RefOr, Schema, schema::Type},
 };
 
-use crate::units::{Address, Name, Span, Weights};
+use crate::units::{Address, Admission, Name, Span, Weights};
 
 fn text(description: &str, pattern: Option<&str>) -> RefOr<Schema> {
     ObjectBuilder::new()
@@ -56,6 +56,22 @@ impl PartialSchema for Span {
 impl ToSchema for Span {
     fn name() -> Cow<'static, str> {
         "Duration".into()
+    }
+}
+
+impl PartialSchema for Admission {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new()
+            .schema_type(Type::String)
+            .description(Some("What becomes of a service's requests."))
+            .enum_values(Some(Self::ALL.map(Self::as_str)))
+            .into()
+    }
+}
+
+impl ToSchema for Admission {
+    fn name() -> Cow<'static, str> {
+        "Admission".into()
     }
 }
 

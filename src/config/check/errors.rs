@@ -26,7 +26,7 @@ impl Check<'_> {
         ErrorPages::new(pages)
     }
 
-    fn error_page(&mut self, status: &str, view: &View<'_>) -> Option<ErrorPage> {
+    pub(super) fn error_page(&mut self, status: &str, view: &View<'_>) -> Option<ErrorPage> {
         let file = view.text("file")?;
         let tell = |what: String| {
             Problem::new(Code::Unreadable, view.place_of("file"), what).key(view.path_of("file"))

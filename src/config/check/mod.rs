@@ -2,6 +2,7 @@
 //! [`World`].
 
 mod admin;
+mod admission;
 mod errors;
 mod faults;
 mod listeners;

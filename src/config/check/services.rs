@@ -1,6 +1,9 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use super::Check;
+use super::{
+    Check,
+    admission::{admission, holding},
+};
 use crate::{
     config::{
         file::{Table, Value, View, keys, merge},
@@ -73,6 +76,9 @@ impl Check<'_> {
                 .map(|size: ByteSize| size.0),
             limits: limits(&view.within("limits")),
             queueing: queueing(&view.within("queue")),
+            admission: admission(view),
+            holding: holding(&view.within("hold")),
+            maintenance: self.maintenance(&view.within("maintenance")),
             drain_deadline: drain.span("deadline"),
             drain_websockets: match drain.text("websockets") {
                 Some("keep") => WebsocketDrain::Keep,

@@ -183,13 +183,17 @@ fn pages(pages: &ErrorPages, of: &str) -> Vec<Block> {
             (first, _) => format!("{}xx", first / 100),
         };
         let mut block = Block::table(format!("{of}.errors.{status}"), keys::ERROR_PAGE);
-        let contents = page.contents().clone();
-        block.put("file", Field::File(page.file.clone(), contents));
-        let kind = page.content_type.to_str().unwrap_or_default();
-        block.text("content_type", kind);
+        page_fields(page, &mut block);
         block
     };
     pages.iter().map(block).collect()
+}
+
+fn page_fields(page: &ErrorPage, block: &mut Block) {
+    let contents = page.contents().clone();
+    block.put("file", Field::File(page.file.clone(), contents));
+    let kind = page.content_type.to_str().unwrap_or_default();
+    block.text("content_type", kind);
 }
 
 /// `allow` and `deny` of a route or a listener.

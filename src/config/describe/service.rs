@@ -1,5 +1,5 @@
 use super::{
-    Block, Field, pages,
+    Block, Field, page_fields, pages,
     value::{array, map, of_json, quoted, table},
 };
 use crate::{
@@ -34,6 +34,7 @@ pub fn describe(service: &Service, routed: bool, blocks: &mut Vec<Block>) {
             WeightsMode::Initial => "initial",
         },
     );
+    block.text("admission", service.admission.as_str());
     block.text("min_ready", service.min_ready);
     block.put("fail_open", service.fail_open.to_string());
     block.put("upgrades", array(&service.upgrades));
@@ -51,6 +52,7 @@ pub fn describe(service: &Service, routed: bool, blocks: &mut Vec<Block>) {
     blocks.extend(sticky(service, &path));
     blocks.extend(preview(service, &path));
     blocks.extend(times_and_limits(service, &path));
+    blocks.extend(of_admission(service, &path));
     blocks.extend(outliers(service, &path));
     for pool in service.pools.values() {
         pool_blocks(pool, &format!("{path}.pools.{}", pool.name), blocks);
@@ -168,6 +170,23 @@ fn times_and_limits(service: &Service, path: &str) -> [Block; 5] {
         queue,
         drain,
     ]
+}
+
+fn of_admission(service: &Service, path: &str) -> [Block; 2] {
+    let mut hold = Block::table(format!("{path}.hold"), keys::HOLD);
+    hold.span("for", service.holding.span);
+    hold.put("length", service.holding.length.to_string());
+    let mut block = Block::table(format!("{path}.maintenance"), keys::MAINTENANCE);
+    let maintenance = &service.maintenance;
+    if let Some(page) = &maintenance.page {
+        page_fields(page, &mut block);
+    }
+    block.put("status", maintenance.status.as_u16().to_string());
+    block.span("retry_after", maintenance.retry_after);
+    if !maintenance.allow.written().is_empty() {
+        block.put("allow", array(maintenance.allow.written()));
+    }
+    [hold, block]
 }
 
 fn retries(retries: &Retries, path: &str) -> Block {

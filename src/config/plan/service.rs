@@ -2,8 +2,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::Pool;
 use crate::units::{
-    ErrorPages, InjectedFault, Limits, Mirror, Name, Outliers, Percent, Queueing, Retries, Secret,
-    StickyBy, Timeouts, WebsocketDrain, Weights,
+    Admission, ErrorPages, Holding, InjectedFault, Limits, Maintenance, Mirror, Name, Outliers,
+    Percent, Queueing, Retries, Secret, StickyBy, Timeouts, WebsocketDrain, Weights,
 };
 
 #[derive(Debug, Clone, PartialEq)]
@@ -25,6 +25,10 @@ pub struct Service {
     pub max_body: Option<u64>,
     pub limits: Limits,
     pub queueing: Queueing,
+    /// What the file says; run time may say something else.
+    pub admission: Admission,
+    pub holding: Holding,
+    pub maintenance: Maintenance,
     /// How long a drain waits unless the call says otherwise.
     pub drain_deadline: Duration,
     pub drain_websockets: WebsocketDrain,

@@ -71,7 +71,7 @@ async fn parked_connections_keep_a_drain_from_being_over() {
         .await
         .unwrap();
     let left = done.left.unwrap();
-    assert!(!left.safe_to_stop);
+    assert!(!left.safe_to_stop());
     assert_eq!((left.in_flight, left.connections), (0, 3));
 }
 
@@ -160,7 +160,7 @@ async fn a_cut_tells_workers_to_end_what_is_in_flight() {
     assert!(cut(&world));
     in_flight(&held, 0);
     let left = acting.await.unwrap().unwrap().left.unwrap();
-    assert!(left.cut && left.safe_to_stop);
+    assert!(left.cut && left.safe_to_stop());
     assert_eq!(world.events(Kind::Cut).len(), 1);
     let restore = Change::Restore {
         target: Target::Endpoint(first()),
@@ -241,7 +241,7 @@ async fn a_removal_with_a_cut_drains_first_and_then_removes() {
     assert_eq!(world.pool("blue").await.endpoints[0].state, State::Draining);
     in_flight(&held, 0);
     let left = acting.await.unwrap().unwrap().left.unwrap();
-    assert!(left.safe_to_stop && !left.cut);
+    assert!(left.safe_to_stop() && !left.cut);
     assert_eq!(addresses(&world).await, ["10.0.0.2:80"]);
     assert_eq!(world.drift().await.len(), 1);
 }

@@ -5,6 +5,7 @@
     reason = "a test that can't get its value has failed"
 )]
 
+mod admission;
 mod drains;
 mod durability;
 mod ejections;

@@ -91,7 +91,7 @@ async fn a_switch_ends_when_what_it_left_is_proven_empty() {
     assert!(!switching.is_finished(), "two requests are in flight still");
     in_flight(&blue, 0);
     let left = switching.await.unwrap().unwrap().left.unwrap();
-    assert!(left.drained && left.safe_to_stop && left.in_flight == 0);
+    assert!(left.drained && left.safe_to_stop() && left.in_flight == 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -109,7 +109,7 @@ async fn at_the_deadline_work_goes_on_and_the_answer_says_so() {
     let done = switched.unwrap();
     assert_eq!(done.applied.services[0].in_flight, 1);
     let left = done.left.unwrap();
-    assert!(!left.drained && !left.safe_to_stop);
+    assert!(!left.drained && !left.safe_to_stop());
     assert_eq!(left.in_flight, 1);
     assert_eq!(world.serving(), "green=100");
 }

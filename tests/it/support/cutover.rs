@@ -15,7 +15,7 @@ use cutover::{
         AccessLog, Difference, EndpointShard, Injected, MirrorCounts, Mirrored, PoolShard,
         Rejection, Spans, TunnelCounts, WorkerShard, access_log,
     },
-    units::{Name, Secret},
+    units::{Admits, Name, Secret},
 };
 
 use super::{Answer, App, Client, until, within};
@@ -221,6 +221,7 @@ fn decide(service: &Arc<config::plan::Service>) -> Decided {
         weights: service.weights.clone(),
         revision: 1,
         deadline: service.drain_deadline,
+        admits: Admits::default(),
         pools: pools.collect(),
     }
 }

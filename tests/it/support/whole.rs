@@ -59,6 +59,11 @@ impl Whole {
         self.client().await.get(path).await
     }
 
+    /// Where the admin API is.
+    pub fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+
     /// A connection to the admin API.
     pub async fn operator(&self) -> Client {
         Client::connect(self.admin).await

@@ -2,6 +2,7 @@
 
 use super::{
     DAY, HOUR, SECRET,
+    listener::NETWORKS,
     pool::{ENDPOINTS, PER_POOL, POOL},
     text,
 };
@@ -43,6 +44,12 @@ const SERVICE_OWN: &[Key] = &[
         "Short form for an app without versions: one pool `main`.",
     ),
     Key::new(
+        "admission",
+        Shape::Word(&["open", "hold", "maintenance"]),
+        "open: requests flow; hold: they wait, for as long as `hold.for` says from the edit on, and then flow by themselves; maintenance: they get a page.",
+    )
+    .or_text("open"),
+    Key::new(
         "faults",
         Shape::Array(&Shape::Table(FAULT)),
         "What is done to a part of its requests, for a while, to rehearse what follows from it. Of those that draw a request the first is applied.",
@@ -68,7 +75,8 @@ pub const PER_SERVICE: &[Key] = &[
     Key::new("pool_header", Shape::Bool, "Name in each answer's header `cutover-pool` the pool that made it.").or(Fallback::Bool(false)),
     Key::new("retry", Shape::Table(RETRY), "When a request that an endpoint has failed is sent once more."),
     Key::new("queue", Shape::Table(QUEUE), "How requests wait that nobody may be given now."),
-    Key::new("hold", Shape::Later, "holding requests comes with a later version"),
+    Key::new("hold", Shape::Table(HOLD), "How requests wait that are held."),
+    Key::new("maintenance", Shape::Table(MAINTENANCE), "What requests get in maintenance, and who is let through."),
     Key::new("outlier", Shape::Either(&[Shape::Table(OUTLIER), Shape::Off]), "When an endpoint is taken out because of what it does to requests; `false`: never."),
     Key::new("rollout", Shape::Later, "rollouts come with a later version; `cutover shift` moves traffic by steps"),
     Key::new("upgrades", Shape::Array(&Shape::Text(&syntax::UPGRADE)), "Protocols that clients may upgrade a connection to; anything else is answered as if it had not been asked for.").or(Fallback::Texts(&["websocket"])),
@@ -225,6 +233,57 @@ pub const QUEUE: Section = &[&[
     Key::new("length", Shape::Integer { min: 0, max: 1_000_000 }, "Requests that may wait at once for the same limit, or for an endpoint that is ready; 0: none.").or(Fallback::Integer(1000)),
     Key::new("wait", Shape::Span { min: 0, max: HOUR }, "For how long one waits while a limit is reached.").or_text("5s"),
     Key::new("unready", text(&syntax::SPAN_OR_NONE), "For how long one waits while no endpoint of a pool with weight is ready, or every one that is can't be reached.").or_text("none"),
+]];
+
+pub const HOLD: Section = &[&[
+    Key::new(
+        "for",
+        Shape::Span { min: 1, max: HOUR },
+        "For how long, unless the order says; then requests flow by themselves.",
+    )
+    .or_text("60s"),
+    Key::new(
+        "length",
+        Shape::Integer {
+            min: 0,
+            max: 1_000_000,
+        },
+        "Requests that may wait at once while they are held; 0: none.",
+    )
+    .or(Fallback::Integer(1000)),
+]];
+
+pub const MAINTENANCE: Section = &[&[
+    Key::new(
+        "file",
+        text(&syntax::FILE),
+        "The page, read with the configuration, 64KiB at most; {status} in it becomes the status. Default: the page that `errors` has for the status.",
+    ),
+    Key::new(
+        "content_type",
+        text(&syntax::HEADER_VALUE),
+        "Of the page. Default: by the file's name, for .html, .json and .txt.",
+    ),
+    Key::new(
+        "status",
+        Shape::Integer { min: 400, max: 599 },
+        "The answer's status.",
+    )
+    .or(Fallback::Integer(503)),
+    Key::new(
+        "retry_after",
+        Shape::Span {
+            min: 1000,
+            max: DAY,
+        },
+        "When clients may ask again, where it is not known when the maintenance ends.",
+    )
+    .or_text("60s"),
+    Key::new(
+        "allow",
+        NETWORKS,
+        "Clients whose requests flow meanwhile. Default: nobody's.",
+    ),
 ]];
 
 pub const DRAIN: Section = &[&[
