@@ -1,6 +1,7 @@
 //! Workers choose apart, each with turns and random numbers of its own. What they choose adds up.
 
 use std::{
+    cell::RefCell,
     collections::BTreeMap,
     sync::Arc,
     time::{Duration, Instant},
@@ -24,6 +25,8 @@ struct World {
     workers: Vec<Worker>,
     /// What ends at which millisecond: where, and when it had begun.
     ends: BTreeMap<u64, Vec<(Slot, u64)>>,
+    /// How long each that has ended took.
+    took: Vec<u64>,
     origin: Instant,
     now: u64,
 }
@@ -52,6 +55,7 @@ fn world(balance: &Balance, weights: &[u32], workers: usize) -> World {
             })
             .collect(),
         ends: BTreeMap::new(),
+        took: Vec::new(),
         origin: Instant::now(),
         now: 0,
     }
@@ -90,6 +94,7 @@ impl World {
             self.now += 1;
             for (slot, begun) in self.ends.remove(&self.now).unwrap_or_default() {
                 self.loads[slot] -= 1;
+                self.took.push(self.now - begun);
                 let moment = self.origin + Duration::from_millis(self.now);
                 let latency = Duration::from_millis(self.now - begun);
                 self.endpoints[slot].observe_latency(latency, moment);
@@ -107,6 +112,16 @@ impl World {
             }
         }
         (chosen, highest)
+    }
+}
+
+impl World {
+    /// What nineteen of twenty that have ended since it was asked last took at most.
+    fn p95(&mut self) -> f64 {
+        let mut took = std::mem::take(&mut self.took);
+        took.sort_unstable();
+        let took = u32::try_from(took[took.len() * 19 / 20]).expect("some seconds");
+        f64::from(took)
     }
 }
 
@@ -207,6 +222,29 @@ fn what_one_worker_learns_of_a_slow_endpoint_all_know() {
         let all: usize = chosen.iter().sum();
         assert!(chosen[0] * 5 > all, "{workers} workers: {chosen:?}");
     }
+}
+
+#[test]
+fn of_three_endpoints_one_that_is_ten_times_slower_is_hardly_noticed_by_peak_ewma() {
+    let ratio = |balance: &Balance, workers| {
+        let mut world = world(balance, &[1, 1, 1], workers);
+        let random = RefCell::new(Rng::with_seed(9));
+        let takes = |_, _| random.borrow_mut().u64(4..=8);
+        world.run(3000, takes);
+        let before = world.p95();
+        let slowed = |slot, load| takes(slot, load) * if slot == 0 { 10 } else { 1 };
+        world.run(2000, slowed);
+        world.p95();
+        world.run(3000, slowed);
+        world.p95() / before
+    };
+    for workers in [1, 2, 4, 16] {
+        let ratio = ratio(&Balance::PeakEwma, workers);
+        assert!(ratio <= 1.1, "{workers} workers: {ratio}");
+    }
+    // Those who go by loads alone give it one where the others have one more each.
+    let ratio = ratio(&Balance::LeastRequests, 1);
+    assert!(ratio > 3.0, "{ratio}");
 }
 
 #[test]

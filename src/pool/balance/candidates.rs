@@ -232,7 +232,7 @@ mod tests {
     use std::{cell::RefCell, collections::HashSet};
 
     use fastrand::Rng;
-    use proptest::{collection::vec, prelude::*, sample::select};
+    use proptest::{collection::vec, option, prelude::*, sample::select};
 
     use super::*;
     use crate::pool::balance::{
@@ -377,8 +377,10 @@ mod tests {
             avoid in vec(0..8_usize, 0..=AVOIDED),
             (cursor, random, key) in any::<(u64, u64, Option<u64>)>(),
             loads in vec(any::<u64>(), 8),
+            factor in option::of(101..200_u32),
         ) {
-            let candidates = candidates(&balance, &weights);
+            let factor = factor.map(|percent| format!("{percent}%").parse().unwrap());
+            let candidates = candidates(&balance.bounded(factor), &weights);
             let draw = Draw { cursor, random, key, ..Draw::default() };
             let chosen = candidates.pick(&draw, |endpoint| loads[endpoint.slot], &avoid);
             let eligible = |slot: usize| weights[slot] > 0 && !avoid.contains(&slot);
