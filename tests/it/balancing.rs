@@ -35,7 +35,7 @@ fn counts(apps: &[&App]) -> Vec<usize> {
 #[tokio::test]
 async fn a_slow_endpoint_gets_few_requests_by_peak_ewma() {
     for workers in [1, 4] {
-        let (slow, one, other) = (after(100).await, after(2).await, after(2).await);
+        let (slow, one, other) = (after(400).await, after(2).await, after(2).await);
         let proxy = proxy()
             .workers(workers)
             .service("balance = \"peak-ewma\"")
@@ -61,14 +61,14 @@ async fn an_endpoint_that_fails_quickly_does_not_draw_requests_by_peak_ewma() {
     ask(&proxy, 4, 50).await;
     let failed = proxy.failures("blue");
     assert!(
-        matches!(failed[..], [("connect", 1..=10)]),
+        matches!(failed[..], [("connect", 1..=20)]),
         "{failed:?} of 200"
     );
 }
 
 #[tokio::test]
 async fn an_endpoint_that_is_back_is_measured_anew() {
-    let (slow, quick) = (after(60).await, after(2).await);
+    let (slow, quick) = (after(300).await, after(2).await);
     let proxy = proxy()
         .service("balance = \"peak-ewma\"")
         .pool("blue", 1, &[&slow, &quick])
@@ -102,7 +102,7 @@ async fn who_is_given_up_is_known_to_be_slow() {
         }
         waiting.answer().await;
     }
-    ask(&proxy, 1, 20).await;
+    ask(&proxy, 1, 100).await;
     drop(waiting);
     proxy
         .until("it to be given up", |proxy| proxy.in_flight("blue") == 0)
@@ -113,7 +113,7 @@ async fn who_is_given_up_is_known_to_be_slow() {
 
 #[tokio::test]
 async fn what_a_client_takes_for_its_body_is_not_its_endpoints_time() {
-    let (app, slow) = (endpoint("app").start().await, after(200).await);
+    let (app, slow) = (endpoint("app").start().await, after(400).await);
     let measured = proxy()
         .service("balance = \"peak-ewma\"")
         .pool("blue", 1, &[&app])
@@ -128,5 +128,5 @@ async fn what_a_client_takes_for_its_body_is_not_its_endpoints_time() {
     client.send("b").await;
     assert_eq!(client.answer().await.status, 200);
     let expected = measured.expected_latency("blue")[0].unwrap();
-    assert!(expected < Duration::from_millis(100), "{expected:?}");
+    assert!(expected < Duration::from_millis(200), "{expected:?}");
 }
