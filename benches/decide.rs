@@ -368,6 +368,7 @@ impl Control {
             let endpoints = pool.endpoints.iter().map(|endpoint| DecidedEndpoint {
                 address: endpoint.address.clone(),
                 weight: endpoint.weight,
+                warmth: cutover::units::WARM,
                 standing: Standing {
                     state,
                     proven: true,

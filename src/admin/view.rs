@@ -149,6 +149,7 @@ fn endpoint(of: &view::Endpoint) -> wire::Endpoint {
             seconds: ejection.span.as_secs_f64(),
             times: ejection.times,
         }),
+        slow_start: of.slow_start,
     }
 }
 

@@ -9,7 +9,7 @@ use super::{
     share::{in_words, percent},
 };
 use crate::{
-    admin::wire::{HoldInForce, Override, Pool, Service, Status},
+    admin::wire::{Endpoint, HoldInForce, Override, Pool, Service, Status},
     units::{Admission, Name},
 };
 
@@ -324,36 +324,39 @@ fn of_pool(service: &Service, name: &str, pool: &Pool, whole: bool) -> String {
         let _ = write!(text, "  {}", Styled(FAINT, clean(version)));
     }
     text.push('\n');
-    for endpoint in pool
-        .endpoints
-        .iter()
-        .filter(|endpoint| whole || endpoint.state != "ready")
-    {
-        let style = match endpoint.state.as_str() {
-            "ready" => GOOD,
-            "unready" | "ejected" => BAD,
-            _ => ODD,
+    let shown =
+        |endpoint: &&Endpoint| whole || endpoint.state != "ready" || endpoint.slow_start.is_some();
+    text.extend(pool.endpoints.iter().filter(shown).map(of_endpoint));
+    text
+}
+
+fn of_endpoint(endpoint: &Endpoint) -> String {
+    let style = match endpoint.state.as_str() {
+        "ready" => GOOD,
+        "unready" | "ejected" => BAD,
+        _ => ODD,
+    };
+    let mut text = format!(
+        "    {:<24} {}",
+        endpoint.address.to_string(),
+        Styled(style, clean(&endpoint.state))
+    );
+    if let Some(percent) = endpoint.slow_start {
+        let _ = write!(text, ", slow start {percent} %");
+    }
+    if let Some(probe) = &endpoint.probe {
+        let outcome = match (&probe.error, probe.status) {
+            (Some(error), _) => clean(error).to_string(),
+            (None, Some(status)) => status.to_string(),
+            (None, None) => "connected".to_owned(),
         };
         let _ = write!(
             text,
-            "    {:<24} {}",
-            endpoint.address.to_string(),
-            Styled(style, clean(&endpoint.state))
+            "  {}",
+            Styled(FAINT, format_args!("{} → {outcome}", clean(&probe.url)))
         );
-        if let Some(probe) = &endpoint.probe {
-            let outcome = match (&probe.error, probe.status) {
-                (Some(error), _) => clean(error).to_string(),
-                (None, Some(status)) => status.to_string(),
-                (None, None) => "connected".to_owned(),
-            };
-            let _ = write!(
-                text,
-                "  {}",
-                Styled(FAINT, format_args!("{} → {outcome}", clean(&probe.url)))
-            );
-        }
-        text.push('\n');
     }
+    text.push('\n');
     text
 }
 

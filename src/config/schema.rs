@@ -56,6 +56,9 @@ fn shape(shape: &Shape) -> Map<String, Value> {
         Shape::Integer { min, max } => {
             json!({ "type": "integer", "minimum": min, "maximum": max })
         }
+        Shape::Real { min, max } => {
+            json!({ "type": "number", "minimum": min, "maximum": max })
+        }
         Shape::Number(numbers) => json!({ "enum": numbers }),
         Shape::Text(syntax) => text(syntax).into(),
         Shape::Span { .. } => json!({ "type": "string", "pattern": "^([0-9]+(ms|s|m|h|d))+$" }),

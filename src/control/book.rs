@@ -16,7 +16,7 @@ use crate::{
     config::{Plan, plan},
     pool::State,
     snapshot::{Decided, DecidedEndpoint, Standing},
-    units::{Address, EndpointKey, Name, PoolKey, Weights},
+    units::{Address, EndpointKey, Name, PoolKey, WARM, Weights},
 };
 
 /// Cheap to clone: a change copies the one service it touches.
@@ -190,20 +190,23 @@ impl Book {
     }
 
     /// What the snapshot of a service is built of.
-    pub fn decided(&self, service: &Name, roster: &Roster) -> Option<Decided> {
+    pub fn decided(&self, service: &Name, roster: &Roster, now: Instant) -> Option<Decided> {
         let plan = self.effective(service)?;
         let memory = self.memory.services.get(service)?;
-        let endpoint = |pool: &Name, (address, weight): (Address, u32)| DecidedEndpoint {
-            standing: roster
-                .get(service.as_str(), pool.as_str(), &address)
-                .map_or(UNPROVEN, Health::standing),
-            address,
-            weight,
+        let endpoint = |pool: &plan::Pool, (address, weight): (Address, u32)| {
+            let health = roster.get(service.as_str(), pool.name.as_str(), &address);
+            let slow_start = pool.slow_start.as_ref();
+            DecidedEndpoint {
+                standing: health.map_or(UNPROVEN, Health::standing),
+                warmth: health.map_or(WARM, |health| health.warmth(slow_start, now)),
+                address,
+                weight,
+            }
         };
-        let pools = plan.pools.keys().map(|pool| {
-            let members = self.members(service, pool);
+        let pools = plan.pools.iter().map(|(name, pool)| {
+            let members = self.members(service, name);
             let members = members.into_iter().map(|member| endpoint(pool, member));
-            (pool.clone(), members.collect())
+            (name.clone(), members.collect())
         });
         Some(Decided {
             pools: pools.collect(),
@@ -213,6 +216,22 @@ impl Book {
             admits: memory.admits(),
             plan,
         })
+    }
+
+    /// When the next endpoint of a service comes to more of its share.
+    pub fn next_step(&self, service: &Name, roster: &Roster, now: Instant) -> Option<Instant> {
+        let plan = self.effective(service)?;
+        let steps = plan.pools.iter().flat_map(|(name, pool)| {
+            let of = pool.slow_start.map(|slow_start| {
+                let members = self.members(service, name).into_iter();
+                members.filter_map(move |(address, _)| {
+                    let health = roster.get(service.as_str(), name.as_str(), &address)?;
+                    health.next_step(&slow_start, now)
+                })
+            });
+            of.into_iter().flatten()
+        });
+        steps.min()
     }
 
     /// How many endpoints of a pool are ready; with `since`, by passes begun after it.

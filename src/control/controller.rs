@@ -15,6 +15,7 @@ use super::{
     handle::Question,
     pending,
     publish::{self, Press},
+    ramps::Ramps,
     stage::{Draft, Stage},
     teller::Teller,
     unwritten::{Asked, Unwritten, patiently_from_now},
@@ -72,6 +73,7 @@ pub struct Controller {
     emptying: bool,
     /// When the first hold or maintenance ends by itself.
     ends: Option<std::time::Instant>,
+    ramps: Ramps,
 }
 
 /// What wakes the controller.
@@ -125,6 +127,7 @@ impl Controller {
             breath: now,
             chores: now,
             emptying: true,
+            ramps: Ramps::default(),
         }
     }
 
@@ -182,13 +185,16 @@ impl Controller {
 
     /// When to look again though nothing comes in.
     fn due(&self) -> Instant {
+        let step = self.ramps.due().map(Instant::from_std);
+        let step = step.map(|step| step.max(self.breath));
         let due = if self.dirty.is_empty() && !self.emptying {
             self.chores
         } else {
             self.breath.min(self.chores)
         };
         let ends = self.ends.filter(|_| self.unwritten.is_free());
-        ends.map_or(due, |ends| due.min(ends.into()))
+        let ends = ends.map(Instant::from);
+        [step, ends].into_iter().flatten().fold(due, Instant::min)
     }
 
     pub(super) fn take(&mut self, command: Command) {
@@ -231,7 +237,10 @@ impl Controller {
         let (rise, fall, at) = (probe.rise, probe.fall, Timestamp::now());
         let passed = probed.passed;
         let error = probed.last.error.clone();
-        let Some(turn) = self.roster.observe(probed, rise, fall, at) else {
+        let Some(turn) = self
+            .roster
+            .observe(probed, rise, fall, super::wait::now(), at)
+        else {
             return;
         };
         let kind = match (turn.before, passed) {
@@ -260,6 +269,7 @@ impl Controller {
             self.look_for_empty();
         }
         self.bring_back();
+        self.dirty.append(&mut self.ramps.take(super::wait::now()));
         if !self.dirty.is_empty() {
             let touched = std::mem::take(&mut self.dirty);
             publish::reconcile(
@@ -359,7 +369,9 @@ impl Controller {
     }
 
     fn publish(&mut self, touched: &BTreeSet<Name>, drafts: Vec<Draft>) {
-        let turned = self.press.publish(&self.book, &self.roster, touched);
+        let now = super::wait::now();
+        let turned = self.press.publish(&self.book, &self.roster, touched, now);
+        self.ramps.reckon(&self.book, &self.roster, touched, now);
         let generation = self.press.generation();
         let told = self.teller.tell(drafts, turned, generation);
         self.writer.append(told);

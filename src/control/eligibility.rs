@@ -48,9 +48,16 @@ impl Roster {
 
     /// Takes a probe's end in. One of an unknown endpoint, or begun before it was put there, says nothing. `Some` when
     /// the endpoint's state has changed by it.
-    pub fn observe(&mut self, probed: Probed, rise: u32, fall: u32, at: Timestamp) -> Option<Turn> {
+    pub fn observe(
+        &mut self,
+        probed: Probed,
+        rise: u32,
+        fall: u32,
+        now: Instant,
+        at: Timestamp,
+    ) -> Option<Turn> {
         let health = self.get_mut(&probed.endpoint)?;
-        health.observe(probed, rise, fall, at)
+        health.observe(probed, rise, fall, now, at)
     }
 
     /// Makes the endpoints of a service those that are in force: new ones are unproven, gone ones are forgotten, the
@@ -63,7 +70,7 @@ impl Roster {
                 .get_mut(&place.pool)
                 .and_then(|pool| pool.remove(&place.address));
             let mut health = held.unwrap_or_else(|| Health::new(now, at));
-            health.settle(place, at);
+            health.settle(place, now, at);
             pools
                 .entry(place.pool.clone())
                 .or_default()
@@ -236,7 +243,9 @@ mod tests {
                     streak: 0,
                 },
             };
-            self.roster.observe(probed, RISE, FALL, at(self.millis))
+            let now = self.now();
+            self.roster
+                .observe(probed, RISE, FALL, now, at(self.millis))
         }
 
         fn probes(&mut self, ends: &str) {

@@ -6,7 +6,7 @@ use super::{Ejection, EjectionCause, LastProbe, Probed, ejection::Ejections, eli
 use crate::{
     pool::State,
     snapshot::Standing,
-    units::{Outliers, Timestamp},
+    units::{Outliers, SlowStart, Timestamp, WARM, Warmth},
 };
 
 /// What probes say, by the rise and fall counts.
@@ -32,6 +32,8 @@ pub(super) struct Health {
     ejections: Ejections,
     drain: Drain,
     cut: bool,
+    /// Since when it is ready.
+    ready_since: Option<Instant>,
 }
 
 /// A change of an endpoint's state.
@@ -61,6 +63,7 @@ impl Health {
             ejections: Ejections::default(),
             drain: Drain::No,
             cut: false,
+            ready_since: None,
         }
     }
 
@@ -100,7 +103,14 @@ impl Health {
     }
 
     /// Takes a probe's end in. `Some` when the state has changed by it.
-    pub fn observe(&mut self, probed: Probed, rise: u32, fall: u32, at: Timestamp) -> Option<Turn> {
+    pub fn observe(
+        &mut self,
+        probed: Probed,
+        rise: u32,
+        fall: u32,
+        now: Instant,
+        at: Timestamp,
+    ) -> Option<Turn> {
         if probed.begun < self.put {
             return None;
         }
@@ -113,7 +123,7 @@ impl Health {
         if cured {
             self.ejections.end(begun);
         }
-        self.turn(before, at)
+        self.turn(before, now, at)
     }
 
     /// Takes it out, if it is in.
@@ -128,22 +138,40 @@ impl Health {
         if before == State::Ready {
             self.ejections.begin(cause, outliers, now, at);
         }
-        self.turn(before, at)
+        self.turn(before, now, at)
     }
 
     /// Ends its ejection.
     pub fn bring_back(&mut self, now: Instant, at: Timestamp) -> Option<Turn> {
         let before = self.state();
         self.ejections.end(now);
-        self.turn(before, at)
+        self.turn(before, now, at)
     }
 
-    fn turn(&mut self, before: State, at: Timestamp) -> Option<Turn> {
+    fn turn(&mut self, before: State, now: Instant, at: Timestamp) -> Option<Turn> {
         let after = self.state();
         (before != after).then(|| {
             self.since = at;
+            self.ready_since = (after == State::Ready).then_some(now);
             Turn { before, after }
         })
+    }
+
+    /// How far it has come to its share.
+    pub fn warmth(&self, slow_start: Option<&SlowStart>, now: Instant) -> Warmth {
+        match (slow_start, self.ready_since) {
+            (Some(slow_start), Some(since)) => {
+                slow_start.warmth(now.saturating_duration_since(since))
+            }
+            _ => WARM,
+        }
+    }
+
+    /// When it comes to more of its share.
+    pub fn next_step(&self, slow_start: &SlowStart, now: Instant) -> Option<Instant> {
+        let since = self.ready_since?;
+        let step = slow_start.next_step(now.saturating_duration_since(since))?;
+        Some(since + step)
     }
 
     fn count(&mut self, probed: Probed, rise: u32, fall: u32) {
@@ -171,7 +199,7 @@ impl Health {
     }
 
     /// Takes over what the book says of it.
-    pub fn settle(&mut self, place: &Place, at: Timestamp) {
+    pub fn settle(&mut self, place: &Place, now: Instant, at: Timestamp) {
         let before = self.state();
         if !place.probed {
             self.verdict = Verdict::Ready;
@@ -183,9 +211,7 @@ impl Health {
             (true, _) => Drain::Draining,
         };
         self.cut = place.cut;
-        if self.state() != before {
-            self.since = at;
-        }
+        self.turn(before, now, at);
     }
 
     /// Put back: what was thought of it before counts no more. The last probe stays to be seen.

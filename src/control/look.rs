@@ -12,7 +12,7 @@ use super::{
 use crate::{
     pool::State,
     snapshot::{self, Snapshot},
-    units::{Name, Timestamp, Weights},
+    units::{Name, Timestamp, WARM, Weights},
 };
 
 /// One service as it stands.
@@ -87,6 +87,8 @@ fn pool(book: &Book, roster: &Roster, service: &Name, published: &Arc<snapshot::
                 proven: member.proven,
                 probe: health.and_then(|health| health.last.clone()),
                 ejection: health.and_then(Health::ejection).copied(),
+                slow_start: (member.state == State::Ready && member.warmth < WARM)
+                    .then_some(member.warmth),
                 drain: drain.cloned(),
             }
         })

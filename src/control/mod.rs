@@ -28,6 +28,7 @@ mod pending;
 mod precedence;
 mod publish;
 mod questions;
+mod ramps;
 mod stage;
 mod start;
 mod state_text;

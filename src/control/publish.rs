@@ -28,11 +28,12 @@ pub(super) fn first(
     roster: &Roster,
     directory: &mut Directory,
     sticky_key: &Secret,
+    now: Instant,
 ) -> Snapshot {
     let input = Input {
         generation: 1,
         plan: &book.plan,
-        changed: changed(book, roster, book.plan.services.keys()),
+        changed: changed(book, roster, book.plan.services.keys(), now),
         sticky_key,
     };
     snapshot::build(&input, directory, None)
@@ -42,9 +43,10 @@ fn changed<'a>(
     book: &Book,
     roster: &Roster,
     touched: impl Iterator<Item = &'a Name>,
+    now: Instant,
 ) -> BTreeMap<Name, Decided> {
     touched
-        .filter_map(|name| Some((name.clone(), book.decided(name, roster)?)))
+        .filter_map(|name| Some((name.clone(), book.decided(name, roster, now)?)))
         .collect()
 }
 
@@ -55,12 +57,13 @@ impl Press {
         book: &Book,
         roster: &Roster,
         touched: &BTreeSet<Name>,
+        now: Instant,
     ) -> Vec<Draft> {
         let before = self.publisher.current();
         let input = Input {
             generation: before.generation + 1,
             plan: &book.plan,
-            changed: changed(book, roster, touched.iter()),
+            changed: changed(book, roster, touched.iter(), now),
             sticky_key: &self.sticky_key,
         };
         let next = snapshot::build(&input, &mut self.directory, Some(&before));

@@ -57,7 +57,7 @@ pub(super) fn start_on(disk: Disk, mut error: Option<String>, plan: Plan) -> (Ha
     }
     let (stage, roster) = first_load(plan, found.memory, at, now);
     let mut directory = Directory::new(stage.book.plan.workers.get());
-    let first = publish::first(&stage.book, &roster, &mut directory, &sticky_key);
+    let first = publish::first(&stage.book, &roster, &mut directory, &sticky_key, now);
     let (publisher, readers) = snapshot::channel(first);
     let (writer, work) = Writer::new(disk);
     let draft = Draft::new(Kind::Phase, &Actor::system());

@@ -10,7 +10,7 @@ use crate::{
     config::{Plan, plan},
     pool::{self, PoolStats, State},
     snapshot::Snapshot,
-    units::{Address, Admission, Name, PoolKey, Timestamp, Weights},
+    units::{Address, Admission, Name, PoolKey, Timestamp, Warmth, Weights},
 };
 
 /// Everything at one moment.
@@ -152,6 +152,8 @@ pub struct Endpoint {
     pub proven: bool,
     pub probe: Option<LastProbe>,
     pub ejection: Option<Ejection>,
+    /// While it comes to its share: percent of its weight that it has.
+    pub slow_start: Option<Warmth>,
     /// Its own or its pool's.
     pub drain: Option<Drain>,
 }

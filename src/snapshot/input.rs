@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     config::plan::{self, Plan},
     pool::State,
-    units::{Address, Admits, Name, Secret, Weights},
+    units::{Address, Admits, Name, Secret, Warmth, Weights},
 };
 
 /// All that a snapshot is built of. Control has merged file, overrides and verdicts before; building decides nothing.
@@ -39,6 +39,8 @@ pub struct DecidedEndpoint {
     pub address: Address,
     pub weight: u32,
     pub standing: Standing,
+    /// While it comes to its share: how far it is.
+    pub warmth: Warmth,
 }
 
 /// What control has decided of one endpoint, by merging every room's verdict with the drains in force.

@@ -4,7 +4,7 @@ use super::{DecidedEndpoint, Member, Pool};
 use crate::{
     config::plan,
     pool::{Candidates, Directory, Endpoint, Handshakes, State, Transport},
-    units::{Address, EndpointKey, PoolKey},
+    units::{Address, EndpointKey, PoolKey, WARM, Warmth, lift},
 };
 
 /// A pool as it is to be; the one `before` where nothing differs.
@@ -16,10 +16,11 @@ pub fn pool(
     before: Option<&Arc<Pool>>,
 ) -> Arc<Pool> {
     let transport = transport(&plan.transport, before);
+    let warmths = warmths(endpoints);
     let same = |before: &&Arc<Pool>| {
         *before.ready.balance() == plan.balance
             && Arc::ptr_eq(&before.transport, &transport)
-            && same_members(&before.members, endpoints)
+            && same_members(&before.members, endpoints, &warmths)
     };
     if let Some(unchanged) = before.filter(same) {
         return unchanged.clone();
@@ -27,30 +28,42 @@ pub fn pool(
     let mut known = before.iter().flat_map(|before| &before.members);
     let members: Vec<Member> = endpoints
         .iter()
-        .map(|endpoint| Member {
+        .zip(warmths)
+        .map(|(endpoint, warmth)| Member {
             endpoint: identity(key, &endpoint.address, known.next(), directory),
             weight: endpoint.weight,
+            warmth,
             state: endpoint.standing.state,
             proven: is_proven(endpoint),
             cut: endpoint.standing.cut,
         })
         .collect();
-    let candidates = |eligible: fn(&Member) -> bool| {
+    let candidates = |eligible: fn(&Member) -> bool, weight: &dyn Fn(&Member) -> u32| {
         let eligible = members.iter().filter(|member| eligible(member));
         Candidates::new(
             &plan.balance,
             members.len(),
-            eligible.map(|member| (member.endpoint.clone(), member.weight)),
+            eligible.map(|member| (member.endpoint.clone(), weight(member))),
         )
     };
-    let ready = candidates(|member| member.state == State::Ready);
+    let warm = members.iter().all(|member| member.warmth == WARM);
+    let ready = candidates(|member| member.state == State::Ready, &|member| {
+        if warm {
+            member.weight
+        } else {
+            // Of at most 65 535.
+            member.weight.saturating_mul(member.warmth.into())
+        }
+    });
     if ready.goes_by_latency() {
         forget_latencies(before, &ready);
     }
     Arc::new(Pool {
         stats: before.map_or_else(|| directory.pool(key), |before| before.stats.clone()),
         ready,
-        last_resort: candidates(|member| member.proven && !drains(member.state)),
+        last_resort: candidates(|member| member.proven && !drains(member.state), &|member| {
+            member.weight
+        }),
         transport,
         members,
     })
@@ -95,8 +108,28 @@ fn identity(
     }
 }
 
-fn same_members(members: &[Member], endpoints: &[DecidedEndpoint]) -> bool {
+/// What each endpoint has of its weight, beside the others.
+fn warmths(endpoints: &[DecidedEndpoint]) -> Vec<Warmth> {
+    let is_ready = |endpoint: &&DecidedEndpoint| endpoint.standing.state == State::Ready;
+    let ready = endpoints.iter().filter(is_ready);
+    let mut ready: Vec<_> = ready
+        .map(|endpoint| (endpoint.weight, endpoint.warmth))
+        .collect();
+    lift(&mut ready);
+    let mut ready = ready.into_iter();
+    let warmth = |endpoint: &DecidedEndpoint| {
+        let lifted = is_ready(&endpoint).then(|| ready.next()).flatten();
+        lifted.map_or(WARM, |(_, warmth)| warmth)
+    };
+    endpoints.iter().map(warmth).collect()
+}
+
+fn same_members(members: &[Member], endpoints: &[DecidedEndpoint], warmths: &[Warmth]) -> bool {
     members.len() == endpoints.len()
+        && members
+            .iter()
+            .map(|member| member.warmth)
+            .eq(warmths.iter().copied())
         && members.iter().zip(endpoints).all(|(member, endpoint)| {
             member.endpoint.key.address == endpoint.address
                 && member.weight == endpoint.weight
@@ -114,5 +147,78 @@ fn drains(state: State) -> bool {
     match state {
         State::Draining | State::Drained => true,
         State::Unproven | State::Ready | State::Unready | State::Ejected => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fastrand::Rng;
+
+    use super::*;
+    use crate::{
+        pool::{Draw, Slot},
+        snapshot::testing,
+        units::{Balance, HashKey},
+    };
+
+    /// How many of 10 000 requests each endpoint gets that is so warm.
+    fn counts(balance: &Balance, warmths: &[Warmth]) -> Vec<u32> {
+        let endpoints: Vec<_> = (1..)
+            .zip(warmths)
+            .map(|(port, warmth)| DecidedEndpoint {
+                warmth: *warmth,
+                ..testing::endpoint(port, 3, State::Ready, true)
+            })
+            .collect();
+        let key = PoolKey {
+            service: testing::name("shop"),
+            pool: testing::name("blue"),
+        };
+        let plan = plan::Pool {
+            balance: balance.clone(),
+            ..testing::pool(key.pool.clone())
+        };
+        let mut directory = Directory::new(1);
+        let pool = pool(&key, &plan, &endpoints, &mut directory, None);
+        let mut random = Rng::with_seed(9);
+        let mut counts = vec![0; warmths.len()];
+        for cursor in 0..10_000 {
+            let draw = Draw {
+                cursor,
+                random: random.u64(..),
+                key: Some(random.u64(..)),
+                ..Draw::default()
+            };
+            let chosen: Slot = pool.ready.pick(&draw, |_| 0, &[]).unwrap().slot;
+            let place = pool.members.iter();
+            let place = place
+                .clone()
+                .position(|member| member.endpoint.slot == chosen);
+            counts[place.unwrap()] += 1;
+        }
+        counts
+    }
+
+    #[test]
+    fn whoever_comes_to_its_share_gets_so_much_less_by_every_policy() {
+        for balance in [
+            Balance::RoundRobin,
+            Balance::LeastRequests,
+            Balance::Random,
+            Balance::Hash(HashKey::Path, None),
+        ] {
+            // 25 of 225.
+            let counts = counts(&balance, &[100, 25, 100]);
+            assert!((950..1280).contains(&counts[1]), "{balance:?}: {counts:?}");
+            assert!(
+                counts[0].abs_diff(counts[2]) < 300,
+                "{balance:?}: {counts:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn those_that_are_equally_new_share_evenly() {
+        assert_eq!(counts(&Balance::RoundRobin, &[10, 10]), [5000, 5000]);
     }
 }

@@ -24,6 +24,7 @@ pub fn endpoint(port: u16, weight: u32, state: State, proven: bool) -> DecidedEn
     DecidedEndpoint {
         address,
         weight,
+        warmth: crate::units::WARM,
         standing: Standing {
             state,
             proven,
@@ -115,11 +116,12 @@ fn maintenance(retry_after: Duration) -> Maintenance {
     }
 }
 
-fn pool(name: Name) -> plan::Pool {
+pub fn pool(name: Name) -> plan::Pool {
     plan::Pool {
         name,
         endpoints: Vec::new(),
         balance: Balance::Random,
+        slow_start: None,
         transport: plan::Transport::default(),
         probe: None,
     }

@@ -4,7 +4,7 @@ use crate::{
     config::plan,
     pool::{Candidates, Endpoint, PoolStats, ServiceStats, State, Transport},
     routing::{Affinity, Limiter, Preview, Router, Splitter},
-    units::{Admits, ErrorPages, Name, OwnAnswer, RouteRules, Weights},
+    units::{Admits, ErrorPages, Name, OwnAnswer, RouteRules, Warmth, Weights},
 };
 
 /// Everything a request is decided on, and everything status shows of decisions. Immutable; unchanged services are
@@ -80,6 +80,8 @@ pub struct Pool {
 pub struct Member {
     pub endpoint: Arc<Endpoint>,
     pub weight: u32,
+    /// Of its weight, what it has beside the other ready members.
+    pub warmth: Warmth,
     pub state: State,
     /// Has been ready since it was put there: may be tried when failing open, unless it drains.
     pub proven: bool,

@@ -28,6 +28,7 @@ mod retry;
 mod rewrite;
 mod secret;
 mod shortage;
+mod slow_start;
 mod weights;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -57,6 +58,7 @@ pub use retry::{Retries, Statuses};
 pub use rewrite::{HeaderEdits, PrefixRewrite, RouteRules};
 pub use secret::{Secret, SecretSource};
 pub use shortage::is_shortage;
+pub use slow_start::{SlowStart, WARM, Warmth, lift};
 pub use weights::Weights;
 
 /// A moment on the wall clock, printed as RFC 3339 in UTC.

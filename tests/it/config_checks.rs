@@ -185,6 +185,50 @@ fn faults_that_cannot_be() {
 }
 
 #[test]
+fn slow_starts_that_cannot_be() {
+    let slow_start = |written: &str| {
+        SMALL.replace(
+            "weights = {",
+            &format!("slow_start = {written}\nweights = {{"),
+        )
+    };
+    for (written, code, message) in [
+        ("\"10ms\"", Code::InvalidValue, "10ms is out of bounds"),
+        (
+            "{ aggression = 1.5 }",
+            Code::MissingKey,
+            "`services.app.pools.blue.slow_start.window` is missing",
+        ),
+        (
+            "{ window = \"30s\", aggression = 11 }",
+            Code::InvalidValue,
+            "11 is out of bounds",
+        ),
+        (
+            "{ window = \"30s\", aggression = nan }",
+            Code::InvalidValue,
+            "NaN is out of bounds",
+        ),
+        (
+            "true",
+            Code::WrongType,
+            "`services.app.slow_start` is true or false",
+        ),
+    ] {
+        let told = told(&slow_start(written));
+        assert_eq!((told[0].0, &*told[0].1), (code, message), "{told:?}");
+    }
+    for written in [
+        "false",
+        "\"30s\"",
+        "{ window = \"30s\", aggression = 1.5, min_weight = \"5%\" }",
+        "{ window = \"30s\", aggression = 2 }",
+    ] {
+        assert!(check(&slow_start(written)).is_ok(), "{written}");
+    }
+}
+
+#[test]
 fn mirrors_that_cannot_be() {
     let mirror = |mirror: &str| {
         SMALL.replace(

@@ -34,6 +34,7 @@ const SECTIONS: &[(&str, Section)] = &[
     ("services.NAME.hold.", keys::HOLD),
     ("services.NAME.maintenance.", keys::MAINTENANCE),
     ("services.NAME.faults[].", keys::FAULT),
+    ("services.NAME.slow_start.", keys::SLOW_START),
     ("services.NAME.mirror.", keys::MIRROR),
     ("services.NAME.errors.STATUS.", keys::ERROR_PAGE),
     ("services.NAME.sticky.", keys::STICKY),

@@ -135,6 +135,9 @@ pub struct Endpoint {
     /// While it is out because of what it did to requests.
     #[serde(default)]
     pub ejection: Option<Ejection>,
+    /// While it comes to its share: percent of its weight that it has.
+    #[serde(default)]
+    pub slow_start: Option<u8>,
 }
 
 /// An endpoint is out because of what it did to requests.

@@ -12,6 +12,7 @@ mod probe;
 mod routes;
 mod rules;
 mod services;
+mod slow_start;
 mod tls;
 mod transport;
 

@@ -1,6 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Check, twice};
+use super::{Check, slow_start::slow_start, twice};
 use crate::{
     config::{
         file::{Node, Place, Table, View, keys, merge},
@@ -75,6 +75,7 @@ impl Check<'_> {
                 .parsed("balance")
                 .unwrap_or(Balance::RoundRobin)
                 .bounded(view.parsed("hash_balance_factor")),
+            slow_start: slow_start(view, self.problems),
             transport,
             probe,
         }

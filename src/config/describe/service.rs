@@ -7,7 +7,10 @@ use crate::{
         file::keys,
         plan::{Endpoint, HttpProbe, Pool, Probe, ProbeKind, Service, Tls, WeightsMode},
     },
-    units::{ByteSize, InjectedFault, PreambleVersion, Retries, Span, StickyBy, WebsocketDrain},
+    units::{
+        ByteSize, InjectedFault, PreambleVersion, Retries, SlowStart, Span, StickyBy,
+        WebsocketDrain,
+    },
 };
 
 pub fn describe(service: &Service, routed: bool, blocks: &mut Vec<Block>) {
@@ -213,6 +216,14 @@ fn outliers(service: &Service, path: &str) -> Option<Block> {
     Some(block)
 }
 
+fn slow_start(of: &SlowStart, path: &str) -> Block {
+    let mut block = Block::table(format!("{path}.slow_start"), keys::SLOW_START);
+    block.span("window", of.window);
+    block.put("aggression", of.aggression.to_string());
+    block.text("min_weight", of.min_weight);
+    block
+}
+
 fn pool_blocks(pool: &Pool, path: &str, blocks: &mut Vec<Block>) {
     let mut block = Block::table(path, keys::POOL);
     let endpoints = pool.endpoints.iter().map(endpoint);
@@ -230,7 +241,11 @@ fn pool_blocks(pool: &Pool, path: &str, blocks: &mut Vec<Block>) {
     if pool.probe.is_none() {
         block.put("probe", false.to_string());
     }
+    if pool.slow_start.is_none() {
+        block.put("slow_start", false.to_string());
+    }
     blocks.push(block);
+    blocks.extend(pool.slow_start.map(|it| slow_start(&it, path)));
     blocks.extend(pool.transport.tls.as_ref().map(|tls| tls_block(tls, path)));
     let Some(probe) = &pool.probe else {
         return;

@@ -68,6 +68,11 @@ pub enum Shape {
         min: i64,
         max: i64,
     },
+    /// With a fraction or without, bounds included.
+    Real {
+        min: f64,
+        max: f64,
+    },
     /// One of these.
     Number(&'static [i64]),
     Text(&'static Syntax),

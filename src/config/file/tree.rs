@@ -42,6 +42,18 @@ pub enum Value {
     Faulty,
 }
 
+impl Value {
+    /// The number it is.
+    pub fn real(&self) -> Option<f64> {
+        match self {
+            #[expect(clippy::cast_precision_loss, reason = "no bound is near 2^53")]
+            Self::Integer(number) => Some(*number as f64),
+            Self::Float(number) => Some(*number),
+            _ => None,
+        }
+    }
+}
+
 /// A table's entries by key, and where each key stands.
 #[derive(Debug, Clone, Default)]
 pub struct Table(BTreeMap<String, (Place, Node)>);

@@ -87,6 +87,11 @@ impl<'a> View<'a> {
             .unwrap_or_default()
     }
 
+    pub fn real(&self, name: &str) -> f64 {
+        let written = self.node(name).and_then(|node| node.value.real());
+        written.unwrap_or_else(|| f64::from(self.integer::<u32>(name)))
+    }
+
     pub fn flag(&self, name: &str) -> bool {
         match self.node(name).map(|node| &node.value) {
             Some(Value::Bool(flag)) => *flag,

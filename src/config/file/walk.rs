@@ -144,6 +144,7 @@ fn fitting<'a>(node: &Node, shape: &'a Shape) -> Option<&'a Shape> {
         (Shape::Bool, Value::Bool(_))
             | (Shape::Off, Value::Bool(false))
             | (Shape::Integer { .. } | Shape::Number(_), Value::Integer(_))
+            | (Shape::Real { .. }, Value::Integer(_) | Value::Float(_))
             | (
                 Shape::Text(_) | Shape::Span { .. } | Shape::Word(_),
                 Value::Text(_)
@@ -164,6 +165,11 @@ fn wrong_leaf(node: &Node, shape: &Shape, path: &str) -> Option<Problem> {
         (Shape::Text(syntax), Value::Text(text)) => misspelt(text, syntax, node.place, path),
         (Shape::Integer { min, max }, Value::Integer(number)) => (!(*min..=*max).contains(number))
             .then(|| wrong(Code::InvalidValue, format!("{number} is out of bounds"))),
+        (Shape::Real { min, max }, value) => {
+            let number = value.real()?;
+            (!(*min..=*max).contains(&number))
+                .then(|| wrong(Code::InvalidValue, format!("{number} is out of bounds")))
+        }
         (Shape::Number(numbers), Value::Integer(number)) => (!numbers.contains(number))
             .then(|| wrong(Code::InvalidValue, format!("{number} is not valid"))),
         (Shape::Word(words), Value::Text(text)) => (!words.contains(&text.as_str())).then(|| {
@@ -213,6 +219,7 @@ pub fn described(shape: &Shape) -> String {
         Shape::Bool => "true or false".into(),
         Shape::Off => "false".into(),
         Shape::Integer { min, max } => format!("an integer from {min} to {max}"),
+        Shape::Real { min, max } => format!("a number from {min} to {max}"),
         Shape::Number(numbers) => {
             let numbers: Vec<_> = numbers.iter().map(i64::to_string).collect();
             numbers.join(" or ")

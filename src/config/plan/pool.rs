@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use crate::{
     tls::{ClientSettings, Version},
-    units::{Address, Balance, Name, PreambleVersion, Protocol},
+    units::{Address, Balance, Name, PreambleVersion, Protocol, SlowStart},
 };
 
 #[derive(Debug, Clone, PartialEq)]
@@ -10,6 +10,8 @@ pub struct Pool {
     pub name: Name,
     pub endpoints: Vec<Endpoint>,
     pub balance: Balance,
+    /// `None`: who has become ready has its whole share at once.
+    pub slow_start: Option<SlowStart>,
     pub transport: Transport,
     /// `None`: `probe = false`; its endpoints count as ready.
     pub probe: Option<Probe>,

@@ -13,6 +13,7 @@ mod events;
 mod gates;
 mod model;
 mod precedence;
+mod slow_starts;
 mod switch;
 mod verdicts;
 mod weights;

@@ -15,7 +15,7 @@ use cutover::{
         AccessLog, Difference, EndpointShard, Injected, MirrorCounts, Mirrored, PoolShard,
         Rejection, Spans, TunnelCounts, WorkerShard, access_log,
     },
-    units::{Admits, Name, Secret},
+    units::{Admits, Name, Secret, WARM},
 };
 
 use super::{Answer, App, Client, until, within};
@@ -212,6 +212,7 @@ fn decide(service: &Arc<config::plan::Service>) -> Decided {
         let endpoints = pool.endpoints.iter().map(|endpoint| DecidedEndpoint {
             address: endpoint.address.clone(),
             weight: endpoint.weight,
+            warmth: WARM,
             standing,
         });
         (name.clone(), endpoints.collect())

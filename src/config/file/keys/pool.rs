@@ -44,12 +44,45 @@ pub const PER_POOL: &[Key] = &[
     )
     .or_text("none"),
     Key::new(
+        "slow_start",
+        Shape::Either(&[Shape::Span { min: 1000, max: DAY }, Shape::Table(SLOW_START), Shape::Off]),
+        "How an endpoint that has become ready comes to its share of requests: over so long; `false`: at once.",
+    )
+    .or(Fallback::Bool(false)),
+    Key::new(
         "tls",
         Shape::Either(&[Shape::Table(UPSTREAM_TLS), Shape::Bool]),
         "TLS to endpoints; `true`: with the defaults of the table.",
     )
     .or(Fallback::Bool(false)),
 ];
+
+pub const SLOW_START: Section = &[&[
+    Key::new(
+        "window",
+        Shape::Span {
+            min: 1000,
+            max: DAY,
+        },
+        "After so long it has its whole share.",
+    )
+    .required(),
+    Key::new(
+        "aggression",
+        Shape::Real {
+            min: 0.1,
+            max: 10.0,
+        },
+        "1: it grows evenly; above: faster in the beginning; below: faster in the end.",
+    )
+    .or(Fallback::Integer(1)),
+    Key::new(
+        "min_weight",
+        text(&syntax::PERCENT),
+        "The part of its weight that it has from the beginning; at least 1%.",
+    )
+    .or_text("10%"),
+]];
 
 pub const UPSTREAM_TLS: Section = &[&[
     Key::new(
