@@ -19,7 +19,11 @@ use tokio::task::JoinHandle;
 
 use crate::{
     console::bare_cli,
-    support::{Answer, App, Client, Proxy, Whole, answer, endpoint, proxy, until, whole, within},
+    support::{
+        Answer, App, Client, Proxy, Whole, answer,
+        caller::{self, Caller},
+        endpoint, proxy, until, websocket, whole, within,
+    },
 };
 
 const HOUR: Duration = Duration::from_hours(1);
@@ -139,6 +143,38 @@ async fn who_finds_no_place_is_told_when_the_hold_is_over() {
     let asked = held(&proxy, 1).await;
     resume(&proxy);
     assert_eq!(within("an answer", asked).await.unwrap().status, 200);
+}
+
+#[tokio::test]
+async fn a_stream_that_is_held_and_reset_leaves_its_place() {
+    let app = app().await;
+    let proxy = proxy().pool("blue", 1, &[&app]).start();
+    hold(&proxy, HOUR);
+    let mut caller = Caller::to(&proxy).await;
+    let goes = caller.begin(caller::get("/")).await;
+    let stays = caller.begin(caller::get("/")).await;
+    waits(&proxy, 2).await;
+    drop(goes);
+    waits(&proxy, 1).await;
+    resume(&proxy);
+    assert_eq!(caller::whole(stays).await.told(), (200, "app"));
+    assert_eq!(app.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn a_tunnel_goes_on_while_others_are_held_and_one_that_is_asked_for_waits() {
+    let app = websocket::pong_server().start().await;
+    let proxy = proxy().pool("blue", 1, &[&app]).start();
+    let mut open = websocket::handshake(&proxy).await;
+    hold(&proxy, HOUR);
+    let mut client = proxy.client().await;
+    client.send(websocket::request()).await;
+    waits(&proxy, 1).await;
+    let frame = websocket::frame(0x81, b"still there?");
+    open.writer.send(&frame).await;
+    assert_eq!(open.reader.bytes(frame.len()).await, frame);
+    resume(&proxy);
+    assert_eq!(client.answer().await.status, 101);
 }
 
 #[tokio::test]

@@ -314,6 +314,48 @@ fn listeners_that_cannot_be() {
 }
 
 #[test]
+fn holds_and_maintenance_that_cannot_be() {
+    are_told(
+        "[services.app.maintenance]\n",
+        &[
+            (
+                "status = 302",
+                Code::InvalidValue,
+                "services.app.maintenance.status",
+                "302 is out of bounds",
+            ),
+            (
+                "content_type = \"text/html\"",
+                Code::MissingKey,
+                "services.app.maintenance.file",
+                "`services.app.maintenance.file` is missing",
+            ),
+            (
+                "file = \"none.html\"",
+                Code::Unreadable,
+                "services.app.maintenance.file",
+                "the page can't be read: /srv/none.html: it does not exist",
+            ),
+            (
+                "allow = [\"office\"]",
+                Code::InvalidValue,
+                "services.app.maintenance.allow[0]",
+                "`office` is not valid",
+            ),
+        ],
+    );
+    are_told(
+        "[services.app.hold]\n",
+        &[(
+            "for = \"2h\"",
+            Code::InvalidValue,
+            "services.app.hold.for",
+            "2h is out of bounds",
+        )],
+    );
+}
+
+#[test]
 fn error_pages_that_cannot_be() {
     are_told(
         "[services.app.errors]\n",

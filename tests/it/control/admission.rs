@@ -2,6 +2,7 @@ use cutover::{
     control::{Code, Kind, view::Admitted},
     units::Admission,
 };
+use proptest::{prelude::*, sample::select};
 
 use super::*;
 
@@ -276,4 +277,151 @@ async fn a_new_version_is_taken_up_behind_a_hold_in_one_step() {
         (world.serving(), admits(&world)),
         ("green=100".to_owned(), Admission::Open)
     );
+}
+
+/// What `hold.for` says, unless a file does.
+const USUAL: u64 = 60;
+/// None of the spans is a multiple of it.
+const PASSES: u64 = 22;
+
+#[derive(Debug, Clone)]
+enum Step {
+    Edit(Admission),
+    EditElsewhere,
+    Order(Admission, Option<u64>),
+    Revert,
+    Restart,
+    EditWhileStopped(Admission),
+    TimePasses,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let any = || select(&Admission::ALL[..]);
+    let order = (any(), select(&[None, Some(50), Some(100)][..]));
+    prop_oneof![
+        2 => any().prop_map(Step::Edit),
+        1 => Just(Step::EditElsewhere),
+        4 => order.prop_map(|(admission, span)| Step::Order(admission, span)),
+        1 => Just(Step::Revert),
+        1 => Just(Step::Restart),
+        1 => any().prop_map(Step::EditWhileStopped),
+        4 => Just(Step::TimePasses),
+    ]
+}
+
+/// The rule: what was said last holds until its time is over, be it said by the file, which speaks when it changes.
+struct Model {
+    file: Admission,
+    said: Admission,
+    /// For how long in all, and how much of it is left.
+    span: Option<(u64, u64)>,
+    elsewhere: u32,
+}
+
+impl Model {
+    fn say(&mut self, said: Admission, span: Option<u64>) {
+        let usual = (said == Admission::Hold).then_some(USUAL);
+        let span = span.or(usual).filter(|_| said != Admission::Open);
+        (self.said, self.span) = (said, span.map(|span| (span, span)));
+    }
+
+    fn edit(&mut self, file: Admission) {
+        if std::mem::replace(&mut self.file, file) != file {
+            self.say(file, None);
+        }
+    }
+
+    fn time_passes(&mut self) {
+        if let Some((_, left)) = &mut self.span {
+            *left = left.saturating_sub(PASSES);
+            if *left == 0 {
+                self.say(Admission::Open, None);
+            }
+        }
+    }
+
+    /// Time that is paused does not pass for the clock by which it goes on after a restart.
+    fn restart(&mut self) {
+        self.span = self.span.map(|(whole, _)| (whole, whole));
+    }
+
+    fn text(&self) -> String {
+        let fall = format!("fall = {}", self.elsewhere);
+        saying(self.file.as_str()).replace("fall = 3", &fall)
+    }
+}
+
+async fn follow(steps: Vec<Step>) {
+    let mut model = Model {
+        file: Admission::Open,
+        said: Admission::Open,
+        span: None,
+        elsewhere: 1,
+    };
+    let mut world = World::start(&model.text());
+    for step in steps {
+        match &step {
+            Step::Edit(file) => {
+                model.edit(*file);
+                world.edit(&model.text()).await.unwrap();
+            }
+            Step::EditElsewhere => {
+                model.elsewhere += 1;
+                world.edit(&model.text()).await.unwrap();
+            }
+            Step::Order(admission, span) => {
+                let span = span.filter(|_| *admission != Admission::Open);
+                world.change(admit(*admission, span)).await.unwrap();
+                model.say(*admission, span);
+            }
+            Step::Revert => {
+                let revert = Change::Revert {
+                    service: name("shop"),
+                    field: None,
+                    force: false,
+                };
+                world.change(revert).await.unwrap();
+                if model.said != model.file {
+                    model.say(model.file, None);
+                }
+            }
+            Step::Restart => {
+                model.restart();
+                world = world.restart(&model.text()).await;
+            }
+            Step::EditWhileStopped(file) => {
+                model.restart();
+                model.edit(*file);
+                world = world.restart(&model.text()).await;
+            }
+            Step::TimePasses => {
+                time::sleep(Duration::from_secs(PASSES)).await;
+                model.time_passes();
+            }
+        }
+        assert_eq!(admits(&world), model.said, "after {step:?}");
+        let said = model.said;
+        world
+            .until(|shop| {
+                let admitted = shop.admitted.as_ref();
+                admitted.map_or(Admission::Open, |admitted| admitted.admission) == said
+            })
+            .await;
+        let drifts = !world.drift().await.is_empty();
+        assert_eq!(drifts, model.said != model.file, "after {step:?}");
+    }
+    world.stop().await;
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(16))]
+    #[test]
+    fn what_was_said_last_of_requests_holds_until_its_time_is_over(steps in prop::collection::vec(step(), 1..16)) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .start_paused(true)
+            .build()
+            .unwrap();
+        runtime.block_on(follow(steps));
+    }
 }
