@@ -6,7 +6,7 @@ use std::{cell::Cell, sync::Arc, time::Duration};
 use http::StatusCode;
 
 use super::{
-    Proxy,
+    Kind, Proxy,
     handle::Refused,
     queue::{Asking, Undecided},
     rules::Applied,
@@ -55,6 +55,8 @@ pub(super) struct Delay {
     pub span: Duration,
     /// How long it may take in all.
     pub request: Option<Duration>,
+    /// What it is told when that is over first.
+    pub late: Box<Refused>,
 }
 
 impl Proxy {
@@ -86,7 +88,13 @@ impl Proxy {
                     let stage = fault.abort.map_or(Stage::Over, Stage::Aborts);
                     rehearsal.stage.set(stage);
                     let request = service.plan.timeouts.request;
-                    return Err(Undecided::Delayed(Delay { span, request }));
+                    let late = Refused::of(Kind::RequestTimeout, &service.stats, rules);
+                    let late = Box::new(late);
+                    return Err(Undecided::Delayed(Delay {
+                        span,
+                        request,
+                        late,
+                    }));
                 }
                 fault.abort
             }
@@ -103,10 +111,20 @@ impl Proxy {
     }
 
     /// Keeps a request for as long as it is to be delayed. It holds nothing meanwhile.
-    pub(super) async fn delay(&self, delay: Delay, asking: &Asking) {
+    pub(super) async fn delay(&self, delay: Delay, asking: &Asking) -> Result<(), Refused> {
         let whole = delay.request.map(|whole| asking.began + whole);
         let until = tokio::time::Instant::now() + delay.span;
-        tokio::time::sleep_until(whole.map_or(until, |whole| whole.min(until))).await;
+        match whole {
+            // Nobody is asked for an answer that would come too late.
+            Some(whole) if whole <= until => {
+                tokio::time::sleep_until(whole).await;
+                Err(*delay.late)
+            }
+            _ => {
+                tokio::time::sleep_until(until).await;
+                Ok(())
+            }
+        }
     }
 }
 

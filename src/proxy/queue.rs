@@ -262,7 +262,7 @@ impl Proxy {
                 Undecided::Refused(refused) => return Err(refused),
                 Undecided::Waits(wait) => self.wait(*wait, request, asking, avoid).await,
                 Undecided::Delayed(delay) => {
-                    self.delay(delay, asking).await;
+                    self.delay(delay, asking).await?;
                     self.decide(request, asking, avoid)
                 }
             };

@@ -128,6 +128,7 @@ async fn a_delay_ends_when_the_requests_time_does_or_its_client_goes() {
         .pool("blue", 1, &[&app])
         .start();
     assert_eq!(within("the end", proxy.get("/")).await.status, 504);
+    assert!(app.requests().is_empty());
     let mut goes = proxy.client().await;
     goes.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
     drop(goes);
