@@ -32,7 +32,9 @@ pub(super) fn service(
     let serves = pools.iter().any(|pool| {
         pool.weight > 0 && pool.endpoints.iter().any(|held| held.state == State::Ready)
     });
-    let state = if published.failing_open {
+    let thin =
+        |pool: &Arc<snapshot::Pool>| pool.thin && published.weights.get(pool.name().as_str()) > 0;
+    let state = if published.failing_open || published.pools.iter().any(thin) {
         ServiceState::FailingOpen
     } else if serves {
         ServiceState::Serving

@@ -100,6 +100,15 @@ fn turns(before: &Arc<Service>, after: &Arc<Service>) -> Vec<Draft> {
         let was = held.is_some_and(|index| !before.pools[index].ready.is_empty());
         let is = !pool.ready.is_empty();
         let weight = after.weights.get(pool.name().as_str());
+        let was_thin = held.is_some_and(|index| before.pools[index].thin);
+        if was_thin != pool.thin && weight > 0 {
+            let draft = Draft::new(fail_open(pool.thin), &actor).of(name);
+            drafts.push(
+                draft
+                    .pool(pool.name())
+                    .turns(json!(was_thin), json!(pool.thin)),
+            );
+        }
         if was == is || weight == 0 || held.is_none() {
             continue;
         }
@@ -115,15 +124,18 @@ fn turns(before: &Arc<Service>, after: &Arc<Service>) -> Vec<Draft> {
         ));
     }
     if before.failing_open != after.failing_open {
-        let kind = if after.failing_open {
-            Kind::FailOpen
-        } else {
-            Kind::FailOpenEnded
-        };
-        let draft = Draft::new(kind, &actor).of(name);
+        let draft = Draft::new(fail_open(after.failing_open), &actor).of(name);
         drafts.push(draft.turns(json!(before.failing_open), json!(after.failing_open)));
     }
     drafts
+}
+
+fn fail_open(begins: bool) -> Kind {
+    if begins {
+        Kind::FailOpen
+    } else {
+        Kind::FailOpenEnded
+    }
 }
 
 /// Draining endpoints that are proven empty: no lease, no connection.

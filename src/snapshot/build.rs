@@ -69,11 +69,18 @@ fn service(
                 let index = before.pool(pool_plan.name.as_str())?;
                 before.pools.get(index)
             });
-            pool(&key, pool_plan, endpoints, directory, before)
+            pool(
+                &key,
+                pool_plan,
+                plan.fail_open,
+                endpoints,
+                directory,
+                before,
+            )
         })
         .collect();
     let ready = split(&decided.weights, &pools, |pool| &pool.ready);
-    let failing_open = ready.is_empty() && plan.fail_open;
+    let failing_open = ready.is_empty() && plan.fail_open != plan::FailOpen::Never;
     let splitter = if failing_open {
         split(&decided.weights, &pools, |pool| &pool.last_resort)
     } else {
@@ -247,10 +254,41 @@ mod tests {
     }
 
     #[test]
+    fn a_pool_of_which_too_small_a_part_is_ready_tries_the_once_proven_too() {
+        let of = |part: &str, ready_ones: u16| {
+            let blue = (1..=4)
+                .map(|port| {
+                    if port <= ready_ones {
+                        ready(port)
+                    } else {
+                        unready(port)
+                    }
+                })
+                .chain([
+                    endpoint(5, 1, State::Draining, true),
+                    endpoint(6, 1, State::Unproven, false),
+                ]);
+            let mut shop = shop(&[1, 1], blue.collect(), vec![ready(9)]);
+            let mut plan = plan::Service::clone(&shop.plan);
+            plan.fail_open = plan::FailOpen::Below(part.parse().unwrap());
+            shop.plan = Arc::new(plan);
+            let service = built(shop);
+            assert!(!service.failing_open && service.is_ready());
+            (service.candidates(0).len(), shares(&service))
+        };
+        // Of five that do not drain.
+        assert_eq!(of("40%", 2), (2, vec![0.5, 0.5]));
+        assert_eq!(of("41%", 2), (4, vec![0.5, 0.5]));
+        assert_eq!(of("100%", 4), (4, vec![0.5, 0.5]));
+        // With nobody ready it yields its share while another has somebody.
+        assert_eq!(of("100%", 0), (0, vec![0.0, 1.0]));
+    }
+
+    #[test]
     fn failing_open_can_be_turned_off() {
         let mut closed = shop(&[1, 1], vec![unready(1)], vec![unready(2)]);
         let mut plan = plan::Service::clone(&closed.plan);
-        plan.fail_open = false;
+        plan.fail_open = plan::FailOpen::Never;
         closed.plan = Arc::new(plan);
         let service = built(closed);
         assert!(service.splitter.is_empty() && !service.failing_open);

@@ -1,7 +1,7 @@
 //! What holds of every snapshot. Looked at in debug builds whenever one is built.
 
 use super::{Pool, Service, Snapshot};
-use crate::pool::State;
+use crate::{config::plan::FailOpen, pool::State};
 
 /// The rules that are broken, each with where; none in a correct program.
 pub fn broken(snapshot: &Snapshot) -> Vec<String> {
@@ -57,7 +57,7 @@ fn of_service(service: &Service) -> Vec<Rule> {
         ),
         (
             !service.failing_open
-                || service.plan.fail_open
+                || service.plan.fail_open != FailOpen::Never
                     && pools().all(|(_, pool)| weight(pool) == 0 || pool.ready.is_empty()),
             "failing open is allowed, and only when every weighted pool is unready",
         ),
@@ -117,6 +117,7 @@ mod tests {
             DecidedEndpoint,
             testing::{World, any_pools, service},
         },
+        units::Percent,
     };
 
     proptest! {
@@ -130,7 +131,7 @@ mod tests {
         ) {
             let mut decided = service("shop", &["a", "b", "c"], &weights, pools.clone());
             let mut plan = plan::Service::clone(&decided.plan);
-            plan.fail_open = fail_open;
+            plan.fail_open = if fail_open { FailOpen::Below(Percent::NONE) } else { FailOpen::Never };
             decided.plan = Arc::new(plan);
             let service = World::new([decided]).build().services[0].clone();
 

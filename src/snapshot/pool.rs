@@ -11,15 +11,18 @@ use crate::{
 pub fn pool(
     key: &PoolKey,
     plan: &plan::Pool,
+    fail_open: plan::FailOpen,
     endpoints: &[DecidedEndpoint],
     directory: &mut Directory,
     before: Option<&Arc<Pool>>,
 ) -> Arc<Pool> {
     let transport = transport(&plan.transport, before);
     let warmths = warmths(endpoints);
+    let thin = is_thin(fail_open, endpoints);
     let same = |before: &&Arc<Pool>| {
         *before.ready.balance() == plan.balance
             && Arc::ptr_eq(&before.transport, &transport)
+            && before.thin == thin
             && same_members(&before.members, endpoints, &warmths)
     };
     if let Some(unchanged) = before.filter(same) {
@@ -61,6 +64,7 @@ pub fn pool(
     Arc::new(Pool {
         stats: before.map_or_else(|| directory.pool(key), |before| before.stats.clone()),
         ready,
+        thin,
         last_resort: candidates(|member| member.proven && !drains(member.state), &|member| {
             member.weight
         }),
@@ -106,6 +110,19 @@ fn identity(
             address: address.clone(),
         }),
     }
+}
+
+/// Whether a smaller part of the endpoints is ready than is to bear what all of them are meant for.
+fn is_thin(fail_open: plan::FailOpen, endpoints: &[DecidedEndpoint]) -> bool {
+    let plan::FailOpen::Below(part) = fail_open else {
+        return false;
+    };
+    let count = |wanted: fn(State) -> bool| {
+        let states = endpoints.iter().map(|endpoint| endpoint.standing.state);
+        states.filter(|state| wanted(*state)).count()
+    };
+    let ready = count(|state| state == State::Ready);
+    ready > 0 && ready < part.of(count(|state| !drains(state)))
 }
 
 /// What each endpoint has of its weight, beside the others.
@@ -179,7 +196,14 @@ mod tests {
             ..testing::pool(key.pool.clone())
         };
         let mut directory = Directory::new(1);
-        let pool = pool(&key, &plan, &endpoints, &mut directory, None);
+        let pool = pool(
+            &key,
+            &plan,
+            plan::FailOpen::Never,
+            &endpoints,
+            &mut directory,
+            None,
+        );
         let mut random = Rng::with_seed(9);
         let mut counts = vec![0; warmths.len()];
         for cursor in 0..10_000 {

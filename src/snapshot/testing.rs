@@ -56,7 +56,7 @@ pub fn service(
             header: http::HeaderName::from_static("x-cutover-pool"),
             secret: Secret::new(b"secret".to_vec()),
         }),
-        fail_open: true,
+        fail_open: plan::FailOpen::Below(Percent::NONE),
         timeouts: Timeouts {
             connect: second,
             response: second,

@@ -73,6 +73,8 @@ pub struct Pool {
     pub members: Vec<Member>,
     /// The ready members.
     pub ready: Candidates,
+    /// So small a part of its members is ready that it fails open, though not all of them are unready.
+    pub thin: bool,
     /// When failing open: the members that have been ready before and do not drain.
     pub last_resort: Candidates,
 }
@@ -135,7 +137,7 @@ impl Service {
     /// Whom a request may be sent to that the splitter gave to this pool.
     pub fn candidates(&self, pool: usize) -> &Candidates {
         let pool = &self.pools[pool];
-        if self.failing_open {
+        if self.failing_open || pool.thin {
             &pool.last_resort
         } else {
             &pool.ready

@@ -317,6 +317,17 @@ fn by_chance(service: &Service, mut steps: Vec<Reasoned>) -> Explained {
             "no weighted pool is ready, so endpoints that once were are tried",
         ));
     }
+    for (pool, _) in &open {
+        if service.pools[*pool].thin {
+            let name = service.pools[*pool].name();
+            steps.push(step(
+                "split",
+                format!(
+                    "too small a part of {name} is ready, so endpoints that once were are tried"
+                ),
+            ));
+        }
+    }
     let total: u64 = open.iter().map(|(_, weight)| u64::from(*weight)).sum();
     if open.is_empty() {
         steps.push(step("split", "no pool can be asked"));

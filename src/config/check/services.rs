@@ -7,7 +7,7 @@ use super::{
 use crate::{
     config::{
         file::{Table, Value, View, keys, merge},
-        plan::{Pool, Preview, Service, Sticky, WeightsMode},
+        plan::{FailOpen, Pool, Preview, Service, Sticky, WeightsMode},
         problem::{Code, Problem},
     },
     units::{
@@ -66,7 +66,7 @@ impl Check<'_> {
             min_ready: self.min_ready(view),
             sticky: self.sticky(view),
             preview: self.preview(view),
-            fail_open: view.flag("fail_open"),
+            fail_open: fail_open(view),
             timeouts: timeouts(&view.within("timeouts")),
             retries: retries(&view.within("retry")),
             outliers: outliers(view),
@@ -246,6 +246,14 @@ impl Check<'_> {
             header: preview.parsed("header")?,
             secret: self.secret(&preview, "secret")?,
         })
+    }
+}
+
+fn fail_open(view: &View<'_>) -> FailOpen {
+    match view.parsed("fail_open") {
+        Some(part) => FailOpen::Below(part),
+        None if view.flag("fail_open") => FailOpen::Below(Percent::NONE),
+        None => FailOpen::Never,
     }
 }
 

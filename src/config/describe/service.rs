@@ -5,10 +5,10 @@ use super::{
 use crate::{
     config::{
         file::keys,
-        plan::{Endpoint, HttpProbe, Pool, Probe, ProbeKind, Service, Tls, WeightsMode},
+        plan::{Endpoint, FailOpen, HttpProbe, Pool, Probe, ProbeKind, Service, Tls, WeightsMode},
     },
     units::{
-        ByteSize, InjectedFault, PreambleVersion, Retries, SlowStart, Span, StickyBy,
+        ByteSize, InjectedFault, Percent, PreambleVersion, Retries, SlowStart, Span, StickyBy,
         WebsocketDrain,
     },
 };
@@ -39,7 +39,10 @@ pub fn describe(service: &Service, routed: bool, blocks: &mut Vec<Block>) {
     );
     block.text("admission", service.admission.as_str());
     block.text("min_ready", service.min_ready);
-    block.put("fail_open", service.fail_open.to_string());
+    match service.fail_open {
+        FailOpen::Below(part) if part != Percent::NONE => block.text("fail_open", part),
+        on => block.put("fail_open", (on != FailOpen::Never).to_string()),
+    }
     block.put("upgrades", array(&service.upgrades));
     block.put("pool_header", service.pool_header.to_string());
     if service.outliers.is_none() {

@@ -15,7 +15,7 @@ pub use listener::{
 };
 pub use pool::{Endpoint, HttpProbe, NamedFile, Pool, Probe, ProbeKind, Tls, Transport};
 pub use route::{Route, Target};
-pub use service::{Preview, Service, Sticky, WeightsMode};
+pub use service::{FailOpen, Preview, Service, Sticky, WeightsMode};
 
 /// A whole configuration, checked. What has not changed between two plans compares equal, so that a reload is a diff.
 #[derive(Debug, Clone, PartialEq)]

@@ -15,8 +15,7 @@ pub struct Service {
     pub min_ready: Percent,
     pub sticky: Option<Sticky>,
     pub preview: Option<Preview>,
-    /// When every weighted pool is unready, try the once-proven endpoints anyway.
-    pub fail_open: bool,
+    pub fail_open: FailOpen,
     pub timeouts: Timeouts,
     pub retries: Retries,
     /// `None`: nothing is taken out because of what it does to requests.
@@ -42,6 +41,14 @@ pub struct Service {
     pub faults: Vec<InjectedFault>,
     pub mirror: Option<Arc<Mirror>>,
     pub pools: BTreeMap<Name, Pool>,
+}
+
+/// Whether endpoints are tried that are not ready but once were.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FailOpen {
+    Never,
+    /// When every weighted pool is unready, and in a pool of whose endpoints a smaller part than this is ready.
+    Below(Percent),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -65,6 +65,34 @@ async fn when_every_weighted_pool_is_unready_the_once_proven_are_tried() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_pool_of_which_too_small_a_part_is_ready_fails_open_alone() {
+    let below = SHOP.replace("[services.shop]", "[services.shop]\nfail_open = \"60%\"");
+    let world = World::ready(&below).await;
+    for _ in 0..3 {
+        world.probe(endpoint("blue", "10.0.0.1:80"), false).await;
+    }
+    world
+        .until(|shop| shop.state == ServiceState::FailingOpen)
+        .await;
+    let begun = world.events(Kind::FailOpen);
+    assert_eq!(begun[0].pool.as_ref().map(Name::as_str), Some("blue"));
+    world.prove("blue").await;
+    world
+        .until(|shop| shop.state == ServiceState::Serving)
+        .await;
+    assert_eq!(world.events(Kind::FailOpenEnded).len(), 1);
+    // Green has no weight, and is nobody's matter.
+    for _ in 0..3 {
+        world.probe(endpoint("green", "10.0.1.1:80"), false).await;
+    }
+    world
+        .until(|shop| shop.pool("green").is_some_and(|green| green.ready == 1))
+        .await;
+    assert_eq!(world.shop().await.state, ServiceState::Serving);
+    assert_eq!(world.events(Kind::FailOpen).len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_probes_said_outlives_shifts_and_reloads() {
     let world = World::ready(SHOP).await;
     world.change(weights("blue=90 green=10")).await.unwrap();

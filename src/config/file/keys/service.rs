@@ -67,7 +67,7 @@ pub const PER_SERVICE: &[Key] = &[
     Key::new("min_ready", text(&syntax::PERCENT), "The part of a pool's endpoints that must be ready before traffic is moved to it; above 0%.").or_text("100%"),
     Key::new("sticky", Shape::Table(STICKY), "Keeps a client on one pool while the weights allow it."),
     Key::new("preview", Shape::Either(&[Shape::Table(PREVIEW), Shape::Off]), "A header that, with a secret, reaches a ready pool whatever its weight."),
-    Key::new("fail_open", Shape::Bool, "When every weighted pool is unready, try endpoints that were once proven rather than refuse.").or(Fallback::Bool(true)),
+    Key::new("fail_open", Shape::Either(&[Shape::Bool, text(&syntax::PERCENT)]), "When every weighted pool is unready, try endpoints that were once proven rather than refuse. A percentage: also in a pool of whose endpoints a smaller part is ready, so that those don't break under what all of them are to bear.").or(Fallback::Bool(true)),
     Key::new("timeouts", Shape::Table(TIMEOUTS), "How long each part of a request may take."),
     Key::new("limits", Shape::Table(LIMITS), "How much a request may carry, and how many may be under way."),
     Key::new("drain", Shape::Table(DRAIN), "How work ends on what is taken away."),
