@@ -62,8 +62,7 @@ async fn app() -> App {
 async fn held_requests_wait_and_flow_by_themselves_when_the_time_is_over() {
     let app = app().await;
     let proxy = proxy().workers(2).pool("blue", 1, &[&app]).start();
-    let began = Instant::now();
-    hold(&proxy, Duration::from_millis(400));
+    hold(&proxy, HOUR);
     let mut client = proxy.client().await;
     client
         .send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\n\r\nabc")
@@ -71,6 +70,8 @@ async fn held_requests_wait_and_flow_by_themselves_when_the_time_is_over() {
     waits(&proxy, 1).await;
     assert!(app.requests().is_empty());
     assert_eq!(proxy.in_flight("blue"), 0);
+    let began = Instant::now();
+    hold(&proxy, Duration::from_millis(400));
     // Nobody publishes that it is over.
     let answer = client.answer().await;
     assert!(began.elapsed() >= Duration::from_millis(400));
@@ -107,9 +108,10 @@ async fn who_was_held_is_decided_on_what_holds_afterwards() {
 async fn a_hold_that_is_begun_anew_goes_on() {
     let app = app().await;
     let proxy = proxy().pool("blue", 1, &[&app]).start();
+    hold(&proxy, HOUR);
+    let asked = held(&proxy, 1).await;
     let began = Instant::now();
     hold(&proxy, Duration::from_millis(200));
-    let asked = held(&proxy, 1).await;
     hold(&proxy, HOUR);
     until("the first to be over", || {
         began.elapsed() > Duration::from_millis(300)
@@ -245,8 +247,9 @@ async fn who_is_held_when_the_process_ends_is_told_to_come_back() {
 async fn who_is_held_when_the_process_ends_flows_where_the_hold_is_over_in_time() {
     let app = app().await;
     let mut proxy = proxy().pool("blue", 1, &[&app]).start();
-    hold(&proxy, Duration::from_millis(300));
+    hold(&proxy, HOUR);
     let asked = held(&proxy, 1).await;
+    hold(&proxy, Duration::from_millis(300));
     let drained = proxy.drain(Duration::from_secs(5)).await;
     assert!(!drained.timed_out);
     assert_eq!(within("an answer", asked).await.unwrap().status, 200);
@@ -324,6 +327,13 @@ fn file(app: &App, lines: &str) -> String {
 }
 
 async fn cli(shop: &Whole, line: &'static str) -> String {
+    let (code, out) = run(shop, line).await;
+    assert_eq!(code, Some(0), "{out}");
+    out
+}
+
+/// How the command line exits, and what it prints.
+async fn run(shop: &Whole, line: &'static str) -> (Option<i32>, String) {
     let admin = shop.admin().to_string();
     let run = move || {
         let words: Vec<_> = line.split(' ').collect();
@@ -332,9 +342,8 @@ async fn cli(shop: &Whole, line: &'static str) -> String {
         command.env("CUTOVER_ADMIN", admin);
         command.env("CUTOVER_TOKEN", "secret");
         let output = command.output().unwrap();
-        let (out, err) = (output.stdout, output.stderr);
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&err));
-        String::from_utf8(out).unwrap()
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8(said).unwrap())
     };
     tokio::task::spawn_blocking(run).await.unwrap()
 }
@@ -416,13 +425,49 @@ async fn operators_hold_and_resume_by_api_command_line_and_file() {
 }
 
 #[tokio::test]
+async fn who_waits_in_vain_for_work_to_end_is_told_by_the_exit_code() {
+    let (app, let_go) = caller::holding("app").await;
+    let shop = whole(&file(&app, "")).await;
+    until_status(&shop, 200).await;
+    let mut client = shop.client().await;
+    client.send("GET /held HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    shop.until("it to be under way", |app| {
+        app["pools"]["blue"]["in_flight"] == 1
+    })
+    .await;
+    let (code, out) = run(&shop, "hold app --wait --deadline 100ms").await;
+    assert!(out.contains("1 requests are still in flight"), "{out}");
+    assert_eq!(code, Some(7));
+    // What has begun goes on.
+    let_go.send_replace(true);
+    assert_eq!(client.answer().await.status, 200);
+    let (code, out) = run(&shop, "maintenance app --wait").await;
+    assert_eq!(code, Some(0), "{out}");
+    shop.stop().await;
+}
+
+#[tokio::test]
 async fn an_edit_of_the_file_holds_and_resumes_live() {
+    let folder = tempfile::tempdir().unwrap();
+    let page = folder.path().join("soon.txt");
+    fs::write(&page, "soon").unwrap();
     let app = app().await;
     let shop = whole(&file(&app, "")).await;
     until_status(&shop, 200).await;
-    shop.save(&file(&app, "admission = \"maintenance\""));
+    let lines = format!("admission = \"maintenance\"\nmaintenance.file = {page:?}");
+    shop.save(&file(&app, &lines));
     let answer = until_status(&shop, 503).await;
-    assert_eq!(answer.header("retry-after"), Some("60"));
+    assert_eq!(
+        (answer.header("retry-after"), &*answer.body),
+        (Some("60"), "soon")
+    );
+    fs::write(&page, "sooner").unwrap();
+    within("the page to change", async {
+        while shop.get("/").await.body != "sooner" {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
     let explained = shop.ask("/v1/explain?url=/").await;
     let explained: Value = serde_json::from_str(&explained).unwrap();
     assert_eq!(explained["answer"], 503);
@@ -430,7 +475,12 @@ async fn an_edit_of_the_file_holds_and_resumes_live() {
     until_status(&shop, 200).await;
     // A hold of the file ends though the file goes on saying so.
     shop.save(&file(&app, "admission = \"hold\"\nhold.for = \"500ms\""));
-    shop.until("a hold", |app| app["admission"] == "hold").await;
+    within("a hold", async {
+        while shop.events("hold").await == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
     assert_eq!(shop.get("/").await.status, 200);
     shop.until("its end", |app| app["admission"] == "open")
         .await;
