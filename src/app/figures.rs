@@ -407,6 +407,12 @@ fn endpoints(service: &Service, pool: &Pool, out: &mut Exposition) {
         out.gauge(&names::POOL_ENDPOINTS, labels, float(count as u64));
     }
     let plan = service.plan.pools.get(&pool.name);
+    if plan.is_some_and(|plan| plan.slow_start.is_some()) {
+        let endpoints = pool.endpoints.iter();
+        let warming = endpoints.filter(|endpoint| endpoint.slow_start.is_some());
+        let count = float(warming.count() as u64);
+        out.gauge(&names::POOL_ENDPOINTS_WARMING, labels, count);
+    }
     let by_latency = plan.is_some_and(|plan| plan.balance == Balance::PeakEwma);
     let now = Instant::now().into_std();
     let (mut in_flight, mut tunnels, mut connections) = (0, 0, 0);

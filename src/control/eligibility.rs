@@ -81,6 +81,14 @@ impl Roster {
         }
     }
 
+    /// Those that are ready have their shares.
+    pub fn warm_up(&mut self) {
+        let pools = self.services.values_mut().flat_map(HashMap::values_mut);
+        for health in pools.flat_map(HashMap::values_mut) {
+            health.warm_up();
+        }
+    }
+
     pub fn forget(&mut self, service: &str) {
         self.services.remove(service);
     }

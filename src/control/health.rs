@@ -32,7 +32,7 @@ pub(super) struct Health {
     ejections: Ejections,
     drain: Drain,
     cut: bool,
-    /// Since when it is ready.
+    /// Since when it comes to its share.
     ready_since: Option<Instant>,
 }
 
@@ -155,6 +155,11 @@ impl Health {
             self.ready_since = (after == State::Ready).then_some(now);
             Turn { before, after }
         })
+    }
+
+    /// It has its share.
+    pub fn warm_up(&mut self) {
+        self.ready_since = None;
     }
 
     /// How far it has come to its share.

@@ -159,10 +159,24 @@ impl Controller {
 
     pub(super) fn enter(&mut self, phase: Phase) {
         let before = self.phase.send_replace(phase);
+        if before == Phase::Starting {
+            self.warm_up();
+        }
         if before != phase {
             let draft = Draft::new(Kind::Phase, &Actor::system());
             self.tell(draft.turns(json!(before), json!(phase)));
         }
+    }
+
+    /// Who was there before this process is not new because this process is.
+    fn warm_up(&mut self) {
+        self.roster.warm_up();
+        let services = self.book.plan.services.values();
+        let slow = services.filter(|service| {
+            let mut pools = service.pools.values();
+            pools.any(|pool| pool.slow_start.is_some())
+        });
+        self.dirty.extend(slow.map(|service| service.name.clone()));
     }
 
     /// What is answered of a stage, before it is in force.

@@ -126,5 +126,6 @@ fn first_load(plan: Plan, mut memory: Memory, at: Timestamp, now: Instant) -> (S
     load::load(&mut stage, plan, &roster, false)
         .expect("of a checked file nothing is refused where nothing is in force");
     publish::reconcile(&stage.book, &mut roster, &stage.touched, now, at);
+    roster.warm_up();
     (stage, roster)
 }

@@ -49,14 +49,9 @@ pub fn pool(
             eligible.map(|member| (member.endpoint.clone(), weight(member))),
         )
     };
-    let warm = members.iter().all(|member| member.warmth == WARM);
+    let scale = scale(&members);
     let ready = candidates(|member| member.state == State::Ready, &|member| {
-        if warm {
-            member.weight
-        } else {
-            // Of at most 65 535.
-            member.weight.saturating_mul(member.warmth.into())
-        }
+        scale(member.weight, member.warmth)
     });
     if ready.goes_by_latency() {
         forget_latencies(before, &ready);
@@ -112,6 +107,21 @@ fn identity(
     }
 }
 
+/// How a weight is counted with a warmth: as it is where all are warm, in hundredths otherwise, and in less where those would be too many.
+fn scale(members: &[Member]) -> impl Fn(u32, Warmth) -> u32 + use<> {
+    let warm = members.iter().all(|member| member.warmth == WARM);
+    let largest = members.iter().map(|member| member.weight).max();
+    let parts = if warm {
+        1
+    } else {
+        (u32::MAX / largest.unwrap_or(1).max(1)).clamp(1, WARM.into())
+    };
+    move |weight, warmth| {
+        let part = u64::from(weight) * u64::from(warmth) * u64::from(parts) / u64::from(WARM);
+        u32::try_from(part).unwrap_or(u32::MAX).max(weight.min(1))
+    }
+}
+
 /// Whether a smaller part of the endpoints is ready than is to bear what all of them are meant for.
 fn is_thin(fail_open: plan::FailOpen, endpoints: &[DecidedEndpoint]) -> bool {
     let plan::FailOpen::Below(part) = fail_open else {
@@ -132,7 +142,13 @@ fn warmths(endpoints: &[DecidedEndpoint]) -> Vec<Warmth> {
     let mut ready: Vec<_> = ready
         .map(|endpoint| (endpoint.weight, endpoint.warmth))
         .collect();
-    lift(&mut ready);
+    let there =
+        |endpoint: &&DecidedEndpoint| is_proven(endpoint) && !drains(endpoint.standing.state);
+    let whole = endpoints.iter().filter(there);
+    lift(
+        &mut ready,
+        whole.map(|endpoint| u64::from(endpoint.weight)).sum(),
+    );
     let mut ready = ready.into_iter();
     let warmth = |endpoint: &DecidedEndpoint| {
         let lifted = is_ready(&endpoint).then(|| ready.next()).flatten();
@@ -179,12 +195,12 @@ mod tests {
     };
 
     /// How many of 10 000 requests each endpoint gets that is so warm.
-    fn counts(balance: &Balance, warmths: &[Warmth]) -> Vec<u32> {
+    fn counts(balance: &Balance, weight: u32, warmths: &[Warmth]) -> Vec<u32> {
         let endpoints: Vec<_> = (1..)
             .zip(warmths)
             .map(|(port, warmth)| DecidedEndpoint {
                 warmth: *warmth,
-                ..testing::endpoint(port, 3, State::Ready, true)
+                ..testing::endpoint(port, weight, State::Ready, true)
             })
             .collect();
         let key = PoolKey {
@@ -232,17 +248,19 @@ mod tests {
             Balance::Hash(HashKey::Path, None),
         ] {
             // 25 of 225.
-            let counts = counts(&balance, &[100, 25, 100]);
-            assert!((950..1280).contains(&counts[1]), "{balance:?}: {counts:?}");
-            assert!(
-                counts[0].abs_diff(counts[2]) < 300,
-                "{balance:?}: {counts:?}"
-            );
+            for weight in [1, 3, u32::MAX] {
+                let counts = counts(&balance, weight, &[100, 25, 100]);
+                let (warming, off) = (counts[1], counts[0].abs_diff(counts[2]));
+                assert!(
+                    (950..1280).contains(&warming) && off < 300,
+                    "{balance:?}: {counts:?}"
+                );
+            }
         }
     }
 
     #[test]
     fn those_that_are_equally_new_share_evenly() {
-        assert_eq!(counts(&Balance::RoundRobin, &[10, 10]), [5000, 5000]);
+        assert_eq!(counts(&Balance::RoundRobin, 3, &[10, 10]), [5000, 5000]);
     }
 }

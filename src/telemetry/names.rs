@@ -190,6 +190,12 @@ pub const POOL_ENDPOINTS: Metric = metric(
     &["service", "pool", "state"],
     "Endpoints by state",
 );
+pub const POOL_ENDPOINTS_WARMING: Metric = metric(
+    Gauge,
+    "cutover_pool_endpoints_warming",
+    &["service", "pool"],
+    "Ready endpoints that come to their share, in pools with a slow start",
+);
 pub const POOL_INFO: Metric = metric(
     Gauge,
     "cutover_pool_info",
@@ -338,6 +344,7 @@ pub const ALL: &[&Metric] = &[
     &WEIGHT,
     &SHARE_RATIO,
     &POOL_ENDPOINTS,
+    &POOL_ENDPOINTS_WARMING,
     &POOL_INFO,
     &FAIL_OPEN,
     &SERVICE_STATE,

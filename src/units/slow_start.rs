@@ -62,31 +62,32 @@ impl SlowStart {
     }
 }
 
-/// Lifts the warmths of endpoints with these weights, where they are too little: those that are alike are as good as warm, and the others
-/// are lifted until nobody has more than [`MOST`] times the share that its weight says.
-pub fn lift(members: &mut [(u32, Warmth)]) {
-    let Some((_, first)) = members.first().copied() else {
-        return;
-    };
-    let least = if members.iter().all(|(_, warmth)| *warmth == first) {
-        WARM
-    } else {
-        least(members)
-    };
-    for (_, warmth) in members {
+/// Lifts the warmths of endpoints with these weights, where they are too little: until nobody has more than [`MOST`] times the share that it
+/// has when all are there and warm, as far as that can be. Those that are alike are as good as warm.
+///
+/// `whole`: the weights of all of the pool's endpoints, those included that are out for the moment. Where they are restarted one after the
+/// other it is just then that the few that are warm have the most to bear.
+pub fn lift(members: &mut [(u32, Warmth)], whole: u64) {
+    let least = least(members, whole);
+    for (_, warmth) in &mut *members {
         *warmth = (*warmth).max(least);
+    }
+    if members.windows(2).all(|pair| pair[0].1 == pair[1].1) {
+        for (_, warmth) in members {
+            *warmth = WARM;
+        }
     }
 }
 
 /// The least warmth with which it comes to enough.
-fn least(members: &[(u32, Warmth)]) -> Warmth {
+fn least(members: &[(u32, Warmth)], whole: u64) -> Warmth {
     let sum = |least: Warmth| -> u64 {
         let weights = members.iter();
         let weights =
             weights.map(|(weight, warmth)| u64::from(*weight) * u64::from((*warmth).max(least)));
         weights.sum()
     };
-    let enough = sum(WARM).div_ceil(MOST);
+    let enough = (whole * u64::from(WARM)).div_ceil(MOST).min(sum(WARM));
     let (mut low, mut high) = (0, WARM);
     while low < high {
         let middle = low.midpoint(high);
@@ -132,30 +133,37 @@ mod tests {
         assert_eq!(warmths(&slow_start(20_000, 0.5, "1%"), &at), [6, 25, 56]);
     }
 
-    fn lifted(members: &[(u32, Warmth)]) -> Vec<Warmth> {
+    /// With so much weight out.
+    fn lifted(members: &[(u32, Warmth)], out: u64) -> Vec<Warmth> {
         let mut members = members.to_vec();
-        lift(&mut members);
+        let weights = members.iter().map(|(weight, _)| u64::from(*weight));
+        let whole = weights.sum::<u64>() + out;
+        lift(&mut members, whole);
         members.into_iter().map(|(_, warmth)| warmth).collect()
     }
 
     #[test]
     fn one_new_among_others_is_not_lifted() {
-        assert_eq!(lifted(&[(1, 100), (1, 100), (1, 10)]), [100, 100, 10]);
-        assert_eq!(lifted(&[(1, 100), (1, 10)]), [100, 10]);
+        assert_eq!(lifted(&[(1, 100), (1, 100), (1, 10)], 0), [100, 100, 10]);
+        assert_eq!(lifted(&[(1, 100), (1, 10)], 0), [100, 10]);
     }
 
     #[test]
     fn the_last_that_is_warm_gets_no_more_than_twice_its_share() {
         // 100 of 150 is twice a third.
-        assert_eq!(lifted(&[(1, 100), (1, 10), (1, 10)]), [100, 25, 25]);
-        assert_eq!(lifted(&[(1, 100), (1, 40), (1, 10)]), [100, 40, 10]);
+        assert_eq!(lifted(&[(1, 100), (1, 10), (1, 10)], 0), [100, 25, 25]);
+        assert_eq!(lifted(&[(1, 100), (1, 40), (1, 10)], 0), [100, 40, 10]);
+        // While the third is out: 100 of 150 as well.
+        assert_eq!(lifted(&[(1, 100), (1, 10)], 1), [100, 50]);
+        assert_eq!(lifted(&[(1, 100), (1, 10)], 10), [100, 100]);
     }
 
     #[test]
     fn those_that_are_alike_have_all() {
-        assert_eq!(lifted(&[(1, 10), (5, 10)]), [100, 100]);
-        assert_eq!(lifted(&[(7, 35)]), [100]);
-        assert_eq!(lifted(&[]), [0; 0]);
+        assert_eq!(lifted(&[(1, 10), (5, 10)], 0), [100, 100]);
+        assert_eq!(lifted(&[(1, 25), (1, 10)], 0), [100, 100]);
+        assert_eq!(lifted(&[(7, 35)], 7), [100]);
+        assert_eq!(lifted(&[], 7), [0; 0]);
     }
 
     proptest! {
@@ -185,17 +193,20 @@ mod tests {
 
         #[test]
         fn nobody_is_lowered_and_nobody_gets_more_than_twice_its_share(
-            members in vec((1..=65_535_u32, 1..=WARM), 1..20),
+            members in vec((1..=u32::MAX, 1..=WARM), 1..20),
+            out in 0..u64::from(u32::MAX),
         ) {
-            let after = lifted(&members);
+            let after = lifted(&members, out);
             let sum = |of: &dyn Fn(usize) -> u64| (0..members.len()).map(of).sum::<u64>();
             let weight = |n: usize| u64::from(members[n].0);
             let total = sum(&weight);
+            // As far as that can be.
+            let whole = (total + out).min(2 * total);
             let in_force = sum(&|n| weight(n) * u64::from(after[n]));
             for (n, (_, warmth)) in members.iter().enumerate() {
                 prop_assert!(after[n] >= *warmth && after[n] <= WARM);
-                // weight × warmth / in_force <= 2 × weight / total, multiplied out.
-                prop_assert!(u64::from(after[n]) * total <= 2 * in_force);
+                // weight × warmth / in_force <= 2 × weight / whole, multiplied out.
+                prop_assert!(u64::from(after[n]) * whole <= 2 * in_force);
             }
         }
     }

@@ -150,6 +150,7 @@ const PURE: &[&str] = &[
     "control/health.rs",
     "control/history.rs",
     "control/precedence.rs",
+    "control/ramps.rs",
     "outlier/record.rs",
     "outlier/rule.rs",
     "probe/streak.rs",

@@ -50,6 +50,7 @@ mod resend;
 mod retries;
 mod route_rules;
 mod shortages;
+mod slow_start;
 mod strict_answers;
 mod strict_bodies;
 mod strict_corpus;

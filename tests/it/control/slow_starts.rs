@@ -1,5 +1,5 @@
 use cutover::{
-    control::{EjectionCause, Suspect},
+    control::{EjectionCause, Phase, Suspect},
     pool::State,
 };
 
@@ -70,6 +70,20 @@ async fn endpoints_that_are_all_new_have_their_shares_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn those_that_are_ready_when_the_process_begins_to_serve_are_not_new() {
+    let world = World::start(&shop());
+    world.rise(blue(1)).await;
+    world.pass(16).await;
+    world.rise(blue(2)).await;
+    assert_eq!(world.warmths().await, [Some(80), Some(20), None]);
+    world.control.enter(Phase::Serving).await;
+    world.pass(1).await;
+    assert_eq!(world.warmths().await, [None; 3]);
+    world.rise(blue(3)).await;
+    assert_eq!(world.warmths().await, [None, None, Some(10)]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_that_has_recovered_comes_to_its_share_by_steps() {
     let world = warm().await;
     world.fall(blue(2)).await;
@@ -111,6 +125,13 @@ async fn one_that_is_restored_or_comes_back_from_an_ejection_comes_to_its_share_
     time::advance(Duration::from_secs(10)).await;
     world.until_state(&blue(1), State::Ready).await;
     assert_eq!(world.warmths().await, [Some(10), None, None]);
+    let target = Target::Endpoint(blue(2));
+    world.change(drain(target.clone())).await.unwrap();
+    world.until_state(&blue(2), State::Drained).await;
+    world.change(Change::Restore { target }).await.unwrap();
+    world.rise(blue(2)).await;
+    world.pass(10).await;
+    assert_eq!(world.warmths().await, [Some(50), Some(50), None]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -64,9 +64,8 @@ pub const SLOW_START: Section = &[&[
             min: 1000,
             max: DAY,
         },
-        "After so long it has its whole share.",
-    )
-    .required(),
+        "After so long it has its whole share. A table must say it.",
+    ),
     Key::new(
         "aggression",
         Shape::Real {
