@@ -17,6 +17,7 @@ pub mod cli;
 pub mod config;
 pub mod control;
 pub mod demo;
+pub mod discovery;
 #[cfg(feature = "otlp")]
 pub mod otlp;
 pub mod outlier;

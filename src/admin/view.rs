@@ -110,7 +110,19 @@ fn pool(of: &view::Pool, measured: &Measured) -> wire::Pool {
         tunnels: endpoints.iter().map(|endpoint| endpoint.tunnels).sum(),
         connections: endpoints.iter().map(|endpoint| endpoint.connections).sum(),
         window: window(&(measured.window)(&of.stats.key)),
+        discovery: of.source.as_ref().map(discovery),
         endpoints,
+    }
+}
+
+fn discovery(of: &view::Source) -> wire::Discovery {
+    wire::Discovery {
+        source: of.source.to_string(),
+        last: of.last,
+        failing: of.failing.as_ref().map(|failing| wire::Failing {
+            since: failing.since,
+            error: failing.error.clone(),
+        }),
     }
 }
 
@@ -139,6 +151,7 @@ fn endpoint(of: &view::Endpoint) -> wire::Endpoint {
         state: of.state.as_str().to_owned(),
         since: of.since,
         weight: of.weight,
+        found: of.found,
         in_flight: of.endpoint.in_flight(),
         tunnels: of.endpoint.tunnels(),
         connections: of.endpoint.connections(),
@@ -291,7 +304,9 @@ pub fn overlay(seen: &view::View) -> Overlay {
             .admissions
             .insert(service.plan.name.clone(), lasting(service));
         for pool in &service.pools {
-            let endpoints = pool.endpoints.iter().map(|endpoint| plan::Endpoint {
+            // Who finds them in one place finds them in another.
+            let endpoints = pool.endpoints.iter().filter(|endpoint| !endpoint.found);
+            let endpoints = endpoints.map(|endpoint| plan::Endpoint {
                 address: endpoint.endpoint.key.address.clone(),
                 weight: endpoint.weight,
             });

@@ -86,6 +86,7 @@ impl Figures<'_> {
             for pool in &service.pools {
                 requests(service, pool, &mut out);
                 endpoints(service, pool, &mut out);
+                discovery(service, pool, &mut out);
             }
         }
         self.control(&mut out);
@@ -391,6 +392,20 @@ fn answers(
     for ((status, source), count) in totals {
         let status = status.to_string();
         out.count(&names::REQUESTS, [service, pool, &status, source], count);
+    }
+}
+
+fn discovery(service: &Service, pool: &Pool, out: &mut Exposition) {
+    let Some(source) = &pool.source else {
+        return;
+    };
+    let (service, pool) = (service.plan.name.as_str(), pool.name.as_str());
+    for (outcome, count) in [("found", source.looks), ("failed", source.failures)] {
+        out.count(&names::DISCOVERY_LOOKUPS, [service, pool, outcome], count);
+    }
+    if let Some(last) = source.last {
+        let last = float(u64::try_from(last.as_millisecond()).unwrap_or(0)) / 1000.0;
+        out.gauge(&names::DISCOVERY_LAST, [service, pool], last);
     }
 }
 

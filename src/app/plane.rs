@@ -21,7 +21,7 @@ use super::{
 use crate::{
     admin,
     config::{self, Loaded, Plan, plan},
-    control, outlier, pool, probe,
+    control, discovery, outlier, pool, probe,
     server::{self, Server},
     telemetry::{AccessLog, SpanCounts, Windows, WorkerShard, access_log},
     tls::Challenges,
@@ -118,7 +118,7 @@ impl Plane {
     }
 }
 
-/// Starts what tells control how endpoints are: by asking them, and by what they do to requests.
+/// Starts what tells control which endpoints there are, and how they are: by asking them, and by what they do to requests.
 fn watch_endpoints(
     control: &control::Handle,
     nudges: pool::Nudges,
@@ -127,6 +127,7 @@ fn watch_endpoints(
     let probes = probe::Failures::default();
     tasks.spawn(probe::run(control.clone(), nudges, probes.clone()));
     tasks.spawn(outlier::run(control.clone()));
+    tasks.spawn(discovery::run(control.clone()));
     probes
 }
 

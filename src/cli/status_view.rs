@@ -77,6 +77,14 @@ fn of_service(service: &Service) -> Vec<String> {
             ));
         }
     }
+    for (pool, seen) in &service.pools {
+        if let Some(failing) = seen.discovery.as_ref().and_then(|one| one.failing.as_ref()) {
+            worries.push(format!(
+                "{name}: endpoints of {pool} are not found: {}",
+                clean(&failing.error)
+            ));
+        }
+    }
     if service.waiting > 0 {
         worries.push(format!(
             "{name}: {} requests wait for their turn",

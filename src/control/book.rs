@@ -9,6 +9,7 @@ use std::{
 use super::{
     Code, Evidence, Readiness, Refusal,
     eligibility::{Place, Roster},
+    found::Found,
     health::Health,
     memory::{Memory, ServiceMemory},
 };
@@ -25,6 +26,7 @@ pub(super) struct Book {
     pub plan: Arc<Plan>,
     pub memory: Memory,
     pub kept: BTreeMap<Name, Kept>,
+    pub found: BTreeMap<PoolKey, Arc<Found>>,
 }
 
 /// What the file no longer names and serves on. Not remembered over a restart, which proves everything afresh anyway.
@@ -138,7 +140,7 @@ impl Book {
         })
     }
 
-    /// The endpoints in force: in file order, those that are kept, those added at run time.
+    /// The endpoints in force: in file order, those that are kept, those that were found, those added at run time.
     pub fn members(&self, service: &Name, pool: &Name) -> Vec<(Address, u32)> {
         let Ok(plan) = self.any_pool(service, pool) else {
             return Vec::new();
@@ -150,7 +152,11 @@ impl Book {
         let kept = self.kept.get(service);
         let kept = kept.and_then(|kept| kept.endpoints.get(pool));
         let mut members: Vec<(Address, u32)> = Vec::new();
-        for endpoint in plan.endpoints.iter().chain(kept.into_iter().flatten()) {
+        let written = || plan.endpoints.iter().chain(kept.into_iter().flatten());
+        let found = self.found.get(&pool_key(service, pool));
+        let found = found.into_iter().flat_map(|found| found.all());
+        let found = found.filter(|found| written().all(|held| held.address != found.address));
+        for endpoint in written().chain(found) {
             let weight = overrides
                 .get(&endpoint.address)
                 .map_or(Some(endpoint.weight), |decided| decided.value);
@@ -167,6 +173,35 @@ impl Book {
         members
     }
 
+    /// Whether an endpoint is there because a source names it, or did: neither the file does, nor anybody at run time.
+    pub fn is_found(&self, key: &PoolKey, address: &Address) -> bool {
+        let found = self.found.get(key);
+        let found = found.is_some_and(|found| found.all().any(|held| held.address == *address));
+        found && !self.is_held(key, address)
+    }
+
+    /// Whether a source names it, whoever else does.
+    pub fn is_in_sight(&self, key: &EndpointKey) -> bool {
+        let found = self.found.get(&key.pool_key());
+        found.is_some_and(|found| found.all().any(|held| held.address == key.address))
+    }
+
+    /// Whether it ends its work because the source no longer names it.
+    pub fn is_leaving(&self, key: &PoolKey, address: &Address) -> bool {
+        let found = self.found.get(key);
+        found.is_some_and(|found| found.is_leaving(address)) && !self.is_held(key, address)
+    }
+
+    /// The file names it, or somebody at run time does.
+    fn is_held(&self, key: &PoolKey, address: &Address) -> bool {
+        let pool = self.any_pool(&key.service, &key.pool);
+        let named =
+            pool.is_ok_and(|pool| pool.endpoints.iter().any(|held| held.address == *address));
+        let memory = self.memory.services.get(&key.service);
+        let decided = memory.and_then(|memory| memory.endpoints.get(&key.pool)?.get(address));
+        named || decided.is_some_and(|decided| decided.value.is_some())
+    }
+
     /// What the roster shall hold of a service.
     pub fn places(&self, service: &Name) -> Vec<Place> {
         let (Some(plan), Ok((_, memory))) = (self.effective(service), self.service(service)) else {
@@ -174,12 +209,13 @@ impl Book {
         };
         let of_pool = |pool: &plan::Pool| {
             let members = self.members(service, &pool.name);
+            let key = pool_key(service, &pool.name);
             let place = |(address, _): (Address, u32)| {
                 let drain = memory.drain(pool.name.as_str(), &address);
                 Place {
                     pool: pool.name.clone(),
                     probed: pool.probe.is_some(),
-                    draining: drain.is_some(),
+                    draining: drain.is_some() || self.is_leaving(&key, &address),
                     cut: memory.is_cut(&pool.name, &address),
                     address,
                 }
@@ -267,6 +303,7 @@ impl Book {
         let memory = self.memory.services.get(&key.service);
         let drained = |address: &Address| {
             memory.is_some_and(|memory| memory.drain(key.pool.as_str(), address).is_some())
+                || self.is_leaving(key, address)
         };
         let ready = |endpoint: &EndpointKey| {
             let Some(probe) = &pool.probe else {

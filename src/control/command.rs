@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 
 use super::{Applied, Refusal, Suspect};
 use crate::{
-    config::Plan,
+    config::{Plan, plan},
     units::{Admission, EndpointKey, Name, PoolKey, Timestamp},
 };
 
@@ -35,6 +35,8 @@ pub enum Command {
     Certificate { failed: bool, said: String },
     /// What probes saw. Batched by the controller.
     Probed(Vec<Probed>),
+    /// What a source names as a pool's endpoints now, or why it does not.
+    Discovered(Discovered),
     /// Endpoints that do worse by their requests than others of their pools.
     Suspected(Vec<Suspect>),
     /// Where the process is in its life.
@@ -267,6 +269,15 @@ pub enum ActorKind {
     Outlier,
     Rollout,
     System,
+}
+
+/// A look at a pool's source.
+#[derive(Debug, Clone)]
+pub struct Discovered {
+    pub pool: PoolKey,
+    /// Whom it is from: one that the file no longer names says nothing.
+    pub by: plan::Discover,
+    pub found: Result<Vec<plan::Endpoint>, String>,
 }
 
 /// One probe's end.

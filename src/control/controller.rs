@@ -12,6 +12,7 @@ use super::{
     Actor, Applied, Command, Kind, Phase, Probed, Refusal, admission,
     book::Book,
     eligibility::Roster,
+    found::Sources,
     handle::Question,
     pending,
     publish::{self, Press},
@@ -50,6 +51,7 @@ struct Landed {
 /// The one writer. [`Controller::run`] it on the control thread.
 pub struct Controller {
     pub(super) book: Book,
+    pub(super) sources: Sources,
     pub(super) roster: Roster,
     pub(super) press: Press,
     pub(super) teller: Teller,
@@ -107,6 +109,7 @@ impl Controller {
         Self {
             ends: admission::next_end(&parts.book),
             book: parts.book,
+            sources: Sources::default(),
             roster: parts.roster,
             press: parts.press,
             teller: parts.teller,
@@ -208,6 +211,7 @@ impl Controller {
             Command::Load { plan, order, reply } => self.load(*plan, &order, reply),
             Command::Rejected { problems, actor } => self.rejected(problems, &actor),
             Command::Probed(probed) => self.observe(probed),
+            Command::Discovered(discovered) => self.discovered(discovered),
             Command::Suspected(suspects) => self.suspect(suspects),
             Command::Phase(phase) => self.enter(phase),
             Command::Certificate { failed, said } => self.certificate(failed, said),
@@ -299,6 +303,8 @@ impl Controller {
             self.teller.hold(draft);
         }
         self.dirty.extend(emptied);
+        self.forget_the_empty(&snapshot);
+        self.relieve();
     }
 
     /// Puts in force what the file asked for and had to wait. It serves before it is written down: the file itself

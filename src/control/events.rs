@@ -79,10 +79,14 @@ pub enum Kind {
     Certificate,
     /// A certificate was not taken, or could not be got; what there was is shown on.
     CertificateFailed,
+    /// A pool's source names its endpoints again.
+    Discovery,
+    /// It does not; what was found before stays.
+    DiscoveryFailed,
 }
 
 impl Kind {
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 36] = [
         Self::Phase,
         Self::Weights,
         Self::Switch,
@@ -117,6 +121,8 @@ impl Kind {
         Self::StateWritable,
         Self::Certificate,
         Self::CertificateFailed,
+        Self::Discovery,
+        Self::DiscoveryFailed,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -155,6 +161,8 @@ impl Kind {
             Self::StateWritable => "state-writable",
             Self::Certificate => "certificate",
             Self::CertificateFailed => "certificate-failed",
+            Self::Discovery => "discovery",
+            Self::DiscoveryFailed => "discovery-failed",
         }
     }
 }

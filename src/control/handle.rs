@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Instant};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
-    Actor, Applied, Change, Code, Command, Events, Hurry, Order, Phase, Probed, Refusal, Revision,
-    Suspect, View,
+    Actor, Applied, Change, Code, Command, Discovered, Events, Hurry, Order, Phase, Probed,
+    Refusal, Revision, Suspect, View,
 };
 use crate::{
     config::Plan,
@@ -113,6 +113,13 @@ impl Handle {
     pub async fn suspect(&self, suspects: Vec<Suspect>) -> bool {
         let (reply, noted) = oneshot::channel();
         let note = Question::Note(Command::Suspected(suspects), reply);
+        self.ask(note, noted).await.is_ok()
+    }
+
+    /// Tells what a pool's source names now. `false`: there is no controller any more.
+    pub async fn discovered(&self, discovered: Discovered) -> bool {
+        let (reply, noted) = oneshot::channel();
+        let note = Question::Note(Command::Discovered(discovered), reply);
         self.ask(note, noted).await.is_ok()
     }
 

@@ -9,6 +9,7 @@ use super::{
     book::{Book, Kept},
     command::ActorKind,
     eligibility::Roster,
+    found,
     memory::ServiceMemory,
     pending,
     precedence::{self, Weighing},
@@ -42,6 +43,7 @@ pub(super) fn load(
         tell_differences(stage, &old, &plan);
     }
     stage.book.plan = Arc::new(plan);
+    found::forget(&mut stage.book);
     let known: Vec<Name> = stage.book.memory.services.keys().cloned().collect();
     for name in known {
         if !stage.book.plan.services.contains_key(&name) {
@@ -303,6 +305,10 @@ fn drains(stage: &mut Stage, service: &plan::Service) -> Result<(), Refusal> {
         .keys()
         .map(|pool| (pool.clone(), stage.book.members(name, pool)))
         .collect();
+    let discovers = |pool: &Name| {
+        let pool = service.pools.get(pool);
+        pool.is_some_and(|pool| pool.discover.is_some())
+    };
     let memory = stage.book.memory_mut(name)?;
     let mut gone = Vec::new();
     for (pool, drains) in &mut memory.drains {
@@ -311,8 +317,9 @@ fn drains(stage: &mut Stage, service: &plan::Service) -> Result<(), Refusal> {
             gone.push(field(pool, None));
         }
         drains.endpoints.retain(|address, _| {
-            let held =
-                members.is_some_and(|members| members.iter().any(|(held, _)| held == address));
+            // Of one that its source may name again, the drain stays.
+            let held = discovers(pool)
+                || members.is_some_and(|members| members.iter().any(|(held, _)| held == address));
             if !held {
                 gone.push(field(pool, Some(address)));
             }
@@ -366,6 +373,7 @@ fn keep_endpoints(
                 memory.is_some_and(|memory| memory.drain(pool.name.as_str(), address).is_some());
             !now.iter().any(|(held, _)| held == address)
                 && !drained
+                && !stage.before.is_leaving(&key.pool_key(), address)
                 && roster
                     .get(name.as_str(), key.pool.as_str(), address)
                     .is_some_and(super::health::Health::is_fit)

@@ -6,6 +6,7 @@ use super::{
     book::{Book, Fresh, pool_key},
     drift,
     eligibility::Roster,
+    found::Sources,
     health::Health,
     view::{Endpoint, Pool, PoolState, Service, ServiceState},
 };
@@ -19,6 +20,7 @@ use crate::{
 pub(super) fn service(
     book: &Book,
     roster: &Roster,
+    sources: &Sources,
     snapshot: &Snapshot,
     name: &Name,
 ) -> Option<Service> {
@@ -27,7 +29,7 @@ pub(super) fn service(
     let pools: Vec<Pool> = published
         .pools
         .iter()
-        .map(|published| pool(book, roster, name, published))
+        .map(|published| pool(book, roster, sources, name, published))
         .collect();
     let serves = pools.iter().any(|pool| {
         pool.weight > 0 && pool.endpoints.iter().any(|held| held.state == State::Ready)
@@ -71,8 +73,15 @@ fn idle(pools: &[Pool]) -> Option<Name> {
     idle.next().is_none().then(|| first.name.clone())
 }
 
-fn pool(book: &Book, roster: &Roster, service: &Name, published: &Arc<snapshot::Pool>) -> Pool {
+fn pool(
+    book: &Book,
+    roster: &Roster,
+    sources: &Sources,
+    service: &Name,
+    published: &Arc<snapshot::Pool>,
+) -> Pool {
     let name = published.name().clone();
+    let key = pool_key(service, &name);
     let memory = book.memory.services.get(service);
     let endpoints: Vec<Endpoint> = published
         .members
@@ -92,10 +101,11 @@ fn pool(book: &Book, roster: &Roster, service: &Name, published: &Arc<snapshot::
                 slow_start: (member.state == State::Ready && member.warmth < WARM)
                     .then_some(member.warmth),
                 drain: drain.cloned(),
+                found: book.is_found(&key, address),
             }
         })
         .collect();
-    let count = book.count(roster, &Fresh::new(), &pool_key(service, &name), None);
+    let count = book.count(roster, &Fresh::new(), &key, None);
     let weight = memory.map_or(0, |memory| memory.weights.get(name.as_str()));
     let all = |state: fn(State) -> bool| {
         !endpoints.is_empty() && endpoints.iter().all(|endpoint| state(endpoint.state))
@@ -119,6 +129,7 @@ fn pool(book: &Book, roster: &Roster, service: &Name, published: &Arc<snapshot::
         ready: count.ready,
         of: count.of,
         needed: count.needed,
+        source: sources.of(book, &key),
         endpoints,
         name,
     }

@@ -15,6 +15,7 @@ mod drift;
 mod ejection;
 mod eligibility;
 mod events;
+mod found;
 mod gates;
 mod handle;
 mod health;
@@ -41,7 +42,9 @@ mod wait;
 mod writer;
 
 pub use answer::{Applied, AppliedService, Code, Difference, Evidence, Refusal};
-pub use command::{Actor, ActorKind, Change, Command, LastProbe, Order, Phase, Probed, Target};
+pub use command::{
+    Actor, ActorKind, Change, Command, Discovered, LastProbe, Order, Phase, Probed, Target,
+};
 pub use controller::Controller;
 pub use disk::Locked;
 pub use ejection::{Ejection, EjectionCause, Suspect};

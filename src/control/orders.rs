@@ -129,6 +129,7 @@ impl Controller {
         self.config.applied = stage.at;
         self.overtake(&stage.touched);
         self.commit(stage);
+        self.sources.forget(&self.book);
         applied.generation = self.press.generation();
         self.save_and_answer(applied, Some(reply));
     }

@@ -155,7 +155,8 @@ pub(super) fn emptied(
             let key = &member.endpoint.key;
             let empty = member.state == State::Draining
                 && member.endpoint.in_flight() == 0
-                && member.endpoint.connections() == 0;
+                && member.endpoint.connections() == 0
+                && !book.is_leaving(&key.pool_key(), &key.address);
             if !empty {
                 continue;
             }
@@ -173,6 +174,9 @@ pub(super) fn emptied(
 
 /// Whether something drains and is not yet proven empty.
 pub(super) fn is_emptying(book: &Book, snapshot: &Snapshot) -> bool {
+    if book.found.values().any(|found| found.has_leaving()) {
+        return true;
+    }
     let drained = book.memory.services.iter();
     let drained = drained.filter(|(_, memory)| !memory.drains.is_empty());
     let mut services = drained.filter_map(|(name, _)| snapshot.service(name.as_str()));

@@ -42,7 +42,7 @@ impl Controller {
 
     fn service(&self, name: &Name) -> Option<Service> {
         let snapshot = self.press.publisher.current();
-        look::service(&self.book, &self.roster, &snapshot, name)
+        look::service(&self.book, &self.roster, &self.sources, &snapshot, name)
     }
 
     fn view(&self, services: Vec<Service>) -> View {

@@ -120,6 +120,7 @@ fn first_load(plan: Plan, mut memory: Memory, at: Timestamp, now: Instant) -> (S
         }),
         memory,
         kept: BTreeMap::new(),
+        found: BTreeMap::new(),
     };
     let mut roster = Roster::default();
     let mut stage = Stage::new(&nothing, &Order::by(Actor::file()), at);

@@ -141,7 +141,7 @@ pub(super) fn add(stage: &mut Stage, key: &EndpointKey, weight: u32) -> Result<(
     }
     if stage.book.keep_no_more(key) {
         stage.refresh_pending(&key.service)?;
-    } else if now == Some(weight) {
+    } else if now == Some(weight) && !stage.book.is_leaving(&key.pool_key(), &key.address) {
         stage
             .notes
             .push(format!("{key} is there already, with weight {weight}"));
@@ -193,9 +193,11 @@ fn set(
         at: stage.at,
         reason: stage.reason.clone(),
     };
+    // Its source names it still, and shall not bring it back.
+    let stays_out = value.is_none() && stage.book.is_in_sight(key);
     let memory = stage.book.memory_mut(&key.service)?;
     let pool = memory.endpoints.entry(key.pool.clone()).or_default();
-    if value == declared {
+    if value == declared && !stays_out {
         pool.remove(&key.address);
     } else {
         pool.insert(key.address.clone(), decided);
@@ -209,7 +211,11 @@ pub(super) fn exists(stage: &Stage, target: &Target) -> Result<(), Refusal> {
         return Ok(());
     };
     let members = stage.book.members(&key.service, &key.pool);
-    if members.iter().any(|(address, _)| *address == key.address) {
+    // The drain of one outlives its source's not naming it.
+    let memory = stage.book.memory.services.get(&key.service);
+    let drains = memory.and_then(|memory| memory.drains.get(&key.pool));
+    let drained = drains.is_some_and(|drains| drains.endpoints.contains_key(&key.address));
+    if drained || members.iter().any(|(address, _)| *address == key.address) {
         return Ok(());
     }
     let pool = key.pool_key();

@@ -121,7 +121,28 @@ pub struct Pool {
     pub of: usize,
     /// Of `of`, that must be ready before traffic is moved here.
     pub needed: usize,
+    /// Where more of its endpoints are found.
+    pub source: Option<Source>,
     pub endpoints: Vec<Endpoint>,
+}
+
+/// Where a pool's endpoints are found, and whether they are.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Source {
+    pub source: plan::Source,
+    /// When it last named endpoints; `None`: not yet.
+    pub last: Option<Timestamp>,
+    /// Why it does not now.
+    pub failing: Option<Failing>,
+    /// Looks that found endpoints, and that did not.
+    pub looks: u64,
+    pub failures: u64,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Failing {
+    pub since: Timestamp,
+    pub error: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -156,6 +177,8 @@ pub struct Endpoint {
     pub slow_start: Option<Warmth>,
     /// Its own or its pool's.
     pub drain: Option<Drain>,
+    /// By its pool's source alone: neither the file names it, nor anybody at run time.
+    pub found: bool,
 }
 
 /// A drain in force.

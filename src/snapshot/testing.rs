@@ -120,6 +120,7 @@ pub fn pool(name: Name) -> plan::Pool {
     plan::Pool {
         name,
         endpoints: Vec::new(),
+        discover: None,
         balance: Balance::Random,
         slow_start: None,
         transport: plan::Transport::default(),

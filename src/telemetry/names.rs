@@ -171,6 +171,19 @@ pub const PROBE_FAILURES: Metric = metric(
     "Probes that failed",
 );
 
+pub const DISCOVERY_LOOKUPS: Metric = metric(
+    Counter,
+    "cutover_discovery_lookups_total",
+    &["service", "pool", "outcome"],
+    "Looks at the source of a pool's endpoints, by what came of them",
+);
+pub const DISCOVERY_LAST: Metric = metric(
+    Gauge,
+    "cutover_discovery_last_success_seconds",
+    &["service", "pool"],
+    "When the source last named endpoints, in seconds since 1970; absent before",
+);
+
 // Weights and pools.
 pub const WEIGHT: Metric = metric(
     Gauge,
@@ -341,6 +354,8 @@ pub const ALL: &[&Metric] = &[
     &TUNNELS_ENDED,
     &TUNNEL_BYTES,
     &PROBE_FAILURES,
+    &DISCOVERY_LOOKUPS,
+    &DISCOVERY_LAST,
     &WEIGHT,
     &SHARE_RATIO,
     &POOL_ENDPOINTS,

@@ -77,6 +77,10 @@ const ROOMS: &[(&str, &[&str])] = &[
         &["control", "pool", "snapshot", "telemetry", "units"],
     ),
     (
+        "discovery",
+        &["config::plan", "control", "snapshot", "units"],
+    ),
+    (
         "admin",
         &[
             "config",

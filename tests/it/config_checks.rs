@@ -1068,3 +1068,32 @@ fn spans_need_a_program_that_was_built_for_them() {
         is_the_only_problem(&whole, Code::NotSupported, what);
     }
 }
+
+#[test]
+fn a_pool_that_finds_its_endpoints_needs_none_and_names_its_source() {
+    let found = |discover: &str| {
+        format!(
+            "[[listeners]]\naddress = \"127.0.0.1:1\"\n[services.shop]\npools.blue.discover = {discover}\n"
+        )
+    };
+    let plan = check(&found("{ file = \"blue.endpoints\" }")).unwrap();
+    let discover = plan.services["shop"].pools["blue"]
+        .discover
+        .clone()
+        .unwrap();
+    assert_eq!(
+        (discover.source.to_string().as_str(), discover.most),
+        ("file /srv/blue.endpoints", 256)
+    );
+    is_the_only_problem(
+        &found("{}"),
+        Code::MissingKey,
+        "`services.shop.pools.blue.discover` names no source",
+    );
+    let none = "[[listeners]]\naddress = \"127.0.0.1:1\"\n[services.shop]\npools.blue.balance = \"random\"\n";
+    assert!(
+        told(none)[0]
+            .1
+            .contains("`services.shop.pools.blue.endpoints` is missing")
+    );
+}

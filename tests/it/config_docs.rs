@@ -51,6 +51,7 @@ const SECTIONS: &[(&str, Section)] = &[
     ("services.NAME.tls.", keys::UPSTREAM_TLS),
     ("services.NAME.pools.NAME.", keys::POOL),
     ("services.NAME.pools.NAME.endpoints[].", keys::ENDPOINT),
+    ("services.NAME.pools.NAME.discover.", keys::DISCOVER),
 ];
 
 fn kind(shape: &Shape) -> String {

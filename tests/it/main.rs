@@ -25,6 +25,7 @@ mod config_schema;
 mod config_watch;
 mod console;
 mod control;
+mod discovery;
 mod ejection;
 mod error_pages;
 mod exchange;

@@ -16,7 +16,7 @@ pub use change::{
 pub use config::{Checked, Config, Drift, Drifts, Explained, Reasoned, Reload};
 pub use event::{Actor, Event, Events};
 pub use service::{
-    Ejection, Endpoint, History, Latency, Pending, Pool, Probe, Revision, Service, Services,
-    Settled, Share, Window,
+    Discovery, Ejection, Endpoint, Failing, History, Latency, Pending, Pool, Probe, Revision,
+    Service, Services, Settled, Share, Window,
 };
 pub use status::{ConfigState, DrainInForce, Durability, Health, HoldInForce, Override, Status};

@@ -96,7 +96,27 @@ pub struct Pool {
     /// Open connections to its endpoints, parked or in use.
     pub connections: u64,
     pub window: Window,
+    /// Where more of its endpoints are found, where the file says `discover`.
+    #[serde(default)]
+    pub discovery: Option<Discovery>,
     pub endpoints: Vec<Endpoint>,
+}
+
+/// The source that names a pool's endpoints while it runs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Discovery {
+    /// Its kind and its name.
+    pub source: String,
+    /// When it last named endpoints; `null`: not yet.
+    pub last: Option<Timestamp>,
+    /// While it names none: those that it named before stay.
+    pub failing: Option<Failing>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Failing {
+    pub since: Timestamp,
+    pub error: String,
 }
 
 /// What was measured in the last `seconds`.
@@ -127,6 +147,9 @@ pub struct Endpoint {
     /// Since when it is in that state.
     pub since: Timestamp,
     pub weight: u32,
+    /// By its pool's source alone: it stands neither in the file, nor was it added.
+    #[serde(default)]
+    pub found: bool,
     pub in_flight: u64,
     #[serde(default)]
     pub tunnels: u64,

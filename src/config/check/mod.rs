@@ -3,6 +3,7 @@
 
 mod admin;
 mod admission;
+mod discover;
 mod errors;
 mod faults;
 mod listeners;

@@ -56,10 +56,13 @@ impl Check<'_> {
             self.probe_keys_fit(own, &path);
             let merged = merge(&inherited, own);
             let pool = View::new(&merged, keys::POOL, place, path);
-            pool.require("endpoints", self.problems);
+            if !pool.has("discover") {
+                pool.require("endpoints", self.problems);
+            }
+            let discover = self.discover(&pool);
             let pool = self.pool(name.clone(), &pool);
             self.factor_fits(own, &format!("{}.pools.{name}", view.path), [&pool]);
-            pools.insert(name, pool);
+            pools.insert(name, Pool { discover, ..pool });
         }
         pools
     }
@@ -71,6 +74,7 @@ impl Check<'_> {
         Pool {
             name,
             endpoints,
+            discover: None,
             balance: view
                 .parsed("balance")
                 .unwrap_or(Balance::RoundRobin)

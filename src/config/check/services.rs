@@ -123,7 +123,7 @@ impl Check<'_> {
                 continue;
             };
             let weight = u32::try_from(weight).unwrap_or_default();
-            if weight > 0 && pools[name].endpoints.is_empty() {
+            if weight > 0 && is_empty(&pools[name]) {
                 self.empty_with_weight(view, name, place);
             }
             weights.push((name.clone(), weight));
@@ -148,7 +148,7 @@ impl Check<'_> {
         let mut names = pools.keys();
         match (names.next(), names.next()) {
             (Some(one), None) => {
-                if pools[one].endpoints.is_empty() {
+                if is_empty(&pools[one]) {
                     self.empty_with_weight(view, one, view.place);
                 }
                 Weights::all_to(one.clone())
@@ -255,6 +255,11 @@ fn fail_open(view: &View<'_>) -> FailOpen {
         None if view.flag("fail_open") => FailOpen::Below(Percent::NONE),
         None => FailOpen::Never,
     }
+}
+
+/// It has no endpoints, and nowhere to find any.
+fn is_empty(pool: &Pool) -> bool {
+    pool.endpoints.is_empty() && pool.discover.is_none()
 }
 
 fn timeouts(view: &View<'_>) -> Timeouts {

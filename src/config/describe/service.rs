@@ -5,7 +5,10 @@ use super::{
 use crate::{
     config::{
         file::keys,
-        plan::{Endpoint, FailOpen, HttpProbe, Pool, Probe, ProbeKind, Service, Tls, WeightsMode},
+        plan::{
+            Discover, Endpoint, FailOpen, HttpProbe, Pool, Probe, ProbeKind, Service, Source, Tls,
+            WeightsMode,
+        },
     },
     units::{
         ByteSize, InjectedFault, Percent, PreambleVersion, Retries, SlowStart, Span, StickyBy,
@@ -231,6 +234,9 @@ fn pool_blocks(pool: &Pool, path: &str, blocks: &mut Vec<Block>) {
     let mut block = Block::table(path, keys::POOL);
     let endpoints = pool.endpoints.iter().map(endpoint);
     block.put("endpoints", Field::List(endpoints.collect()));
+    if let Some(discover) = &pool.discover {
+        block.put("discover", self::discover(discover));
+    }
     block.text("balance", &pool.balance);
     let factor = pool.balance.load_factor();
     let factor = factor.map(|factor| factor.to_string());
@@ -272,6 +278,15 @@ fn pool_blocks(pool: &Pool, path: &str, blocks: &mut Vec<Block>) {
     probe_times(probe, &mut block);
     blocks.push(block);
     blocks.extend(expect);
+}
+
+fn discover(discover: &Discover) -> String {
+    let Source::File(path) = &discover.source;
+    let said = [
+        ("file", quoted(&path.display().to_string())),
+        ("most", discover.most.to_string()),
+    ];
+    table(said.into_iter()).unwrap_or_default()
 }
 
 fn tls_block(tls: &Tls, path: &str) -> Block {

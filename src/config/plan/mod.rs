@@ -13,7 +13,9 @@ pub use admin::{AccessLog, Admin, LogFormat, Otlp, Role, Telemetry, Token};
 pub use listener::{
     Acme, ClientAuth, Hsts, Listener, ListenerLimits, ListenerTimeouts, ListenerTls, Pair, Pem,
 };
-pub use pool::{Endpoint, HttpProbe, NamedFile, Pool, Probe, ProbeKind, Tls, Transport};
+pub use pool::{
+    Discover, Endpoint, HttpProbe, NamedFile, Pool, Probe, ProbeKind, Source, Tls, Transport,
+};
 pub use route::{Route, Target};
 pub use service::{FailOpen, Preview, Service, Sticky, WeightsMode};
 

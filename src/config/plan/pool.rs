@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{fmt, path::PathBuf, time::Duration};
 
 use crate::{
     tls::{ClientSettings, Version},
@@ -9,12 +9,36 @@ use crate::{
 pub struct Pool {
     pub name: Name,
     pub endpoints: Vec<Endpoint>,
+    /// Where more of them are found while it runs.
+    pub discover: Option<Discover>,
     pub balance: Balance,
     /// `None`: who has become ready has its whole share at once.
     pub slow_start: Option<SlowStart>,
     pub transport: Transport,
     /// `None`: `probe = false`; its endpoints count as ready.
     pub probe: Option<Probe>,
+}
+
+/// Where endpoints are found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Discover {
+    pub source: Source,
+    /// An answer that names more is not taken.
+    pub most: usize,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// One on each line.
+    File(PathBuf),
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "file {}", path.display()),
+        }
+    }
 }
 
 /// How its endpoints are spoken to.

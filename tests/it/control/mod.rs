@@ -6,6 +6,7 @@
 )]
 
 mod admission;
+mod discovery;
 mod drains;
 mod durability;
 mod ejections;

@@ -5,12 +5,32 @@ use crate::config::file::{Fallback, Key, Section, Shape, syntax};
 
 pub const POOL: Section = &[POOL_OWN, PER_POOL];
 
-const POOL_OWN: &[Key] = &[Key::new(
-    "endpoints",
-    ENDPOINTS,
-    "Where this version answers. May be empty only without weight.",
-)
-.required()];
+const POOL_OWN: &[Key] = &[
+    Key::new(
+        "endpoints",
+        ENDPOINTS,
+        "Where this version answers. Must be given without `discover`, and may then be empty only without weight.",
+    ),
+    Key::new(
+        "discover",
+        Shape::Table(DISCOVER),
+        "Where more endpoints of this version are found while it runs.",
+    ),
+];
+
+pub const DISCOVER: Section = &[&[
+    Key::new(
+        "file",
+        text(&syntax::FILE),
+        "A file with an endpoint on each line, looked at five times a second.",
+    ),
+    Key::new(
+        "most",
+        Shape::Integer { min: 1, max: 4096 },
+        "Endpoints that are taken; a source that names more has failed.",
+    )
+    .or(Fallback::Integer(256)),
+]];
 
 /// Keys of a pool that stand in a service for all its pools, and in `[defaults]` for all services.
 pub const PER_POOL: &[Key] = &[
