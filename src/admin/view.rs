@@ -154,7 +154,7 @@ fn endpoint(of: &view::Endpoint) -> wire::Endpoint {
         found: of.found,
         in_flight: of.endpoint.in_flight(),
         tunnels: of.endpoint.tunnels(),
-        connections: of.endpoint.connections(),
+        connections: of.endpoint.connections.open(),
         probe: of.probe.clone().map(Into::into),
         ejection: of.ejection.as_ref().map(|ejection| wire::Ejection {
             cause: ejection.cause.as_str().to_owned(),

@@ -18,9 +18,9 @@ use crate::{
     server::Gauge,
     snapshot::{Readers, Snapshot},
     telemetry::{
-        AccessLog, Difference, Exposition, Injected, MirrorCounts, Mirrored, PoolShard, Queued,
-        Rejection, SpanCounts, Totals, TunnelCounts, TunnelEnd, Windows, WorkerShard, names,
-        shard::Source,
+        AccessLog, ConnectionCounts, Difference, Exposition, Injected, MirrorCounts, Mirrored,
+        PoolShard, Queued, Rejection, SpanCounts, Totals, TunnelCounts, TunnelEnd, Windows,
+        WorkerShard, names, shard::Source,
     },
     tls::Certificate,
     units::{Admission, Balance, ListenAddress, PoolKey, Timestamp},
@@ -299,6 +299,11 @@ fn requests(service: &Service, pool: &Pool, out: &mut Exposition) {
     for (outcome, count) in retries {
         out.count(&names::RETRIES, [labels[0], labels[1], outcome], count);
     }
+    let counts = || shards.iter().map(|shard| &shard.connections);
+    let waits = counts().map(ConnectionCounts::waits).sum();
+    out.count(&names::CONNECTION_WAITS, labels, waits);
+    let reclaims = counts().map(ConnectionCounts::reclaims).sum();
+    out.count(&names::CONNECTIONS_RECLAIMED, labels, reclaims);
     copies(service, labels, &shards, out);
 }
 
@@ -434,7 +439,7 @@ fn endpoints(service: &Service, pool: &Pool, out: &mut Exposition) {
     for endpoint in pool.endpoints.iter().map(|endpoint| &endpoint.endpoint) {
         in_flight += endpoint.in_flight();
         tunnels += endpoint.tunnels();
-        connections += endpoint.connections();
+        connections += endpoint.connections.open();
         let address = endpoint.key.address.to_string();
         let mut classes = [0; 6];
         for shard in endpoint.shards() {

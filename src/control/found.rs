@@ -282,7 +282,7 @@ impl Controller {
                     return true;
                 }
                 let endpoint = &member.endpoint;
-                let empty = endpoint.in_flight() == 0 && endpoint.connections() == 0;
+                let empty = endpoint.in_flight() == 0 && endpoint.connections.open() == 0;
                 if empty {
                     let seconds = at.duration_since(leaving.since).as_secs_f64();
                     let draft = Draft::new(Kind::Drained, &Actor::system()).of(&key.service);

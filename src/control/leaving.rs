@@ -93,7 +93,11 @@ impl Leaving {
         let all = || self.endpoints.iter().chain(&self.stay);
         let in_flight = all().map(|held| held.in_flight()).sum();
         let tunnels = all().map(|held| held.tunnels()).sum();
-        let connections = self.endpoints.iter().map(|held| held.connections()).sum();
+        let connections = self
+            .endpoints
+            .iter()
+            .map(|held| held.connections.open())
+            .sum();
         let drained = in_flight == 0 && connections == 0;
         Left {
             drained,

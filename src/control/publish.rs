@@ -155,7 +155,7 @@ pub(super) fn emptied(
             let key = &member.endpoint.key;
             let empty = member.state == State::Draining
                 && member.endpoint.in_flight() == 0
-                && member.endpoint.connections() == 0
+                && member.endpoint.connections.open() == 0
                 && !book.is_leaving(&key.pool_key(), &key.address);
             if !empty {
                 continue;

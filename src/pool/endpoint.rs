@@ -1,11 +1,11 @@
 use std::{
-    sync::{LazyLock, atomic::Ordering::SeqCst},
+    sync::LazyLock,
     time::{Duration, Instant},
 };
 
 use crossbeam_utils::CachePadded;
 
-use super::{Quota, balance::PeakEwma};
+use super::{Connections, Quota, balance::PeakEwma};
 use crate::{
     telemetry::{EndpointShard, PoolShard, Reading, WorkerShard},
     units::{EndpointKey, Name, PoolKey},
@@ -22,6 +22,8 @@ pub struct Identity<K, S> {
     pub slot: Slot,
     shards: Box<[CachePadded<S>]>,
     pub quota: Quota,
+    /// Of an endpoint.
+    pub connections: Connections,
     latency: PeakEwma,
 }
 
@@ -41,6 +43,7 @@ impl<K, S: Default> Identity<K, S> {
             slot,
             shards: (0..workers).map(|_| CachePadded::default()).collect(),
             quota: Quota::default(),
+            connections: Connections::default(),
             latency: PeakEwma::default(),
         }
     }
@@ -88,13 +91,6 @@ impl Endpoint {
     /// Of the leases, those of tunnels.
     pub fn tunnels(&self) -> u64 {
         self.shards().map(EndpointShard::tunnels).sum()
-    }
-
-    /// Open connections over all workers, parked or in use.
-    pub fn connections(&self) -> u64 {
-        self.shards()
-            .map(|shard| shard.connections.load(SeqCst))
-            .sum()
     }
 }
 

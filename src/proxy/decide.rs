@@ -164,7 +164,10 @@ impl Proxy {
         let keep = service.weights.get(pool.name().as_str()) > 0;
         let terms = Terms::of(request, service, keep, pool.transport.protocol)
             .map_err(|kind| Refused::of(kind, &service.stats, rules))?;
-        let line = self.lines.to(endpoint, &pool.stats, &pool.transport, keep);
+        let most = service.plan.limits.connections;
+        let line = self
+            .lines
+            .to(endpoint, &pool.stats, &pool.transport, most, keep);
         let mirroring = match (avoid, &terms) {
             (None, None) => self.mirror(service, pool, head, request, asking),
             _ => None,
@@ -245,7 +248,7 @@ impl Proxy {
         let Some(endpoint) = candidates.pick(&draw, Endpoint::in_flight, avoid) else {
             return Found::None;
         };
-        let limits = &service.plan.limits;
+        let limits = &service.plan.limits.of_requests(pool.transport.protocol);
         if limits.is_none() {
             return Found::One(pool, endpoint, None);
         }

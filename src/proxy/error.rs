@@ -50,6 +50,8 @@ pub enum Kind {
     Maintenance(StatusCode, u32),
     /// This machine has no descriptors, ports or memory left for a connection to the endpoint.
     Shortage,
+    /// As many connections to the endpoint are open as may be, and none came free in time.
+    ConnectionsFull,
     ConnectFailed,
     ConnectTimeout,
     /// The endpoint took the connection, and the handshake of TLS with it failed.
@@ -103,6 +105,7 @@ impl Kind {
             | Self::QueueTimeout
             | Self::HoldFull(_)
             | Self::Shortage
+            | Self::ConnectionsFull
             | Self::EndpointRefused => StatusCode::SERVICE_UNAVAILABLE,
             Self::Maintenance(status, _) => status,
             Self::ConnectFailed
@@ -148,6 +151,7 @@ impl Kind {
             Self::HoldFull(_) => "hold-full",
             Self::Maintenance(..) => "maintenance",
             Self::Shortage => "shortage",
+            Self::ConnectionsFull => "connections-full",
             Self::ConnectFailed => "connect-failed",
             Self::ConnectTimeout => "connect-timeout",
             Self::TlsFailed => "tls-failed",
@@ -189,7 +193,8 @@ impl Kind {
             | Self::QueueTimeout
             | Self::HoldFull(_)
             | Self::Maintenance(..)
-            | Self::Shortage => Fault::Ours,
+            | Self::Shortage
+            | Self::ConnectionsFull => Fault::Ours,
         }
     }
 }

@@ -23,7 +23,7 @@ use crate::{
     routing::may_set_cookie,
     telemetry::Failure,
     units::Timeouts,
-    upstream::{Connection, DialError, Refusal, is_breach},
+    upstream::{Connection, DialError, Errand, Refusal, is_breach},
 };
 
 /// An answer, as far as its head.
@@ -206,14 +206,14 @@ async fn open(
     } else if let Some(caller) = caller {
         match line.take_for(&caller, now, timeouts.keep_alive) {
             Some(parked) => Ok(parked),
-            None => line.dial_for(&caller, timeouts).await,
+            None => line.dial_for(&caller, Errand::Request, timeouts).await,
         }
     } else if attempts.afresh {
-        line.dial(timeouts).await
+        line.dial(Errand::Request, timeouts).await
     } else {
         match line.take(now, timeouts.keep_alive) {
             Some(parked) => Ok(parked),
-            None => line.dial(timeouts).await,
+            None => line.dial(Errand::Request, timeouts).await,
         }
     };
     let connection = opened.map_err(|error| failed(decision, dial_error(error)))?;
@@ -309,6 +309,7 @@ fn dial_error(error: DialError) -> ProxyError {
         DialError::Tls(_) => Kind::TlsFailed,
         DialError::Protocol(_) => Kind::EndpointMalformed,
         DialError::Shortage(_) => Kind::Shortage,
+        DialError::Full => Kind::ConnectionsFull,
         DialError::Connect(_) | DialError::Shared(_) => Kind::ConnectFailed,
     };
     ProxyError::with(kind, error).resend(Resend::Safe)

@@ -399,6 +399,7 @@ fn rejection(kind: Kind) -> Option<Rejection> {
         Kind::HoldFull(_) => Some(Rejection::HoldFull),
         Kind::Maintenance(..) => Some(Rejection::Maintenance),
         Kind::Shortage => Some(Rejection::Shortage),
+        Kind::ConnectionsFull => Some(Rejection::ConnectionsFull),
         Kind::BodyTooLarge => Some(Rejection::BodyTooLarge),
         _ => None,
     }

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::{Clock, Upload, budget::Budgets, decide::Cursors, tunnel::Tunnels};
 use crate::{
-    pool::{Endpoint, Nudge, State},
+    pool::{Endpoint, Nudge, Recalls, State},
     snapshot::{Reader, Service},
     telemetry::{Spans, WorkerShard, access_log::Pen},
     units::Name,
@@ -39,7 +39,7 @@ pub struct Proxy {
 
 impl Proxy {
     pub fn new(
-        worker: usize,
+        recalls: Recalls,
         reader: Reader,
         shard: Arc<WorkerShard>,
         nudge: Nudge,
@@ -48,10 +48,10 @@ impl Proxy {
         clock: &Rc<Clock>,
     ) -> Self {
         Self {
-            worker,
+            worker: recalls.worker(),
             reader,
-            lines: Lines::new(worker),
-            cursors: Cursors::of(worker),
+            cursors: Cursors::of(recalls.worker()),
+            lines: Lines::new(recalls),
             budgets: Budgets::new(Instant::now()),
             shard,
             nudge,
@@ -82,7 +82,11 @@ impl Proxy {
             }
             let of = |name: &Name| all || looked_at.iter().any(|one| one.plan.name == *name);
             let members = || looked_at.iter().flat_map(|service| uses(service));
-            self.lines.reconcile(of, members());
+            let most = |name: &Name| {
+                let service = snapshot.service(name.as_str());
+                service.and_then(|service| service.plan.limits.connections)
+            };
+            self.lines.reconcile(of, members(), most);
             if self.tunnels.open() > 0 {
                 let deadline = |name: &Name| {
                     let service = snapshot.service(name.as_str());
@@ -91,6 +95,11 @@ impl Proxy {
                 self.tunnels.reconcile(of, members(), deadline);
             }
         });
+    }
+
+    /// Gives up connections that carry nothing to endpoints where other workers wait for room.
+    pub fn recall(&self, endpoints: &[Arc<Endpoint>]) {
+        self.lines.recall(endpoints);
     }
 
     /// Has requests that wait told to come back, instead of being cut off.

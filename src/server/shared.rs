@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     config::plan,
-    pool::Nudge,
+    pool::{Nudge, Recalls, recalls},
     snapshot::Readers,
     telemetry::{AccessLog, Spans, WorkerShard},
     tls::{Certificate, Challenges, Failure},
@@ -56,6 +56,8 @@ pub struct Prepared(Vec<Lent>);
 /// What workers shall do; they bring themselves in line with it whenever it changes.
 pub(super) struct Shared {
     pub settings: Settings,
+    /// One for each worker.
+    pub recalls: Vec<Recalls>,
     wanted: Mutex<Wanted>,
     changed: watch::Sender<()>,
 }
@@ -140,6 +142,7 @@ impl Server {
         let workers = settings.workers.get();
         let shared = Arc::new(Shared {
             settings,
+            recalls: recalls(workers),
             wanted: Mutex::new(Wanted {
                 stage: Stage::Serving,
                 listeners: Vec::new(),

@@ -92,7 +92,7 @@ impl Worker {
         let data_plane = &shared.settings;
         let clock = Clock::new();
         let proxy = Proxy::new(
-            index,
+            shared.recalls[index].clone(),
             data_plane.readers.reader(),
             data_plane.shards[index].clone(),
             data_plane.nudge.clone(),
@@ -114,6 +114,7 @@ impl Worker {
         tasks.spawn_local(worker.clock.clone().sweep());
         tasks.spawn_local(worker.clone().follow_snapshots());
         tasks.spawn_local(worker.clone().sweep_idle());
+        tasks.spawn_local(worker.clone().follow_recalls());
         let mut changes = worker.shared.changes();
         let mut accepting = JoinSet::new();
         while worker.reconcile(&mut accepting) < Stage::Draining {
@@ -204,6 +205,14 @@ impl Worker {
         loop {
             tokio::time::sleep(SWEEP).await;
             self.proxy.sweep();
+        }
+    }
+
+    /// Gives up idle connections where other workers wait for room.
+    async fn follow_recalls(self: Rc<Self>) {
+        loop {
+            let endpoints = self.shared.recalls[self.index].next().await;
+            self.proxy.recall(&endpoints);
         }
     }
 

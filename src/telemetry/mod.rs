@@ -4,6 +4,7 @@
 //! the names of all metrics, the access log and the set-up of `tracing`. Knows nothing of why a number changed.
 
 pub mod access_log;
+mod connections;
 mod escape;
 mod exposition;
 pub mod histogram;
@@ -12,19 +13,22 @@ mod leases;
 pub mod log;
 mod mirrored;
 pub mod names;
+mod queued;
 pub mod shard;
 pub mod span;
 mod tunnels;
 pub mod window;
 
 pub use access_log::{AccessLog, Format, Settings as AccessLogSettings};
+pub use connections::ConnectionCounts;
 pub use escape::Escaped;
 pub use exposition::{BUCKETS_MS, Exposition};
 pub use histogram::{Histogram, Reading};
 pub use injected::{Injected, InjectedCounts};
 pub use leases::Leases;
 pub use mirrored::{Difference, MirrorCounts, Mirrored};
-pub use shard::{EndpointShard, Failure, PoolShard, Queued, Rejection, Retry, WorkerShard};
+pub use queued::Queued;
+pub use shard::{EndpointShard, Failure, PoolShard, Rejection, Retry, WorkerShard};
 pub use span::{SpanCounts, Spans};
 pub use tunnels::{TunnelCounts, TunnelEnd};
 pub use window::{Totals, Window, Windows};

@@ -146,6 +146,18 @@ pub const MIRRORS: Metric = metric(
     &["service", "pool"],
     "Copies under way",
 );
+pub const CONNECTION_WAITS: Metric = metric(
+    Counter,
+    "cutover_connection_waits_total",
+    &["service", "pool"],
+    "New connections that had to wait because an endpoint had as many as it may have",
+);
+pub const CONNECTIONS_RECLAIMED: Metric = metric(
+    Counter,
+    "cutover_connections_reclaimed_total",
+    &["service", "pool"],
+    "Connections that carried nothing and were closed because an endpoint had as many as it may have",
+);
 pub const TUNNELS: Metric = metric(
     Gauge,
     "cutover_tunnels",
@@ -350,6 +362,8 @@ pub const ALL: &[&Metric] = &[
     &MIRROR_DIFFERENCES,
     &MIRROR_SECONDS,
     &MIRRORS,
+    &CONNECTION_WAITS,
+    &CONNECTIONS_RECLAIMED,
     &TUNNELS,
     &TUNNELS_ENDED,
     &TUNNEL_BYTES,

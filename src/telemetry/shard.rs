@@ -11,8 +11,9 @@ use std::{
 };
 
 use super::{
-    InjectedCounts, Leases, MirrorCounts, TunnelCounts,
+    ConnectionCounts, InjectedCounts, Leases, MirrorCounts, Queued, TunnelCounts,
     histogram::{Histogram, add},
+    queued::Waits,
 };
 use crate::units::InFlight;
 
@@ -21,8 +22,6 @@ use crate::units::InFlight;
 pub struct EndpointShard {
     /// Leases held.
     pub in_flight: InFlight,
-    /// Open connections to it, parked or in use.
-    pub connections: AtomicU64,
     /// Of the leases, those of tunnels.
     tunnels: AtomicU64,
     /// Answers by class: `[0]` none at all, `[1]` 1xx ... `[5]` 5xx.
@@ -211,6 +210,7 @@ pub struct PoolShard {
     pub injected: InjectedCounts,
     /// Of copies that were meant for it.
     pub mirrored: MirrorCounts,
+    pub connections: ConnectionCounts,
 }
 
 impl Default for PoolShard {
@@ -225,6 +225,7 @@ impl Default for PoolShard {
             tunnels: TunnelCounts::default(),
             injected: InjectedCounts::default(),
             mirrored: MirrorCounts::default(),
+            connections: ConnectionCounts::default(),
         }
     }
 }
@@ -332,6 +333,8 @@ pub enum Rejection {
     Maintenance,
     /// This machine has no descriptors, ports or memory left for a connection to the endpoint.
     Shortage,
+    /// As many connections to the endpoint were open as may be, and none came free in time.
+    ConnectionsFull,
     /// The body is larger than the service allows.
     BodyTooLarge,
 }
@@ -354,13 +357,14 @@ impl Rejection {
         Self::NoRoute,
     ];
     /// On a service's behalf. The last two are at the door, too: of listeners, and of routes without a service.
-    pub const BY_A_SERVICE: [Self; 9] = [
+    pub const BY_A_SERVICE: [Self; 10] = [
         Self::NoEndpoint,
         Self::QueueFull,
         Self::QueueTimeout,
         Self::HoldFull,
         Self::Maintenance,
         Self::Shortage,
+        Self::ConnectionsFull,
         Self::BodyTooLarge,
         Self::Forbidden,
         Self::RateLimited,
@@ -388,39 +392,10 @@ impl Rejection {
             Self::HoldFull => "hold_full",
             Self::Maintenance => "maintenance",
             Self::Shortage => "shortage",
+            Self::ConnectionsFull => "connections_full",
             Self::BodyTooLarge => "body_too_large",
         }
     }
-}
-
-/// Why a request waited.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Queued {
-    /// A limit was reached.
-    Full,
-    /// No endpoint was ready.
-    Unready,
-    /// Requests of the service were held.
-    Held,
-}
-
-impl Queued {
-    pub const ALL: [Self; 3] = [Self::Full, Self::Unready, Self::Held];
-
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Full => "limit",
-            Self::Unready => "unready",
-            Self::Held => "hold",
-        }
-    }
-}
-
-/// How many have waited, and how long in all.
-#[derive(Default)]
-struct Waits {
-    count: AtomicU64,
-    micros: AtomicU64,
 }
 
 /// What one worker counts that belongs to no pool: of requests that reached no service, or a service but no pool of it.
@@ -456,17 +431,12 @@ impl WorkerShard {
 
     /// A request has waited, whatever came of it.
     pub fn waited(&self, why: Queued, span: Duration) {
-        let waits = &self.waits[why as usize];
-        add(&waits.count, 1);
-        let micros = u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
-        add(&waits.micros, micros);
+        self.waits[why as usize].waited(span);
     }
 
     /// How many have waited, and how long in all.
     pub fn waits(&self, why: Queued) -> (u64, Duration) {
-        let waits = &self.waits[why as usize];
-        let micros = waits.micros.load(Relaxed);
-        (waits.count.load(Relaxed), Duration::from_micros(micros))
+        self.waits[why as usize].read()
     }
 
     pub fn rejections(&self, rejection: Rejection) -> u64 {

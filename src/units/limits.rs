@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use super::Protocol;
+
 /// How many requests may be under way at once, over all workers; `None`: any number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Limits {
@@ -9,11 +11,24 @@ pub struct Limits {
     pub pool: Option<u32>,
     /// Of each endpoint of them.
     pub endpoint: Option<u32>,
+    /// Connections open to each of them.
+    pub connections: Option<u32>,
 }
 
 impl Limits {
     pub fn is_none(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// Those of requests, where endpoints are spoken to so. Over HTTP/1.1 each needs a connection of its own: no more are let through than
+    /// there may be.
+    #[must_use]
+    pub fn of_requests(mut self, protocol: Protocol) -> Self {
+        let connections = self.connections.take();
+        if protocol == Protocol::H1 && connections.is_some() {
+            self.endpoint = self.endpoint.into_iter().chain(connections).min();
+        }
+        self
     }
 }
 

@@ -37,6 +37,9 @@ pub enum DialError {
     /// This machine has nothing left to open a connection with, whatever the endpoint is like.
     #[error("nothing left to connect with: {0}")]
     Shortage(io::Error),
+    /// As many connections to it are open as may be, and none came free in time.
+    #[error("no room for another connection")]
+    Full,
     #[error("connect: no answer in time")]
     Timeout,
     #[error(transparent)]

@@ -2,13 +2,7 @@ use std::{
     cell::{Cell, RefCell},
     pin::pin,
     rc::Rc,
-    sync::{
-        Arc,
-        atomic::{
-            AtomicU64,
-            Ordering::{Relaxed, Release},
-        },
-    },
+    sync::Arc,
     time::Duration,
 };
 
@@ -24,11 +18,12 @@ use super::{
     connection::{Single, Way},
     dial::{DialError, dial, dial_with},
     h2::{Set, Shared},
+    room::{Counted, Errand},
     switch::{Own, Switch},
     watched::{Watch, Watched},
 };
 use crate::{
-    pool::{Seat, Transport},
+    pool::{Recalls, Seat, Transport},
     units::{Preamble, PreambleVersion, Protocol, Timeouts},
 };
 
@@ -45,15 +40,20 @@ const BUFFER: usize = 256 << 10;
 /// One worker's way to one endpoint: its seat there, its idle set, and the connections that requests share. `B` is the body
 /// of the requests it carries.
 pub struct Line<B: Payload> {
-    seat: Rc<Seat>,
+    pub(super) seat: Rc<Seat>,
+    pub(super) recalls: Recalls,
+    /// How many connections there may be over all workers.
+    pub(super) most: Cell<Option<u32>>,
+    /// How many wait for room for another.
+    pub(super) held_back: Cell<usize>,
     transport: RefCell<Arc<Transport>>,
     protocol: Cell<Protocol>,
     preamble: Cell<Option<PreambleVersion>>,
     /// Grows when the transport changes.
     era: Cell<u32>,
     /// Oldest first; taken from the end.
-    idle: RefCell<Vec<Parked<B>>>,
-    shared: Rc<Set<B>>,
+    pub(super) idle: RefCell<Vec<Parked<B>>>,
+    pub(super) shared: Rc<Set<B>>,
     /// Whether a connection that has become free is kept.
     open: Cell<bool>,
     keep_alive: Cell<Duration>,
@@ -62,8 +62,8 @@ pub struct Line<B: Payload> {
 }
 
 /// A connection that is waiting for a request.
-struct Parked<B> {
-    single: Single<B>,
+pub(super) struct Parked<B> {
+    pub(super) single: Single<B>,
     since: Instant,
 }
 
@@ -96,15 +96,19 @@ enum Opened<B: Payload> {
 }
 
 impl<B: Payload> Line<B> {
-    pub fn new(seat: Seat, transport: Arc<Transport>) -> Rc<Self> {
+    pub fn new(seat: Seat, transport: Arc<Transport>, recalls: Recalls) -> Rc<Self> {
+        let seat = Rc::new(seat);
         Rc::new(Self {
-            seat: Rc::new(seat),
+            shared: Set::new(seat.clone()),
+            seat,
+            recalls,
+            most: Cell::default(),
+            held_back: Cell::default(),
             protocol: Cell::new(transport.protocol),
             preamble: Cell::new(transport.preamble),
             transport: RefCell::new(transport),
             era: Cell::default(),
             idle: RefCell::default(),
-            shared: Set::new(),
             open: Cell::new(true),
             keep_alive: Cell::new(Duration::MAX),
             drivers: RefCell::default(),
@@ -185,10 +189,12 @@ impl<B: Payload> Line<B> {
     pub async fn dial_for(
         &self,
         caller: &Caller,
+        errand: Errand,
         timeouts: &Timeouts,
     ) -> Result<Connection<B>, DialError> {
+        let room = self.room_for(errand, timeouts.connect).await?;
         let (stream, _) = Box::pin(self.announced(Some(caller), false, timeouts)).await?;
-        let mut single = self.carry(stream).await?;
+        let mut single = self.carry(stream, room).await?;
         single.caller = Some(caller.id);
         Ok(self.connection(Way::Single(single), false))
     }
@@ -224,14 +230,19 @@ impl<B: Payload> Line<B> {
     }
 
     /// Opens a new connection, or waits for one that several share.
-    pub async fn dial(self: &Rc<Self>, timeouts: &Timeouts) -> Result<Connection<B>, DialError> {
+    pub async fn dial(
+        self: &Rc<Self>,
+        errand: Errand,
+        timeouts: &Timeouts,
+    ) -> Result<Connection<B>, DialError> {
         if self.protocol.get() == Protocol::H1 && self.transport.borrow().tls.is_none() {
+            let room = self.room_for(errand, timeouts.connect).await?;
             let stream = dial(&self.seat.endpoint.key.address, timeouts.connect).await?;
-            let single = self.carry(stream).await?;
+            let single = self.carry(stream, room).await?;
             return Ok(self.connection(Way::Single(single), false));
         }
         // Apart, so that what most requests are handled in does not grow by it.
-        Box::pin(self.clone().join(*timeouts)).await
+        Box::pin(self.clone().join(errand, *timeouts)).await
     }
 
     /// Opens a new connection that may switch to another protocol. Until it does, and if it does not, it is one as any.
@@ -240,8 +251,9 @@ impl<B: Payload> Line<B> {
         caller: Option<&Caller>,
         timeouts: &Timeouts,
     ) -> Result<Connection<B>, DialError> {
+        let room = self.room_for(Errand::Request, timeouts.connect).await?;
         let dialled = Box::pin(self.announced(caller, true, timeouts)).await?;
-        let (sender, connection, watch) = self.shake(dialled.0).await?;
+        let (sender, connection, watch) = shake(dialled.0, room).await?;
         let seat = self.seat.clone();
         let (hand_over, switch) = oneshot::channel();
         let driver = tokio::task::spawn_local(async move {
@@ -280,19 +292,9 @@ impl<B: Payload> Line<B> {
         }
     }
 
-    /// Begins to speak HTTP/1.1 over a stream.
-    async fn shake(&self, stream: Stream) -> Result<Shaken<B>, DialError> {
-        let (watched, watch) = Watched::new(stream, Counted::new(self.seat.clone()));
-        let handshake = http1::Builder::new()
-            .max_buf_size(BUFFER)
-            .handshake(watched);
-        let (sender, connection) = handshake.await.map_err(std::io::Error::other)?;
-        Ok((sender, connection, watch))
-    }
-
     /// Speaks HTTP/1.1 over a stream.
-    async fn carry(&self, stream: Stream) -> Result<Single<B>, DialError> {
-        let (sender, connection, watch) = self.shake(stream).await?;
+    async fn carry(&self, stream: Stream, room: Counted) -> Result<Single<B>, DialError> {
+        let (sender, connection, watch) = shake(stream, room).await?;
         let seat = self.seat.clone();
         // A task of its own, not driven by the request: it sees at once when the endpoint closes a parked connection,
         // and an upload goes on while a client does not read its answer. Driving it inline saved nothing at 1 KiB.
@@ -305,7 +307,11 @@ impl<B: Payload> Line<B> {
     }
 
     /// A connection that has become free or that was opened for all who wait.
-    async fn join(self: Rc<Self>, timeouts: Timeouts) -> Result<Connection<B>, DialError> {
+    async fn join(
+        self: Rc<Self>,
+        errand: Errand,
+        timeouts: Timeouts,
+    ) -> Result<Connection<B>, DialError> {
         let deadline = Instant::now() + timeouts.connect;
         let failures = self.shared.failures();
         let _waits = self.shared.wait();
@@ -320,7 +326,9 @@ impl<B: Payload> Line<B> {
             }
             if self.protocol.get() == Protocol::H1 || self.shared.chose_h1.get() {
                 // Each opens one of its own, which it needs for itself.
-                match self.open(&timeouts).await? {
+                let left = deadline.saturating_duration_since(Instant::now());
+                let room = self.room_for(errand, left).await?;
+                match self.open(room, &timeouts).await? {
                     Opened::Single(single) => {
                         return Ok(self.connection(Way::Single(single), false));
                     }
@@ -328,21 +336,36 @@ impl<B: Payload> Line<B> {
                 }
                 continue;
             }
-            if self.shared.wants_another() {
-                self.begin(timeouts);
+            if self.shared.wants_another(self.share()) {
+                let room = self.room(errand);
+                if room.is_none() && errand == Errand::Copy {
+                    return Err(DialError::Full);
+                }
+                self.begin(room, timeouts);
             }
             if timeout_at(deadline, woken).await.is_err() {
-                return Err(DialError::Timeout);
+                return Err(if self.is_held_back() {
+                    DialError::Full
+                } else {
+                    DialError::Timeout
+                });
             }
         }
     }
 
-    /// Opens a connection for all who wait, in a task that does not end with any of them.
-    fn begin(self: &Rc<Self>, timeouts: Timeouts) {
+    /// Opens a connection for all who wait, in a task that does not end with any of them. Where there is no room it waits for some.
+    fn begin(self: &Rc<Self>, room: Option<Counted>, timeouts: Timeouts) {
         self.shared.begins_opening();
         let (line, era) = (self.clone(), self.era.get());
         tokio::task::spawn_local(async move {
-            let opened = line.open(&timeouts).await;
+            let room = match room {
+                Some(room) => Ok(room),
+                None => line.room_for(Errand::Request, timeouts.connect).await,
+            };
+            let opened = match room {
+                Ok(room) => line.open(room, &timeouts).await,
+                Err(full) => Err(full),
+            };
             let current = line.era.get() == era;
             match opened {
                 // Made in a way that does not hold any more.
@@ -358,7 +381,7 @@ impl<B: Payload> Line<B> {
         });
     }
 
-    async fn open(&self, timeouts: &Timeouts) -> Result<Opened<B>, DialError> {
+    async fn open(&self, room: Counted, timeouts: &Timeouts) -> Result<Opened<B>, DialError> {
         let (protocol, safe) = (self.protocol.get(), self.transport.borrow().tls.is_some());
         let opening = async {
             let (stream, agreed) = self.announced(None, false, timeouts).await?;
@@ -372,14 +395,11 @@ impl<B: Payload> Line<B> {
                 Protocol::H2 => true,
             };
             if !h2 {
-                return self.carry(stream).await.map(Opened::Single);
+                return self.carry(stream, room).await.map(Opened::Single);
             }
             // Half of the time that a client would wait, so that there is time left to try again.
             let quiet = timeouts.response.max(timeouts.idle) / 2;
-            let counted = Counted::new(self.seat.clone());
-            Shared::open(stream, counted, quiet)
-                .await
-                .map(Opened::Shared)
+            Shared::open(stream, room, quiet).await.map(Opened::Shared)
         };
         let opened = timeout(timeouts.connect, opening).await;
         opened.unwrap_or(Err(DialError::Timeout))
@@ -409,8 +429,11 @@ impl<B: Payload> Line<B> {
     }
 
     fn keep(&self, single: Single<B>, since: Instant) {
+        if !self.open.get() || self.is_yielded() {
+            return;
+        }
         let mut idle = self.idle.borrow_mut();
-        if self.open.get() && idle.len() < IDLE_CAP {
+        if idle.len() < IDLE_CAP {
             idle.push(Parked { single, since });
         }
     }
@@ -445,23 +468,12 @@ impl<B: Payload> Line<B> {
     }
 }
 
-/// Counts a connection as open until its task has ended, which is when its socket is closed.
-pub struct Counted(Rc<Seat>);
-
-impl Counted {
-    fn new(seat: Rc<Seat>) -> Self {
-        change(&seat.shard().connections, 1);
-        Self(seat)
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        change(&self.0.shard().connections, -1);
-    }
-}
-
-/// This thread alone writes the counter. Released, so that whoever sees the count has seen what came before.
-fn change(counter: &AtomicU64, by: i64) {
-    counter.store(counter.load(Relaxed).wrapping_add_signed(by), Release);
+/// Begins to speak HTTP/1.1 over a stream.
+async fn shake<B: Payload>(stream: Stream, room: Counted) -> Result<Shaken<B>, DialError> {
+    let (watched, watch) = Watched::new(stream, room);
+    let handshake = http1::Builder::new()
+        .max_buf_size(BUFFER)
+        .handshake(watched);
+    let (sender, connection) = handshake.await.map_err(std::io::Error::other)?;
+    Ok((sender, connection, watch))
 }

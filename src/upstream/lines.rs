@@ -4,13 +4,13 @@ use tokio::time::Instant;
 
 use super::{Line, Payload};
 use crate::{
-    pool::{Endpoint, PoolStats, Seat, Transport},
+    pool::{Endpoint, PoolStats, Recalls, Seat, Transport},
     units::Name,
 };
 
 /// One worker's lines, by the slot of the endpoint.
 pub struct Lines<B: Payload> {
-    worker: usize,
+    recalls: Recalls,
     table: RefCell<Vec<Option<Rc<Line<B>>>>>,
 }
 
@@ -28,19 +28,21 @@ pub enum Use {
 }
 
 impl<B: Payload> Lines<B> {
-    pub fn new(worker: usize) -> Self {
+    pub fn new(recalls: Recalls) -> Self {
         Self {
-            worker,
+            recalls,
             table: RefCell::default(),
         }
     }
 
-    /// The line to an endpoint, by the newest transport. A new one parks its connections only if `keep` says so.
+    /// The line to an endpoint, by the newest transport, and with no more than `most` connections over all workers. A new one parks its
+    /// connections only if `keep` says so.
     pub fn to(
         &self,
         endpoint: &Arc<Endpoint>,
         pool: &Arc<PoolStats>,
         transport: &Arc<Transport>,
+        most: Option<u32>,
         keep: bool,
     ) -> Rc<Line<B>> {
         let mut table = self.table.borrow_mut();
@@ -51,11 +53,13 @@ impl<B: Payload> Lines<B> {
             // A slot may have passed to another endpoint since.
             Some(line) if Arc::ptr_eq(&line.seat().endpoint, endpoint) => {
                 line.go_by(transport);
+                line.limit_to(most);
                 line.clone()
             }
             place => {
-                let seat = Seat::new(endpoint.clone(), pool.clone(), self.worker);
-                let line = Line::new(seat, transport.clone());
+                let seat = Seat::new(endpoint.clone(), pool.clone(), self.recalls.worker());
+                let line = Line::new(seat, transport.clone(), self.recalls.clone());
+                line.limit_to(most);
                 line.keep_idle(keep);
                 place.insert(line).clone()
             }
@@ -63,11 +67,13 @@ impl<B: Payload> Lines<B> {
     }
 
     /// Brings the lines to the `members` that the services for which `of` says so have in a new snapshot. Idle connections
-    /// to an endpoint that gets no requests any more are closed, and the line to one that is gone is forgotten.
+    /// to an endpoint that gets no requests any more are closed, and the line to one that is gone is forgotten. `most` says how many
+    /// connections each endpoint of a service may have.
     pub fn reconcile<'a>(
         &self,
         of: impl Fn(&Name) -> bool,
         members: impl Iterator<Item = (&'a Arc<Endpoint>, Use)>,
+        most: impl Fn(&Name) -> Option<u32>,
     ) {
         let mut table = self.table.borrow_mut();
         let mut found = vec![false; table.len()];
@@ -76,6 +82,7 @@ impl<B: Payload> Lines<B> {
                 && Arc::ptr_eq(&line.seat().endpoint, endpoint)
             {
                 found[endpoint.slot] = true;
+                line.limit_to(most(&endpoint.key.service));
                 line.keep_idle(role == Use::Serves);
                 if role == Use::Cut {
                     line.cut();
@@ -87,6 +94,18 @@ impl<B: Payload> Lines<B> {
                 && let Some(line) = place.take_if(|line| of(&line.seat().endpoint.key.service))
             {
                 line.keep_idle(false);
+            }
+        }
+    }
+
+    /// Others wait for room at these endpoints: what carries nothing here is given up for them.
+    pub fn recall(&self, endpoints: &[Arc<Endpoint>]) {
+        let table = self.table.borrow();
+        for endpoint in endpoints {
+            if let Some(Some(line)) = table.get(endpoint.slot)
+                && Arc::ptr_eq(&line.seat().endpoint, endpoint)
+            {
+                line.recall();
             }
         }
     }

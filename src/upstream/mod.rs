@@ -11,6 +11,7 @@ mod h2;
 mod line;
 mod lines;
 mod payload;
+mod room;
 mod switch;
 mod watched;
 
@@ -21,4 +22,5 @@ pub use h2::{Cancelled, Refusal, cancelled, is_breach};
 pub use line::{Caller, Line};
 pub use lines::{Lines, Use};
 pub use payload::Payload;
+pub use room::Errand;
 pub use switch::{Crossed, Switched};

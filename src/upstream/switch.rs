@@ -8,7 +8,7 @@ use bytes::Bytes;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use tokio::sync::oneshot;
 
-use super::{Payload, Stream, h2::Lane, line::Counted};
+use super::{Payload, Stream, h2::Lane, room::Counted};
 
 /// A connection, or a stream of one, whose endpoint has switched to another protocol, with what it has sent in that one already.
 pub struct Switched<B: Payload> {

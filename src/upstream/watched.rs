@@ -8,7 +8,7 @@ use std::{
 
 use hyper::rt::{Read, ReadBufCursor, Write};
 
-use super::{Stream, line::Counted};
+use super::{Stream, room::Counted};
 
 /// What hyper neither says nor takes of the stream it reads.
 pub struct Watch {

@@ -1097,3 +1097,21 @@ fn a_pool_that_finds_its_endpoints_needs_none_and_names_its_source() {
             .contains("`services.shop.pools.blue.endpoints` is missing")
     );
 }
+
+#[test]
+fn workers_cannot_share_fewer_connections_than_they_are() {
+    let text = |workers: u32, protocol: &str, most: &str| {
+        format!(
+            "workers = {workers}\n[[listeners]]\naddress = \"127.0.0.1:8080\"\n[services.shop]\nprobe = false\nendpoints = {BLUE}\n\
+             protocol = \"{protocol}\"\nlimits.connections_per_endpoint = {most}\n"
+        )
+    };
+    for (workers, protocol, most) in [(4, "h1", "1"), (4, "h2", "4"), (4, "h2", "\"none\"")] {
+        let plan = check(&text(workers, protocol, most)).unwrap();
+        let limit = plan.services["shop"].limits.connections;
+        assert_eq!(limit, most.parse().ok(), "{protocol}");
+    }
+    let problems = told(&text(4, "h2", "3"));
+    let what = "the 4 workers can't share 3 connections to an endpoint of pool `main`, which speaks HTTP/2: each needs one";
+    assert_eq!(problems, [(Code::Conflict, what.to_owned())]);
+}

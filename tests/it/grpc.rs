@@ -218,6 +218,28 @@ async fn g_06_a_call_in_both_directions_goes_on_over_shifts_and_reloads() {
 }
 
 #[tokio::test]
+async fn g_06_a_call_in_both_directions_counts_in_limits_until_its_last_message() {
+    let app = h2_endpoint("blue").serve(echo).start().await;
+    let proxy = proxy()
+        .service("protocol = \"h2\"\nlimits.requests_per_endpoint = 1\nqueue.length = 0")
+        .pool_at("blue", 100, &[&app.address.to_string()])
+        .start();
+    let mut caller = Caller::to(&proxy).await;
+    let mut talk = Talk::begin(&caller).await;
+    talk.exchange(100).await;
+    assert_eq!(proxy.in_flight("blue"), 1);
+    let refused = caller.ask(call("Get")).await;
+    assert_eq!(refused.headers["grpc-status"], "14", "UNAVAILABLE");
+    assert_eq!(proxy.rejections(), [("queue_full", 1)]);
+    talk.exchange(100).await;
+    talk.end().await;
+    proxy
+        .until("the call to end", |proxy| proxy.in_flight("blue") == 0)
+        .await;
+    assert_eq!(caller.ask(call("Get")).await.status, 200);
+}
+
+#[tokio::test]
 async fn g_06_new_calls_move_when_a_connection_is_told_to_end_and_the_old_one_goes_on() {
     let app = h2_endpoint("blue").serve(echo).start().await;
     let proxy = over_h2(&app, "timeouts.max_connection_age = \"200ms\"");

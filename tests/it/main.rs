@@ -23,6 +23,7 @@ mod config_problems;
 mod config_rules;
 mod config_schema;
 mod config_watch;
+mod connection_limits;
 mod console;
 mod control;
 mod discovery;

@@ -252,6 +252,42 @@ async fn a_tunnel_counts_until_it_ends() {
 }
 
 #[tokio::test]
+async fn an_answer_that_is_streamed_counts_until_its_last_byte() {
+    let go = Arc::new(Semaphore::new(0));
+    let shared = go.clone();
+    let app = endpoint("app").serve(move |mut peer| {
+        let go = shared.clone();
+        async move {
+            while peer.request().await.is_ok() {
+                let head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nfirst\r\n";
+                peer.write(head).await;
+                let Ok(permit) = go.acquire().await else {
+                    return;
+                };
+                permit.forget();
+                peer.write(b"4\r\nlast\r\n0\r\n\r\n").await;
+            }
+        }
+    });
+    let app = app.start().await;
+    let proxy = proxy()
+        .service("limits.requests_per_endpoint = 1\nqueue.length = 0")
+        .pool("blue", 1, &[&app])
+        .start();
+    let mut streams = proxy.client().await;
+    streams.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    // The head, and the first part of the body.
+    streams.until_bytes(50).await;
+    assert_eq!(proxy.get("/").await.status, 503);
+    assert_eq!(proxy.in_flight("blue"), 1);
+    go.add_permits(2);
+    proxy
+        .until("the answer to end", |proxy| proxy.in_flight("blue") == 0)
+        .await;
+    assert_eq!(proxy.get("/").await.status, 200);
+}
+
+#[tokio::test]
 async fn where_nobody_is_ready_requests_wait_until_somebody_is() {
     let app = endpoint("app").start().await;
     let proxy = proxy()

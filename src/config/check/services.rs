@@ -1,4 +1,4 @@
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, num::NonZeroUsize, sync::Arc, time::Duration};
 
 use super::{
     Check,
@@ -11,8 +11,8 @@ use crate::{
         problem::{Code, Problem},
     },
     units::{
-        ByteSize, Limits, Name, Outliers, Percent, Queueing, Retries, Span, StickyBy, Timeouts,
-        WebsocketDrain, Weights,
+        ByteSize, Limits, Name, Outliers, Percent, Protocol, Queueing, Retries, Span, StickyBy,
+        Timeouts, WebsocketDrain, Weights,
     },
 };
 
@@ -46,6 +46,7 @@ impl Check<'_> {
             let merged = merge(defaults, own);
             let view = View::new(&merged, keys::SERVICE, place, path);
             let service = self.service(name.clone(), &view, &merged);
+            self.connections_suffice(&view.within("limits"), &service, self.workers(root));
             self.factor_fits(own, &format!("services.{name}"), service.pools.values());
             services.insert(name, Arc::new(service));
         }
@@ -91,6 +92,30 @@ impl Check<'_> {
             faults: self.faults(view, &pools),
             mirror: self.mirror(view, &pools),
             pools,
+        }
+    }
+
+    /// Workers share no connections: over HTTP/2 each needs one of its own.
+    fn connections_suffice(&mut self, view: &View<'_>, service: &Service, workers: NonZeroUsize) {
+        let key = "connections_per_endpoint";
+        let Some(most) = service.limits.connections else {
+            return;
+        };
+        let shares = |pool: &&Pool| pool.transport.protocol != Protocol::H1;
+        if most as usize >= workers.get() {
+            return;
+        }
+        if let Some(pool) = service.pools.values().find(shares) {
+            let what = format!(
+                "the {workers} workers can't share {most} connections to an endpoint of pool `{}`, which speaks HTTP/2: each needs one",
+                pool.name
+            );
+            let problem = Problem::new(Code::Conflict, view.place_of(key), what);
+            self.tell(
+                problem
+                    .key(view.path_of(key))
+                    .expected(format!("at least {workers}, or fewer `workers`")),
+            );
         }
     }
 
@@ -299,6 +324,7 @@ fn limits(view: &View<'_>) -> Limits {
         service: limit("requests"),
         pool: limit("requests_per_pool"),
         endpoint: limit("requests_per_endpoint"),
+        connections: limit("connections_per_endpoint"),
     }
 }
 

@@ -151,6 +151,7 @@ fn times_and_limits(service: &Service, path: &str) -> [Block; 5] {
         ("requests", service.limits.service),
         ("requests_per_pool", service.limits.pool),
         ("requests_per_endpoint", service.limits.endpoint),
+        ("connections_per_endpoint", service.limits.connections),
     ] {
         match most {
             Some(most) => limits.put(key, most.to_string()),

@@ -14,7 +14,7 @@ use crate::{
     snapshot::{Pool, Service},
     telemetry::Mirrored,
     units::{Mirror, Timeouts},
-    upstream::{Caller, Connection, DialError, Line},
+    upstream::{Caller, Connection, DialError, Errand, Line},
 };
 
 /// Tells an app that nobody waits for its answer.
@@ -87,7 +87,10 @@ impl Proxy {
             counts.count(Mirrored::Nowhere);
             return None;
         };
-        let line = self.lines.to(endpoint, &pool.stats, &pool.transport, true);
+        let most = service.plan.limits.connections;
+        let line = self
+            .lines
+            .to(endpoint, &pool.stats, &pool.transport, most, true);
         Some(Box::new(Mirroring {
             mirror: mirror.clone(),
             lease: line.seat().claim(None),
@@ -196,8 +199,8 @@ impl Mirroring {
         };
         match (parked, caller) {
             (Some(parked), _) => Ok(parked),
-            (None, Some(caller)) => line.dial_for(caller, timeouts).await,
-            (None, None) => line.dial(timeouts).await,
+            (None, Some(caller)) => line.dial_for(caller, Errand::Copy, timeouts).await,
+            (None, None) => line.dial(Errand::Copy, timeouts).await,
         }
     }
 }

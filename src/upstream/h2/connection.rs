@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use super::{Set, head, tasks::Tasks};
 use crate::{
     units::Address,
-    upstream::{DialError, Payload, Stream, line::Counted, watched::Watched},
+    upstream::{DialError, Payload, Stream, room::Counted, watched::Watched},
 };
 
 /// Requests on one connection at a time, however many the endpoint would take: more of them wait for one another on one

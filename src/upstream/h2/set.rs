@@ -8,7 +8,10 @@ use std::{
 use tokio::{sync::Notify, time::Instant};
 
 use super::{Place, Shared};
-use crate::upstream::{DialError, Payload};
+use crate::{
+    pool::Seat,
+    upstream::{DialError, Payload},
+};
 
 /// Connections of one worker to one endpoint. Where each takes one request at a time, as many may be on their way.
 const MOST_CONNECTIONS: usize = 256;
@@ -19,6 +22,7 @@ const REST: Duration = Duration::from_millis(250);
 
 /// The connections to one endpoint that requests share, and those that wait for one.
 pub struct Set<B: Payload> {
+    seat: Rc<Seat>,
     /// Those that take nothing new any more are among them until they are empty.
     connections: RefCell<Vec<Rc<Shared<B>>>>,
     /// Connections that are being opened.
@@ -38,8 +42,9 @@ pub struct Set<B: Payload> {
 }
 
 impl<B: Payload> Set<B> {
-    pub fn new() -> Rc<Self> {
+    pub fn new(seat: Rc<Seat>) -> Rc<Self> {
         Rc::new(Self {
+            seat,
             connections: RefCell::default(),
             opening: Cell::default(),
             waiting: Cell::default(),
@@ -67,13 +72,13 @@ impl<B: Payload> Set<B> {
         Waiter(self.clone())
     }
 
-    /// Whether those who wait are more than what is being opened will take.
-    pub fn wants_another(&self) -> bool {
+    /// Whether those who wait are more than what is being opened will take, and one more may be, of `most`.
+    pub fn wants_another(&self, most: usize) -> bool {
         let (opening, expected) = (self.opening.get(), self.expected.get());
         let live = self.live();
         let rests = self.rests_until.get();
         self.waiting.get() > opening.saturating_mul(expected)
-            && live + opening < MOST_CONNECTIONS
+            && live + opening < most.min(MOST_CONNECTIONS)
             && (live == 0 || rests.is_none_or(|until| until <= Instant::now()))
     }
 
@@ -83,6 +88,35 @@ impl<B: Payload> Set<B> {
             .iter()
             .filter(|connection| !connection.is_over());
         live.count()
+    }
+
+    /// Whether there are as many as there may be that take requests.
+    pub fn is_full(&self, most: usize) -> bool {
+        self.live() >= most
+    }
+
+    /// Whether one carries nothing.
+    pub fn has_idle(&self) -> bool {
+        self.close(Shared::is_over);
+        let connections = self.connections.borrow();
+        connections.iter().any(|connection| connection.is_idle())
+    }
+
+    /// Closes one that carries nothing.
+    pub fn close_one(&self) {
+        let mut connections = self.connections.borrow_mut();
+        if let Some(idle) = connections.iter().position(|one| one.is_idle()) {
+            connections.remove(idle).end();
+        }
+    }
+
+    /// Lets those above so many take no requests any more.
+    pub fn keep_at_most(&self, most: usize) {
+        let connections = self.connections.borrow();
+        let live = connections.iter().filter(|one| !one.is_over());
+        live.skip(most).for_each(|excess| excess.retire());
+        drop(connections);
+        self.close(Shared::is_over);
     }
 
     pub fn begins_opening(&self) {
@@ -128,7 +162,8 @@ impl<B: Payload> Set<B> {
 
     /// A request has left its place.
     pub(super) fn left(&self, connection: &Rc<Shared<B>>) {
-        if connection.is_idle() && (connection.is_over() || !self.open.get()) {
+        let closes = || connection.is_over() || !self.open.get() || self.yields();
+        if connection.is_idle() && closes() {
             connection.end();
             let mut connections = self.connections.borrow_mut();
             connections.retain(|other| !Rc::ptr_eq(other, connection));
@@ -136,6 +171,15 @@ impl<B: Payload> Set<B> {
         if self.waiting.get() > 0 {
             self.wake.notify_one();
         }
+    }
+
+    /// Whether one that has become empty is given up for a worker that waits for room.
+    fn yields(&self) -> bool {
+        let yields = self.waiting.get() == 0 && self.seat.endpoint.connections.yields();
+        if yields {
+            self.seat.pool_shard().connections.reclaimed();
+        }
+        yields
     }
 
     /// Closes what is empty; `keep` says whether connections that become empty are kept from now on.

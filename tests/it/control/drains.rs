@@ -1,5 +1,3 @@
-use std::sync::atomic::Ordering::SeqCst;
-
 use cutover::{
     control::{Code, Kind, view::PoolState},
     pool::State,
@@ -64,7 +62,9 @@ async fn a_drained_endpoint_gets_nothing_and_is_drained_when_empty() {
 async fn parked_connections_keep_a_drain_from_being_over() {
     let world = World::ready(SHOP).await;
     let held = world.pool("blue").await.endpoints[0].endpoint.clone();
-    held.shard(0).connections.store(3, SeqCst);
+    for _ in 0..3 {
+        held.connections.take(None);
+    }
     let done = world
         .control
         .act(act(drain(Target::Endpoint(first())), Wait::Drained))

@@ -8,7 +8,7 @@ use std::{
 
 use cutover::{
     config::{self, Outside, Plan},
-    pool::{Directory, Nudges, State, nudges},
+    pool::{Directory, Endpoint, Nudges, PoolStats, State, nudges},
     server::{self, Drained, Server, Settings},
     snapshot::{self, Decided, DecidedEndpoint, Input, Publisher, Readers, Standing},
     telemetry::{
@@ -321,7 +321,7 @@ impl Proxy {
 
     /// Requests in flight in the pool.
     pub fn in_flight(&self, pool: &str) -> u64 {
-        self.sum(pool, cutover::pool::Endpoint::in_flight)
+        self.sum(pool, Endpoint::in_flight)
     }
 
     /// How long each endpoint of the pool is expected to take.
@@ -338,10 +338,25 @@ impl Proxy {
 
     /// Connections open to the pool's endpoints.
     pub fn connections(&self, pool: &str) -> u64 {
-        self.sum(pool, cutover::pool::Endpoint::connections)
+        self.sum(pool, |endpoint| endpoint.connections.open())
     }
 
-    fn sum(&self, pool: &str, of: impl Fn(&cutover::pool::Endpoint) -> u64) -> u64 {
+    /// How many new connections had to wait, and how many that carried nothing were closed for others.
+    pub fn connection_waits(&self, pool: &str) -> (u64, u64) {
+        let stats = self.stats(pool);
+        let counts = stats.shards().map(|shard| &shard.connections);
+        counts.fold((0, 0), |(waits, reclaims), counts| {
+            (waits + counts.waits(), reclaims + counts.reclaims())
+        })
+    }
+
+    fn stats(&self, pool: &str) -> Arc<PoolStats> {
+        let snapshot = self.readers.current();
+        let service = &snapshot.services[0];
+        service.pools[service.pool(pool).unwrap()].stats.clone()
+    }
+
+    fn sum(&self, pool: &str, of: impl Fn(&Endpoint) -> u64) -> u64 {
         let snapshot = self.readers.current();
         let service = &snapshot.services[0];
         let index = service.pool(pool).unwrap();
@@ -351,7 +366,7 @@ impl Proxy {
 
     /// Tunnels open to the pool's endpoints.
     pub fn tunnels(&self, pool: &str) -> u64 {
-        self.sum(pool, cutover::pool::Endpoint::tunnels)
+        self.sum(pool, Endpoint::tunnels)
     }
 
     /// Bytes that have passed through the pool's tunnels: from clients, and to them.
@@ -374,9 +389,7 @@ impl Proxy {
     }
 
     fn tunnel_counts<T: Default>(&self, pool: &str, add: impl Fn(&TunnelCounts, T) -> T) -> T {
-        let snapshot = self.readers.current();
-        let service = &snapshot.services[0];
-        let stats = &service.pools[service.pool(pool).unwrap()].stats;
+        let stats = self.stats(pool);
         stats
             .shards()
             .fold(T::default(), |sum, shard| add(&shard.tunnels, sum))
@@ -384,9 +397,7 @@ impl Proxy {
 
     /// Answers counted for the pool, by status and whether the endpoint made them.
     pub fn answers(&self, pool: &str) -> Vec<(u16, bool, u64)> {
-        let snapshot = self.readers.current();
-        let service = &snapshot.services[0];
-        let stats = &service.pools[service.pool(pool).unwrap()].stats;
+        let stats = self.stats(pool);
         let mut counts = BTreeMap::new();
         for (status, source, count) in stats.shards().flat_map(PoolShard::answers) {
             let endpoint = source == cutover::telemetry::shard::Source::Endpoint;
@@ -400,9 +411,7 @@ impl Proxy {
 
     /// Errors of the pool's endpoints, by kind.
     pub fn failures(&self, pool: &str) -> Vec<(&'static str, u64)> {
-        let snapshot = self.readers.current();
-        let service = &snapshot.services[0];
-        let stats = &service.pools[service.pool(pool).unwrap()].stats;
+        let stats = self.stats(pool);
         let mut counts = BTreeMap::new();
         for (failure, count) in stats.shards().flat_map(PoolShard::failures) {
             *counts.entry(failure.as_str()).or_default() += count;
@@ -412,17 +421,13 @@ impl Proxy {
 
     /// What was injected into the pool's requests.
     pub fn injected(&self, pool: &str, kind: Injected) -> u64 {
-        let snapshot = self.readers.current();
-        let service = &snapshot.services[0];
-        let stats = &service.pools[service.pool(pool).unwrap()].stats;
+        let stats = self.stats(pool);
         stats.shards().map(|shard| shard.injected.of(kind)).sum()
     }
 
     /// What came of the copies that were meant for the pool, and in what they differed.
     pub fn mirrored(&self, pool: &str) -> Vec<(&'static str, u64)> {
-        let snapshot = self.readers.current();
-        let service = &snapshot.services[0];
-        let stats = &service.pools[service.pool(pool).unwrap()].stats;
+        let stats = self.stats(pool);
         let sum = |of: &dyn Fn(&MirrorCounts) -> u64| -> u64 {
             stats.shards().map(|shard| of(&shard.mirrored)).sum()
         };
@@ -442,16 +447,13 @@ impl Proxy {
 
     /// Requests that the pool's endpoints have failed.
     pub fn faults(&self, pool: &str) -> u64 {
-        let faults =
-            |endpoint: &cutover::pool::Endpoint| endpoint.shards().map(EndpointShard::faults).sum();
+        let faults = |endpoint: &Endpoint| endpoint.shards().map(EndpointShard::faults).sum();
         self.sum(pool, faults)
     }
 
     /// How attempts after the first fared in the pool that made them necessary.
     pub fn retries(&self, pool: &str) -> Vec<(&'static str, u64)> {
-        let snapshot = self.readers.current();
-        let service = &snapshot.services[0];
-        let stats = &service.pools[service.pool(pool).unwrap()].stats;
+        let stats = self.stats(pool);
         let mut counts = BTreeMap::new();
         for (outcome, count) in stats.shards().flat_map(PoolShard::retries) {
             *counts.entry(outcome.as_str()).or_default() += count;

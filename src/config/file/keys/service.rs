@@ -219,6 +219,12 @@ pub const LIMITS: Section = &[&[
         "Requests under way at once on each endpoint.",
     )
     .or_text("none"),
+    Key::new(
+        "connections_per_endpoint",
+        MOST,
+        "Connections open at once to each endpoint, over all workers, idle or in use; over HTTP/2 at least one for each worker. Probes have their own.",
+    )
+    .or_text("none"),
 ]];
 
 const MOST: Shape = Shape::Either(&[
