@@ -7,10 +7,32 @@ use tokio::sync::{Notify, futures::Notified};
 #[derive(Default)]
 pub struct Connections {
     open: AtomicU64,
-    waiting: AtomicU64,
-    /// How many that carry nothing are yet to be given up for those who wait.
-    wanted: AtomicU64,
+    sought: AtomicU64,
     freed: Notify,
+}
+
+/// Those who wait, and how many connections that carry nothing are yet to be given up for them, never more than they are. Kept in one
+/// number, so that who goes takes nothing away from who comes.
+#[derive(Clone, Copy)]
+struct Sought {
+    waiting: u32,
+    wanted: u32,
+}
+
+impl From<u64> for Sought {
+    fn from(both: u64) -> Self {
+        let part = |bits| u32::try_from(bits & u64::from(u32::MAX)).unwrap_or(u32::MAX);
+        Self {
+            waiting: part(both >> 32),
+            wanted: part(both),
+        }
+    }
+}
+
+impl From<Sought> for u64 {
+    fn from(sought: Sought) -> Self {
+        Self::from(sought.waiting) << 32 | Self::from(sought.wanted)
+    }
 }
 
 impl Connections {
@@ -40,13 +62,16 @@ impl Connections {
 
     /// Counts one as waiting for as long as what is returned is held.
     pub fn wait(&self) -> Waits<'_> {
-        self.waiting.fetch_add(1, SeqCst);
+        self.seek(|mut sought| {
+            sought.waiting += 1;
+            Some(sought)
+        });
         Waits(self)
     }
 
     /// Whether anybody waits for room.
     pub fn are_awaited(&self) -> bool {
-        self.waiting.load(SeqCst) > 0
+        Sought::from(self.sought.load(SeqCst)).waiting > 0
     }
 
     /// Ends when one that waits is to look again, in the order in which they have come to wait.
@@ -61,17 +86,25 @@ impl Connections {
 
     /// One that carries nothing is to be given up; no more of them than there are who wait.
     pub fn want(&self) {
-        let most = self.waiting.load(SeqCst);
-        let more = |wanted| (wanted < most).then_some(wanted + 1);
-        let _ = self.wanted.fetch_update(SeqCst, SeqCst, more);
+        self.seek(|mut sought| {
+            sought.wanted += 1;
+            (sought.wanted <= sought.waiting).then_some(sought)
+        });
     }
 
     /// Whether the caller is to give one up that carries nothing: each that is wanted is given up by one.
     pub fn yields(&self) -> bool {
-        self.wanted.load(SeqCst) > 0 && {
-            let fewer = |wanted: u64| wanted.checked_sub(1);
-            self.wanted.fetch_update(SeqCst, SeqCst, fewer).is_ok()
-        }
+        let wanted = Sought::from(self.sought.load(SeqCst)).wanted;
+        wanted > 0
+            && self.seek(|mut sought| {
+                sought.wanted = sought.wanted.checked_sub(1)?;
+                Some(sought)
+            })
+    }
+
+    fn seek(&self, change: impl Fn(Sought) -> Option<Sought>) -> bool {
+        let change = |both: u64| change(both.into()).map(u64::from);
+        self.sought.fetch_update(SeqCst, SeqCst, change).is_ok()
     }
 }
 
@@ -81,9 +114,11 @@ pub struct Waits<'a>(&'a Connections);
 impl Drop for Waits<'_> {
     /// What was wanted for it alone is not wanted any more.
     fn drop(&mut self) {
-        let left = self.0.waiting.fetch_sub(1, SeqCst) - 1;
-        let fewer = |wanted| (wanted > left).then_some(left);
-        let _ = self.0.wanted.fetch_update(SeqCst, SeqCst, fewer);
+        self.0.seek(|mut sought| {
+            sought.waiting -= 1;
+            sought.wanted = sought.wanted.min(sought.waiting);
+            Some(sought)
+        });
     }
 }
 
@@ -141,6 +176,24 @@ mod tests {
         connections.want();
         drop(second);
         assert!(!connections.yields());
+    }
+
+    #[test]
+    fn who_goes_takes_nothing_away_from_who_has_just_come() {
+        let connections = Connections::default();
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                for _ in 0..50_000 {
+                    drop(connections.wait());
+                }
+            });
+            for _ in 0..50_000 {
+                let _waits = connections.wait();
+                connections.want();
+                assert!(connections.yields());
+            }
+        });
+        assert!(!connections.are_awaited() && !connections.yields());
     }
 
     #[test]
