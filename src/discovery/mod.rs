@@ -4,6 +4,8 @@
 //! and tells control what it names or why it does not. Control alone makes endpoints of that. Opens no connection to them, and
 //! remembers nothing.
 
+#[cfg(feature = "dns")]
+mod dns;
 mod file;
 mod list;
 mod run;

@@ -85,6 +85,13 @@ impl Finders {
 async fn find(told: Told) {
     match told.by.source.clone() {
         Source::File(path) => file::watch(told, path).await,
+        #[cfg(feature = "dns")]
+        Source::Dns(dns) => super::dns::ask(told, dns).await,
+        #[cfg(not(feature = "dns"))]
+        Source::Dns(_) => {
+            let why = "this build asks no DNS (feature `dns`)";
+            told.tell(Err(why.to_owned())).await;
+        }
     }
 }
 

@@ -111,6 +111,7 @@ const HOMES: &[(&str, &[&str])] = &[
         ],
     ),
     ("h2", &["server/http2", "upstream"]),
+    ("hickory_resolver", &["discovery"]),
     ("hmac", &["routing"]),
     ("instant_acme", &["acme"]),
     ("metrics", &["telemetry"]),

@@ -1087,8 +1087,8 @@ fn a_pool_that_finds_its_endpoints_needs_none_and_names_its_source() {
     );
     is_the_only_problem(
         &found("{}"),
-        Code::MissingKey,
-        "`services.shop.pools.blue.discover` names no source",
+        Code::Conflict,
+        "`services.shop.pools.blue.discover` names 0 sources",
     );
     let none = "[[listeners]]\naddress = \"127.0.0.1:1\"\n[services.shop]\npools.blue.balance = \"random\"\n";
     assert!(

@@ -27,6 +27,8 @@ mod connection_limits;
 mod console;
 mod control;
 mod discovery;
+#[cfg(feature = "dns")]
+mod discovery_dns;
 mod ejection;
 mod error_pages;
 mod exchange;

@@ -282,11 +282,21 @@ fn pool_blocks(pool: &Pool, path: &str, blocks: &mut Vec<Block>) {
 }
 
 fn discover(discover: &Discover) -> String {
-    let Source::File(path) = &discover.source;
-    let said = [
-        ("file", quoted(&path.display().to_string())),
-        ("most", discover.most.to_string()),
-    ];
+    let mut said = match &discover.source {
+        Source::File(path) => vec![("file", quoted(&path.display().to_string()))],
+        Source::Dns(dns) => {
+            let (key, name) = match dns.port {
+                Some(port) => ("dns", format!("{}:{port}", dns.name)),
+                None => ("srv", dns.name.clone()),
+            };
+            let resolver = dns.resolver.map(|resolver| quoted(&resolver.to_string()));
+            let mut said = vec![(key, quoted(&name))];
+            said.extend(resolver.map(|resolver| ("resolver", resolver)));
+            said.push(("min_ttl", quoted(&Span(dns.min_ttl).to_string())));
+            said
+        }
+    };
+    said.push(("most", discover.most.to_string()));
     table(said.into_iter()).unwrap_or_default()
 }
 

@@ -14,7 +14,7 @@ pub use listener::{
     Acme, ClientAuth, Hsts, Listener, ListenerLimits, ListenerTimeouts, ListenerTls, Pair, Pem,
 };
 pub use pool::{
-    Discover, Endpoint, HttpProbe, NamedFile, Pool, Probe, ProbeKind, Source, Tls, Transport,
+    Discover, Dns, Endpoint, HttpProbe, NamedFile, Pool, Probe, ProbeKind, Source, Tls, Transport,
 };
 pub use route::{Route, Target};
 pub use service::{FailOpen, Preview, Service, Sticky, WeightsMode};

@@ -1,4 +1,4 @@
-use std::{fmt, path::PathBuf, time::Duration};
+use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
 use crate::{
     tls::{ClientSettings, Version},
@@ -31,12 +31,29 @@ pub struct Discover {
 pub enum Source {
     /// One on each line.
     File(PathBuf),
+    Dns(Dns),
+}
+
+/// Records that name endpoints.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dns {
+    pub name: String,
+    /// Of A and AAAA records; `None`: SRV records, which say it themselves.
+    pub port: Option<u16>,
+    /// Who is asked; `None`: whom the system asks.
+    pub resolver: Option<SocketAddr>,
+    /// Asked again no sooner, whatever the records say.
+    pub min_ttl: Duration,
 }
 
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File(path) => write!(f, "file {}", path.display()),
+            Self::Dns(dns) => match dns.port {
+                Some(port) => write!(f, "dns {}:{port}", dns.name),
+                None => write!(f, "srv {}", dns.name),
+            },
         }
     }
 }

@@ -17,6 +17,7 @@ mod authority;
 pub mod caller;
 mod client;
 mod cutover;
+pub mod dns;
 pub mod h2;
 mod pebble;
 mod pool;

@@ -25,6 +25,30 @@ pub const DISCOVER: Section = &[&[
         "A file with an endpoint on each line, looked at five times a second.",
     ),
     Key::new(
+        "dns",
+        text(&syntax::DNS_PORT),
+        "A name whose A and AAAA records are the endpoints, at this port.",
+    ),
+    Key::new(
+        "srv",
+        text(&syntax::DNS),
+        "A name whose SRV records are the endpoints: those of the best priority, with their ports and weights.",
+    ),
+    Key::new(
+        "resolver",
+        text(&syntax::SOCKET),
+        "Whom to ask for `dns` and `srv`. Default: whom /etc/resolv.conf names.",
+    ),
+    Key::new(
+        "min_ttl",
+        Shape::Span {
+            min: 1000,
+            max: HOUR,
+        },
+        "Names are asked for again when their records are too old, and no sooner than after this.",
+    )
+    .or_text("1s"),
+    Key::new(
         "most",
         Shape::Integer { min: 1, max: 4096 },
         "Endpoints that are taken; a source that names more has failed.",

@@ -1,6 +1,7 @@
 //! How the texts of the file are written. What a text must be is told by the type that it becomes.
 
 mod balance;
+mod dns;
 mod time;
 
 use std::{
@@ -15,6 +16,7 @@ use crate::units::{
 };
 
 pub use balance::*;
+pub use dns::*;
 pub use time::*;
 
 fn reads<T: FromStr<Err = Malformed>>(text: &str) -> Result<(), Malformed> {
