@@ -62,7 +62,7 @@ impl SlowStart {
     }
 }
 
-/// Lifts the warmths of endpoints with these weights, where they are too little: until nobody has more than [`MOST`] times the share that it
+/// Lifts the warmths of endpoints with these weights, where they are too little: until nobody has more than twice the share that it
 /// has when all are there and warm, as far as that can be. Those that are alike are as good as warm.
 ///
 /// `whole`: the weights of all of the pool's endpoints, those included that are out for the moment. Where they are restarted one after the
