@@ -93,6 +93,7 @@ fn a_pool_and_its_endpoints_have_the_promised_shape() {
             "tunnels",
             "connections",
             "window",
+            "discovery",
             "endpoints"
         ]
     );
@@ -114,11 +115,13 @@ fn a_pool_and_its_endpoints_have_the_promised_shape() {
             "state",
             "since",
             "weight",
+            "found",
             "in_flight",
             "tunnels",
             "connections",
             "probe",
-            "ejection"
+            "ejection",
+            "slow_start"
         ]
     );
     assert_eq!(
