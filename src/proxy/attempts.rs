@@ -40,7 +40,7 @@ pub(super) struct Attempts {
     /// The connection of the last attempt had carried a request before.
     pub reused: bool,
     /// Sees the answer, where a copy's is compared with it.
-    pub witness: Option<Witness>,
+    pub witness: Option<Box<Witness>>,
     /// The next attempt is to be on a new connection: one that was parked may be about to be closed, as the last one was.
     pub afresh: bool,
 }

@@ -255,7 +255,7 @@ fn prepare(
 pub(super) fn pass_on(
     answered: Answered,
     decision: Decision,
-    mut witness: Option<Witness>,
+    mut witness: Option<Box<Witness>>,
     progress: &Rc<Progress>,
     began: Instant,
 ) -> Response<Body> {
@@ -292,7 +292,7 @@ pub(super) fn pass_on(
         status: answer.status(),
         began,
         bytes: 0,
-        witness: witness.map(Box::new),
+        witness,
     };
     answer.map(|incoming| Body::relayed(incoming, exchange))
 }

@@ -107,7 +107,7 @@ impl Mirroring {
         self,
         request: &Request<Upload>,
         client: &Client,
-    ) -> Option<Witness> {
+    ) -> Option<Box<Witness>> {
         let copy = Copy {
             method: request.method().clone(),
             target: request.uri().clone(),
@@ -119,7 +119,8 @@ impl Mirroring {
         let pair = Witness::pair(&self.mirror, self.line.seat(), id);
         let (own, other) = pair.unzip();
         tokio::task::spawn_local(self.send(copy, other));
-        own
+        // Apart, so that what a request is handled in does not grow by it.
+        own.map(Box::new)
     }
 
     async fn send(self, copy: Copy, witness: Option<Witness>) {
