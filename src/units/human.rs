@@ -127,6 +127,15 @@ impl Percent {
     pub const NONE: Self = Self(0);
     pub const WHOLE: Self = Self(1_000_000);
 
+    /// At most the whole.
+    pub const fn from_millionths(millionths: u32) -> Self {
+        Self(if millionths > 1_000_000 {
+            1_000_000
+        } else {
+            millionths
+        })
+    }
+
     /// Millionths of the whole: `2.5%` is 25 000.
     pub fn millionths(self) -> u32 {
         self.0

@@ -9,6 +9,7 @@ mod claim;
 mod error_pages;
 mod human;
 mod injected_fault;
+mod judgement;
 mod key;
 mod limits;
 mod listen_address;
@@ -39,6 +40,9 @@ pub use claim::{Generation, InFlight};
 pub use error_pages::{ErrorPage, ErrorPages};
 pub use human::{ByteSize, Percent, Span};
 pub use injected_fault::InjectedFault;
+pub use judgement::{
+    Absolute, ErrorMargin, GuardSettings, Insufficient, JudgeSettings, LatencyMargin, Unsure,
+};
 pub use key::{EndpointKey, PoolKey};
 pub use limits::{Limits, Queueing};
 pub use listen_address::ListenAddress;
