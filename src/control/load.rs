@@ -179,6 +179,7 @@ fn parts(before: &Plan, after: &Plan) -> Vec<String> {
         ("telemetry", before.telemetry != after.telemetry),
         ("listeners", before.listeners != after.listeners),
         ("routes", before.routes != after.routes),
+        ("notify", before.notify != after.notify),
     ];
     let differing = differs.into_iter().filter(|(_, differs)| *differs);
     differing.map(|(part, _)| part.to_owned()).collect()

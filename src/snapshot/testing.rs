@@ -91,6 +91,7 @@ pub fn service(
         upgrades: vec!["websocket".into()],
         faults: Vec::new(),
         mirror: None,
+        rollout: Arc::default(),
         pools: names().map(|name| (name.clone(), pool(name))).collect(),
     };
     Decided {
@@ -233,6 +234,7 @@ fn plan_of(services: impl Iterator<Item = Arc<plan::Service>>) -> Plan {
         listeners: Vec::new(),
         routes: services.keys().map(route).collect(),
         services,
+        notify: Vec::new(),
     }
 }
 

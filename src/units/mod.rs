@@ -7,6 +7,7 @@ mod address;
 mod admission;
 mod claim;
 mod error_pages;
+mod freeze;
 mod human;
 mod injected_fault;
 mod judgement;
@@ -38,6 +39,7 @@ pub use address::Address;
 pub use admission::{Admission, Admits, Holding, Maintenance};
 pub use claim::{Generation, InFlight};
 pub use error_pages::{ErrorPage, ErrorPages};
+pub use freeze::Freeze;
 pub use human::{ByteSize, Percent, Span};
 pub use injected_fault::InjectedFault;
 pub use judgement::{

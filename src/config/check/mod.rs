@@ -121,6 +121,7 @@ impl Check<'_> {
             listeners,
             routes,
             services,
+            notify: Vec::new(),
         }
     }
 

@@ -91,6 +91,7 @@ impl Check<'_> {
             upgrades: upgrades(view),
             faults: self.faults(view, &pools),
             mirror: self.mirror(view, &pools),
+            rollout: Arc::default(),
             pools,
         }
     }

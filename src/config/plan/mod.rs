@@ -3,6 +3,8 @@
 mod admin;
 mod listener;
 mod pool;
+mod preset;
+mod rollout;
 mod route;
 mod service;
 
@@ -15,6 +17,11 @@ pub use listener::{
 };
 pub use pool::{
     Discover, Dns, Endpoint, HttpProbe, NamedFile, Pool, Probe, ProbeKind, Source, Tls, Transport,
+};
+pub use preset::Preset;
+pub use rollout::{
+    Batch, Bound, Hook, HookPoint, Metric, MetricSource, Notify, NotifyFormat, Rescue, Rollout,
+    Step, Strategy, Then,
 };
 pub use route::{Route, Target};
 pub use service::{FailOpen, Preview, Service, Sticky, WeightsMode};
@@ -36,6 +43,7 @@ pub struct Plan {
     /// In file order; `hosts` short forms and the implied route of a single service included.
     pub routes: Vec<Arc<Route>>,
     pub services: BTreeMap<Name, Arc<Service>>,
+    pub notify: Vec<Arc<Notify>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

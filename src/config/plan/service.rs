@@ -1,6 +1,6 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use super::Pool;
+use super::{Pool, Rollout};
 use crate::units::{
     Admission, ErrorPages, Holding, InjectedFault, Limits, Maintenance, Mirror, Name, Outliers,
     Percent, Queueing, Retries, Secret, StickyBy, Timeouts, WebsocketDrain, Weights,
@@ -40,6 +40,8 @@ pub struct Service {
     /// For a rehearsal; those whose time is over included.
     pub faults: Vec<InjectedFault>,
     pub mirror: Option<Arc<Mirror>>,
+    /// How it goes to a new version where the order does not say.
+    pub rollout: Arc<Rollout>,
     pub pools: BTreeMap<Name, Pool>,
 }
 
