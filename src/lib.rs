@@ -24,6 +24,7 @@ pub mod outlier;
 pub mod pool;
 pub mod probe;
 pub mod proxy;
+pub mod rollout;
 pub mod routing;
 pub mod server;
 pub mod snapshot;

@@ -72,6 +72,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "upstream::dial",
         ],
     ),
+    ("rollout", &["telemetry", "units"]),
     (
         "outlier",
         &["control", "pool", "snapshot", "telemetry", "units"],
@@ -159,6 +160,8 @@ const PURE: &[&str] = &[
     "outlier/record.rs",
     "outlier/rule.rs",
     "probe/streak.rs",
+    "rollout/figures.rs",
+    "rollout/guard",
     "proxy/head",
     "proxy/tunnel/frames.rs",
     "proxy/tunnel/handshake.rs",
