@@ -62,15 +62,14 @@ impl Entry {
     }
 }
 
-/// Accepts until there is no entry any more, and then what the kernel has queued.
+/// Accepts until there is no entry any more, and then what the kernel has queued. There may be none from the start: a
+/// listener can go before anybody has waited on it.
 pub(super) async fn accept(
     worker: Rc<Worker>,
     listener: Listener,
+    mut current: Rc<Entry>,
     mut entry: watch::Receiver<Option<Rc<Entry>>>,
 ) {
-    let Some(mut current) = entry.borrow_and_update().clone() else {
-        return;
-    };
     loop {
         // Biased to accepting: several connections are taken at one wake, until the queue is empty.
         tokio::select! {
@@ -90,7 +89,7 @@ pub(super) async fn accept(
         finish_handshakes(&worker, &listener, &current).await;
     }
     match listener.into_handle() {
-        Ok(listener) => worker.take_queued(&listener, &current),
+        Ok(listener) => worker.take_queued(listener, &current),
         Err(error) => tracing::warn!(%error, "connections queued on a listener are lost"),
     }
 }
@@ -122,9 +121,16 @@ async fn back_off(error: &io::Error) {
 }
 
 impl Worker {
-    /// Takes what the kernel has queued, of which the runtime may not have heard: so the kernel itself is asked. To be
-    /// closed right after, so that what would still come in is refused, not lost.
-    pub(super) fn take_queued(self: &Rc<Self>, listener: &Handle, entry: &Entry) {
+    /// Takes what the kernel has queued, of which the runtime may not have heard: so the kernel itself is asked. Closes right
+    /// after, so that what would still come in is refused, not lost.
+    pub(super) fn take_queued(self: &Rc<Self>, listener: Handle, entry: &Entry) {
+        self.empty(&listener, entry);
+        if let Some(last) = listener.shut() {
+            self.empty(&last, entry);
+        }
+    }
+
+    fn empty(self: &Rc<Self>, listener: &Handle, entry: &Entry) {
         loop {
             match listener.accept() {
                 Ok(accepted) => self.admit(accepted, entry),
@@ -159,7 +165,8 @@ impl Worker {
         };
         // To wait only costs time on small answers; a socket that refuses this is already broken, or no TCP.
         let _ = stream.set_nodelay(true);
-        let worker = self.clone();
+        // From now on, not from when its task first runs: a drain that begins in between would not wait for it.
+        let open = self.clone().opened();
         let header_bytes = entry.header_bytes;
         let announced = entry.proxy_protocol && client.trusted;
         if entry.guard.is_none() && !announced {
@@ -167,21 +174,19 @@ impl Worker {
             let stream = Stream::Plain(stream);
             let connection = connection::serve(stream, progress, self.proxy.clone(), header_bytes);
             tokio::task::spawn_local(async move {
-                let _open = worker.opened();
                 connection.await;
-                drop(place);
+                drop((place, open));
             });
             return;
         }
-        let guard = entry.guard.clone();
+        let (worker, guard) = (self.clone(), entry.guard.clone());
         // A task of its own kind, so that one in clear text does not grow by it.
         tokio::task::spawn_local(async move {
-            let _open = worker.clone().opened();
             let met = worker.meet(stream, client, announced, guard).await;
             if let Some((stream, client)) = met {
                 worker.converse(stream, client, header_bytes).await;
             }
-            drop(place);
+            drop((place, open));
         });
     }
 

@@ -4,7 +4,7 @@ use std::{
     io,
     net::{self, SocketAddr},
     os::unix::net::UnixListener,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
@@ -104,11 +104,12 @@ fn share(
     workers: usize,
 ) -> io::Result<Sockets> {
     SockRef::from(&socket).listen(BACKLOG)?;
+    let first = Handle::Unix(socket, Arc::default());
     let mut each = Vec::with_capacity(workers);
     for _ in 1..workers {
-        each.push(Handle::Unix(socket.try_clone()?));
+        each.push(first.try_clone()?);
     }
-    each.push(Handle::Unix(socket));
+    each.push(first);
     Ok(Sockets {
         address: address.clone(),
         each: kept(each),

@@ -2,11 +2,12 @@
 
 use std::{
     io,
-    net::{self, SocketAddr},
+    net::{self, Shutdown, SocketAddr},
     os::{
         fd::OwnedFd,
         unix::net::{UnixListener, UnixStream},
     },
+    sync::Arc,
 };
 
 use socket2::{SockFilter, SockRef};
@@ -15,13 +16,14 @@ use tokio::net::{TcpListener, TcpStream};
 /// A listening socket of which no runtime has heard.
 pub(super) enum Handle {
     Tcp(net::TcpListener),
-    Unix(UnixListener),
+    /// Of one socket there are many; each has a part of what tells which is the last.
+    Unix(UnixListener, Arc<()>),
 }
 
 /// A listening socket that a worker waits on.
 pub(super) enum Listener {
     Tcp(TcpListener),
-    Unix(tokio::net::UnixListener),
+    Unix(tokio::net::UnixListener, Arc<()>),
 }
 
 /// A connection, and whose it is: the client's address, unless it has come by a Unix socket.
@@ -31,14 +33,16 @@ impl Handle {
     pub(super) fn try_clone(&self) -> io::Result<Self> {
         Ok(match self {
             Self::Tcp(listener) => Self::Tcp(listener.try_clone()?),
-            Self::Unix(listener) => Self::Unix(listener.try_clone()?),
+            Self::Unix(listener, all) => Self::Unix(listener.try_clone()?, all.clone()),
         })
     }
 
     pub(super) fn listen(self) -> io::Result<Listener> {
         Ok(match self {
             Self::Tcp(listener) => Listener::Tcp(TcpListener::from_std(listener)?),
-            Self::Unix(listener) => Listener::Unix(tokio::net::UnixListener::from_std(listener)?),
+            Self::Unix(listener, all) => {
+                Listener::Unix(tokio::net::UnixListener::from_std(listener)?, all)
+            }
         })
     }
 
@@ -50,12 +54,24 @@ impl Handle {
                 stream.set_nonblocking(true)?;
                 Ok((TcpStream::from_std(stream)?, Some(peer)))
             }
-            Self::Unix(listener) => {
+            Self::Unix(listener, _) => {
                 let (stream, _) = listener.accept()?;
                 stream.set_nonblocking(true)?;
                 Ok((as_any_stream(stream)?, None))
             }
         }
+    }
+
+    /// The last handle on a Unix socket, to which nobody can connect from now on: who had found its file before that was
+    /// removed could until now, and would have been lost with the socket. `None` where another is the last, and for TCP.
+    pub(super) fn shut(self) -> Option<Self> {
+        let Self::Unix(listener, all) = self else {
+            return None;
+        };
+        Arc::into_inner(all)?;
+        // Not before: a runtime that waits on a socket in that state would ask it over and over.
+        SockRef::from(&listener).shutdown(Shutdown::Read).ok()?;
+        Some(Self::Unix(listener, Arc::default()))
     }
 }
 
@@ -66,7 +82,7 @@ impl Listener {
                 let (stream, peer) = listener.accept().await?;
                 Ok((stream, Some(peer)))
             }
-            Self::Unix(listener) => {
+            Self::Unix(listener, _) => {
                 let (stream, _) = listener.accept().await?;
                 Ok((as_any_stream(stream.into_std()?)?, None))
             }
@@ -76,7 +92,7 @@ impl Listener {
     pub(super) fn into_handle(self) -> io::Result<Handle> {
         Ok(match self {
             Self::Tcp(listener) => Handle::Tcp(listener.into_std()?),
-            Self::Unix(listener) => Handle::Unix(listener.into_std()?),
+            Self::Unix(listener, all) => Handle::Unix(listener.into_std()?, all),
         })
     }
 }
@@ -134,5 +150,26 @@ mod tests {
         assert_eq!(read.unwrap(), b'x');
         let refused = late.await.unwrap().unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+    }
+
+    #[tokio::test]
+    async fn nobody_connects_to_a_unix_socket_that_its_last_worker_closes_and_who_has_come_is_kept()
+    {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("web.sock");
+        let bound = UnixListener::bind(&path).unwrap();
+        bound.set_nonblocking(true).unwrap();
+        let first = Handle::Unix(bound, Arc::default());
+        let second = first.try_clone().unwrap().listen().unwrap();
+        let _early = UnixStream::connect(&path).unwrap();
+        assert!(first.shut().is_none(), "the other still waits on it");
+        let _late = UnixStream::connect(&path).unwrap();
+        let last = second.into_handle().unwrap().shut().unwrap();
+        let refused = UnixStream::connect(&path).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+        let queued: Vec<_> = std::iter::repeat_with(|| last.accept().is_ok())
+            .take(3)
+            .collect();
+        assert_eq!(queued, [true, true, false]);
     }
 }

@@ -145,7 +145,7 @@ impl Worker {
                     known.entry.send_replace(None);
                 }
                 (None, Some(unserved)) => {
-                    self.take_queued(&unserved, &self.entry(lent, &gone()));
+                    self.take_queued(unserved, &self.entry(lent, &gone()));
                 }
                 (None, None) => {}
             }
@@ -181,8 +181,9 @@ impl Worker {
             return Ok(None);
         };
         let closing = Rc::<Closing>::default();
-        let (sender, receiver) = watch::channel(Some(self.entry(lent, &closing)));
-        accepting.spawn_local(accept(self.clone(), socket.listen()?, receiver));
+        let entry = self.entry(lent, &closing);
+        let (sender, receiver) = watch::channel(Some(entry.clone()));
+        accepting.spawn_local(accept(self.clone(), socket.listen()?, entry, receiver));
         Ok(Some(Listening {
             sockets: lent.sockets.clone(),
             plan: lent.plan.clone(),

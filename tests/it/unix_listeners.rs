@@ -8,7 +8,7 @@ use std::{
     fs,
     os::unix::{fs::PermissionsExt, net::UnixListener},
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use cutover::{
@@ -211,6 +211,45 @@ async fn who_has_come_when_a_unix_socket_goes_is_served() {
         for client in &mut queued {
             assert_eq!(client.get("/").await.status, 200);
         }
+    }
+}
+
+#[tokio::test]
+async fn who_has_come_to_a_unix_socket_that_goes_before_anybody_waits_on_it_is_served() {
+    let (run, app) = (Run::new(), endpoint("blue").start().await);
+    let proxy = proxy().pool("blue", 100, &[&app]).start();
+    let (with, without) = (Run::file(&proxy, &run.listener("")), Run::file(&proxy, ""));
+    // Whatever the worker is doing by then.
+    for micros in 0..150 {
+        let [here, gone] = [&with, &without].map(|text| proxy.prepare(text).unwrap());
+        let mut client = Client::connect_unix(&run.socket()).unwrap();
+        proxy.server().serve(here);
+        let then = Instant::now() + Duration::from_micros(micros);
+        while Instant::now() < then {
+            std::hint::spin_loop();
+        }
+        proxy.server().serve(gone);
+        let answer = within("an answer", client.try_get("/")).await;
+        assert_eq!(
+            answer.map(|answer| answer.status).ok(),
+            Some(200),
+            "after {micros} us"
+        );
+    }
+}
+
+#[tokio::test]
+async fn who_has_come_when_the_process_goes_before_its_workers_have_begun_is_served() {
+    let (run, app) = (Run::new(), endpoint("blue").start().await);
+    for _ in 0..10 {
+        let mut proxy = run.start(&app, "");
+        let mut client = Client::connect_unix(&run.socket()).unwrap();
+        let answer = async move { client.try_get("/").await.map(|answer| answer.status).ok() };
+        let (drained, status) = tokio::join!(proxy.drain(Duration::from_mins(1)), answer);
+        assert_eq!(
+            (status, drained.timed_out, drained.cut),
+            (Some(200), false, 0)
+        );
     }
 }
 

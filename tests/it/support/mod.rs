@@ -16,6 +16,7 @@ mod app;
 mod authority;
 pub mod caller;
 mod client;
+mod counts;
 mod cutover;
 pub mod dns;
 pub mod h2;
