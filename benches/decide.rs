@@ -383,6 +383,7 @@ impl Control {
             revision: 1,
             deadline: plan.drain_deadline,
             admits: Admits::default(),
+            trial: None,
             pools: pools.collect(),
         }
     }

@@ -25,7 +25,7 @@ use crate::{
     server::{self, Server},
     telemetry::{AccessLog, SpanCounts, Windows, WorkerShard, access_log},
     tls::Challenges,
-    units::PoolKey,
+    units::{PoolKey, Seed},
 };
 
 /// Everything that runs, bound and not yet accepting.
@@ -61,6 +61,7 @@ impl Plane {
             (0..plan.workers.get()).map(|_| Arc::default()).collect();
         let exporting = Exporting::start(plan.telemetry.otlp.as_ref())?;
         let (nudge, nudges) = pool::nudges();
+        let (faults, reports) = pool::faults(Seed::new(fastrand::u128(..).to_le_bytes()));
         let challenges = Arc::<Challenges>::default();
         let mut certificates = Certificates::new(&plan.state_dir, challenges.clone());
         certificates.keep(&plan);
@@ -69,13 +70,13 @@ impl Plane {
             readers: control.readers().clone(),
             shards: workers.clone(),
             nudge,
+            faults,
             access_log: access_log.clone(),
             spans: exporting.spans.clone(),
             challenges,
         })?;
         let prepared = server.prepare(&plan.listeners, &certificates.issued())?;
-
-        let probes = watch_endpoints(&control, nudges, &mut tasks);
+        let probes = watch_endpoints(&control, nudges, reports, &mut tasks);
         let windows = Arc::new(Mutex::new(Windows::new(now())));
         tasks.spawn(sample(control.readers().clone(), windows.clone()));
 
@@ -122,11 +123,14 @@ impl Plane {
 fn watch_endpoints(
     control: &control::Handle,
     nudges: pool::Nudges,
+    mut reports: pool::FaultReports,
     tasks: &mut JoinSet<()>,
 ) -> probe::Failures {
     let probes = probe::Failures::default();
     tasks.spawn(probe::run(control.clone(), nudges, probes.clone()));
     tasks.spawn(outlier::run(control.clone()));
+    // Nobody guards a trial yet.
+    tasks.spawn(async move { while reports.next().await.is_some() {} });
     tasks.spawn(discovery::run(control.clone()));
     probes
 }

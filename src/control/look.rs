@@ -36,7 +36,7 @@ pub(super) fn service(
     });
     let thin =
         |pool: &Arc<snapshot::Pool>| pool.thin && published.weights.get(pool.name().as_str()) > 0;
-    let state = if published.failing_open || published.pools.iter().any(thin) {
+    let state = if published.fails_open() || published.pools.iter().any(thin) {
         ServiceState::FailingOpen
     } else if serves {
         ServiceState::Serving

@@ -123,9 +123,10 @@ fn turns(before: &Arc<Service>, after: &Arc<Service>) -> Vec<Draft> {
             json!({ "ready": is, "weight": weight }),
         ));
     }
-    if before.failing_open != after.failing_open {
-        let draft = Draft::new(fail_open(after.failing_open), &actor).of(name);
-        drafts.push(draft.turns(json!(before.failing_open), json!(after.failing_open)));
+    let (was, is) = (before.fails_open(), after.fails_open());
+    if was != is {
+        let draft = Draft::new(fail_open(is), &actor).of(name);
+        drafts.push(draft.turns(json!(was), json!(is)));
     }
     drafts
 }

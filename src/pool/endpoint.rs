@@ -7,7 +7,7 @@ use crossbeam_utils::CachePadded;
 
 use super::{Connections, Quota, balance::PeakEwma};
 use crate::{
-    telemetry::{EndpointShard, PoolShard, Reading, WorkerShard},
+    telemetry::{EndpointShard, PoolShard, Reading, Tried, WorkerShard},
     units::{EndpointKey, Name, PoolKey},
 };
 
@@ -111,6 +111,13 @@ impl PoolStats {
             .filter_map(PoolShard::latency)
             .for_each(|histogram| reading.add(histogram));
         reading
+    }
+
+    /// What trials have seen of it so far, over all workers.
+    pub fn tried(&self) -> Tried {
+        let mut tried = Tried::default();
+        self.shards().for_each(|shard| tried.add(&shard.trial));
+        tried
     }
 }
 

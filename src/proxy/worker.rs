@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::{Clock, Upload, budget::Budgets, decide::Cursors, tunnel::Tunnels};
 use crate::{
-    pool::{Endpoint, Nudge, Recalls, State},
+    pool::{Endpoint, Faults, Nudge, Recalls, State},
     snapshot::{Reader, Service},
     telemetry::{Spans, WorkerShard, access_log::Pen},
     units::Name,
@@ -25,6 +25,8 @@ pub struct Proxy {
     pub(super) budgets: Budgets,
     pub(super) shard: Arc<WorkerShard>,
     pub(super) nudge: Nudge,
+    #[expect(dead_code, reason = "nobody is on trial yet")]
+    pub(super) faults: Rc<Faults>,
     pub(super) pen: Rc<RefCell<Pen>>,
     /// Who takes spans, where anybody does.
     pub(super) spans: Option<Spans>,
@@ -42,7 +44,7 @@ impl Proxy {
         recalls: Recalls,
         reader: Reader,
         shard: Arc<WorkerShard>,
-        nudge: Nudge,
+        (nudge, faults): (Nudge, Faults),
         pen: Pen,
         spans: Option<Spans>,
         clock: &Rc<Clock>,
@@ -55,6 +57,7 @@ impl Proxy {
             budgets: Budgets::new(Instant::now()),
             shard,
             nudge,
+            faults: Rc::new(faults),
             pen: Rc::new(RefCell::new(pen)),
             spans,
             reconciled: Cell::new(0),

@@ -8,6 +8,19 @@ pub struct Splitter {
     /// Of the pools with weight, in order.
     shares: Box<[Share]>,
     total: u64,
+    /// Keys are first divided with two of the pools taken for one, and then between them.
+    sample: Option<Box<Sample>>,
+}
+
+/// How keys are divided between two pools without any of them moving at the others'.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Sample {
+    /// With the two as one; `None` where there are no others.
+    whole: Option<Box<[Share]>>,
+    /// The pool that stands for the two.
+    first: usize,
+    two: Box<[Share]>,
+    salt: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +52,48 @@ impl Splitter {
         Self {
             shares: shares.collect(),
             total,
+            sample: None,
+        }
+    }
+
+    /// Divides keys between the pools at two places by another sample for each salt but 0, which is as without one. The keys of
+    /// other pools stay where they are, for as long as the two have as much between them.
+    pub fn sampled<'a>(
+        pools: impl IntoIterator<Item = (&'a str, u32)>,
+        (first, second): (usize, usize),
+        salt: u64,
+    ) -> Self {
+        let pools: Vec<_> = pools.into_iter().collect();
+        let plain = Self::new(pools.iter().copied());
+        let is_one = |pool: usize| pool == first || pool == second;
+        let weight = |pool: usize| pools.get(pool).map_or(0, |(_, weight)| *weight);
+        let together = weight(first).saturating_add(weight(second));
+        if salt == 0 || together == 0 {
+            return plain;
+        }
+        let whole = (plain.shares.iter().any(|share| !is_one(share.pool))).then(|| {
+            // The two under the name of the first, whichever of them have weight.
+            let one = pools
+                .iter()
+                .enumerate()
+                .map(|(pool, (name, weight))| match pool {
+                    _ if pool == first => (*name, together),
+                    _ if pool == second => (*name, 0),
+                    _ => (*name, *weight),
+                });
+            let weights: Vec<_> = one.collect();
+            Self::new(weights).shares
+        });
+        let two = plain.shares.iter().filter(|share| is_one(share.pool));
+        let sample = Sample {
+            whole,
+            first,
+            two: two.cloned().collect(),
+            salt,
+        };
+        Self {
+            sample: Some(Box::new(sample)),
+            ..plain
         }
     }
 
@@ -54,13 +109,19 @@ impl Splitter {
     /// The pool that a key belongs to (see [`score`]): when weights change a key moves only to a pool that has grown relative to
     /// the one it leaves.
     pub fn rendezvous(&self, key: u64) -> Option<usize> {
-        let scored = self
-            .shares
-            .iter()
-            .map(|share| (score(key, share.seed, share.weight), share.pool));
-        scored
-            .min_by(|a, b| a.0.total_cmp(&b.0))
-            .map(|(_, pool)| pool)
+        let Some(sample) = &self.sample else {
+            return winner(&self.shares, key);
+        };
+        match &sample.whole {
+            Some(whole) => winner(whole, key).and_then(|pool| {
+                if pool == sample.first {
+                    sample.of_two(key)
+                } else {
+                    Some(pool)
+                }
+            }),
+            None => sample.of_two(key),
+        }
     }
 
     /// The pool's part of the whole, 0.0 to 1.0.
@@ -83,6 +144,21 @@ impl Splitter {
     pub fn is_empty(&self) -> bool {
         self.shares.is_empty()
     }
+}
+
+impl Sample {
+    fn of_two(&self, key: u64) -> Option<usize> {
+        winner(&self.two, key ^ self.salt)
+    }
+}
+
+fn winner(shares: &[Share], key: u64) -> Option<usize> {
+    let scored = shares
+        .iter()
+        .map(|share| (score(key, share.seed, share.weight), share.pool));
+    scored
+        .min_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, pool)| pool)
 }
 
 #[cfg(test)]
@@ -155,6 +231,38 @@ mod tests {
         assert_eq!(owners, [2, 2, 0, 1, 0, 2, 2, 0, 2, 2, 0, 2, 0, 0, 0, 1]);
     }
 
+    #[test]
+    fn without_a_salt_a_sample_is_the_whole() {
+        let pools = || NAMES.into_iter().zip([50, 10, 40, 0, 7]);
+        let (plain, sampled) = (
+            Splitter::new(pools()),
+            Splitter::sampled(pools(), (0, 1), 0),
+        );
+        assert_eq!(plain, sampled);
+        let salted = Splitter::sampled(pools(), (0, 1), 1);
+        assert!((0..1000).any(|key| salted.rendezvous(key) != plain.rendezvous(key)));
+        assert!((0..1000).all(|random| salted.draw(random << 54) == plain.draw(random << 54)));
+    }
+
+    #[test]
+    fn a_sample_is_as_large_as_the_weights_say_whatever_its_salt() {
+        for weights in [
+            &[90, 10][..],
+            &[30, 10, 60],
+            &[0, 5, 5],
+            &[5, 0, 5],
+            &[1, 1, 1, 1, 1],
+        ] {
+            let mut random = Rng::with_seed(4);
+            for salt in [1, 1 << 32, u64::MAX] {
+                let pools = NAMES.into_iter().zip(weights.iter().copied());
+                let splitter = Splitter::sampled(pools, (0, 1), salt);
+                let keys = (0..DRAWS).map(|_| splitter.rendezvous(random.u64(..)));
+                assert_as_shared(weights, keys);
+            }
+        }
+    }
+
     /// Weights of up to five pools, some 0.
     fn weights() -> impl Strategy<Value = Vec<u32>> {
         let weight = prop_oneof![Just(0), 1..10_000_u32, Just(1), Just(u32::MAX)];
@@ -223,6 +331,23 @@ mod tests {
             let (from, to) = (splitter(&open).rendezvous(key), splitter(&without).rendezvous(key));
             prop_assert!(to == from || from == Some(closed));
             prop_assert_ne!(to, Some(closed));
+        }
+
+        #[test]
+        fn as_one_grows_at_the_other_s_cost_keys_of_a_sample_move_only_towards_it(
+            others in weights(),
+            (less, more) in (0..=100_u32, 0..=100_u32),
+            salt: u64,
+            key: u64,
+        ) {
+            let at = |share: u32| {
+                let mut weights = others.clone();
+                (weights[0], weights[1]) = (100 - share, share);
+                let pools = NAMES.into_iter().zip(weights);
+                Splitter::sampled(pools, (0, 1), salt).rendezvous(key)
+            };
+            let (from, to) = (at(less.min(more)), at(less.max(more)));
+            prop_assert!(to == from || (from, to) == (Some(0), Some(1)));
         }
 
         #[test]

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     config::plan,
-    pool::{Nudge, Recalls, recalls},
+    pool::{Faults, Nudge, Recalls, recalls},
     snapshot::Readers,
     telemetry::{AccessLog, Spans, WorkerShard},
     tls::{Certificate, Challenges, Failure},
@@ -34,6 +34,7 @@ pub struct Settings {
     /// One for each worker.
     pub shards: Vec<Arc<WorkerShard>>,
     pub nudge: Nudge,
+    pub faults: Faults,
     pub access_log: AccessLog,
     /// Who takes spans, where anybody does.
     pub spans: Option<Spans>,

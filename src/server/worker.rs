@@ -95,7 +95,7 @@ impl Worker {
             shared.recalls[index].clone(),
             data_plane.readers.reader(),
             data_plane.shards[index].clone(),
-            data_plane.nudge.clone(),
+            (data_plane.nudge.clone(), data_plane.faults.clone()),
             data_plane.access_log.pen(),
             data_plane.spans.clone(),
             &clock,

@@ -4,12 +4,13 @@ use super::{
     Decided, Input, Pool, Service, Snapshot, invariants,
     pool::pool,
     routes::{routing, same_names},
+    trial::Division,
 };
 use crate::{
     config::plan,
-    pool::{Candidates, Directory},
-    routing::{Affinity, Preview, Splitter},
-    units::{Name, PoolKey, Secret, Weights},
+    pool::Directory,
+    routing::{Affinity, Preview},
+    units::{Name, PoolKey, Secret},
 };
 
 /// The next snapshot. What has not changed is shared with `previous`: a change of weights makes one service's splitter anew
@@ -79,14 +80,12 @@ fn service(
             )
         })
         .collect();
-    let ready = split(&decided.weights, &pools, |pool| &pool.ready);
-    let failing_open = ready.is_empty() && plan.fail_open != plan::FailOpen::Never;
-    let splitter = if failing_open {
-        split(&decided.weights, &pools, |pool| &pool.last_resort)
-    } else {
-        ready
-    };
-    let failing_open = failing_open && !splitter.is_empty();
+    let trial = decided.trial.as_ref();
+    let Division {
+        splitter,
+        failing_open,
+        trial,
+    } = Division::of(&decided.weights, &pools, plan.fail_open, trial);
     Arc::new(Service {
         since: input.generation,
         stats: before.map_or_else(|| directory.service(name), |before| before.stats.clone()),
@@ -96,6 +95,7 @@ fn service(
         admits: decided.admits,
         failing_open,
         splitter,
+        trial,
         affinity: affinity(plan, input.sticky_key, before),
         preview: plan
             .preview
@@ -104,25 +104,6 @@ fn service(
         pools,
         plan: plan.clone(),
     })
-}
-
-/// Only pools with somebody to send to take part, so that the others' shares fall to them in proportion.
-fn split(
-    weights: &Weights,
-    pools: &[Arc<Pool>],
-    candidates: impl Fn(&Pool) -> &Candidates,
-) -> Splitter {
-    Splitter::new(pools.iter().map(|pool| {
-        let open = !candidates(pool).is_empty();
-        (
-            pool.name().as_str(),
-            if open {
-                weights.get(pool.name().as_str())
-            } else {
-                0
-            },
-        )
-    }))
 }
 
 fn affinity(
@@ -148,7 +129,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        pool::State,
+        pool::{Candidates, State},
         snapshot::{
             DecidedEndpoint,
             testing::{World, any_pools, endpoint, name, service},

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     config::plan::{self, Plan},
     pool::State,
-    units::{Address, Admits, Name, Secret, Warmth, Weights},
+    units::{Address, Admits, Name, Secret, Trial, Warmth, Weights},
 };
 
 /// All that a snapshot is built of. Control has merged file, overrides and verdicts before; building decides nothing.
@@ -30,6 +30,8 @@ pub struct Decided {
     /// How long work may take that is under way on what gets no more requests by this.
     pub deadline: Duration,
     pub admits: Admits,
+    /// `None` unless both its pools are there.
+    pub trial: Option<Arc<Trial>>,
     /// Of every pool of `plan`: its endpoints in force, those added at run time included, removed ones not.
     pub pools: BTreeMap<Name, Vec<DecidedEndpoint>>,
 }

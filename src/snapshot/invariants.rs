@@ -27,6 +27,10 @@ fn of_service(service: &Service) -> Vec<Rule> {
     let pools = || service.pools.iter().enumerate();
     let share = |index| service.splitter.share(index) > 0.0;
     let mut weighted = pools().filter(|(_, pool)| weight(pool) > 0);
+    // On its own while another is on trial beside it, whoever of it can be asked.
+    let held = service.trial.as_ref().filter(|trial| trial.holds());
+    let is_held = |index| held.is_some_and(|trial| trial.stable == index);
+    let candidate = held.map(|trial| trial.candidate);
     vec![
         (
             service
@@ -48,11 +52,15 @@ fn of_service(service: &Service) -> Vec<Rule> {
             "a pool without weight has no share",
         ),
         (
-            pools().all(|(index, _)| !share(index) || !service.candidates(index).is_empty()),
+            pools().all(|(index, _)| {
+                is_held(index) || !share(index) || !service.candidates(index).is_empty()
+            }),
             "a pool with nobody to send to has no share",
         ),
         (
-            weighted.all(|(index, _)| share(index) != service.candidates(index).is_empty()),
+            weighted.all(|(index, _)| {
+                is_held(index) || share(index) != service.candidates(index).is_empty()
+            }),
             "a pool with weight and somebody to send to has a share",
         ),
         (
@@ -60,6 +68,14 @@ fn of_service(service: &Service) -> Vec<Rule> {
                 || service.plan.fail_open != FailOpen::Never
                     && pools().all(|(_, pool)| weight(pool) == 0 || pool.ready.is_empty()),
             "failing open is allowed, and only when every weighted pool is unready",
+        ),
+        (
+            held.is_none_or(|trial| share(trial.stable)),
+            "during a trial stable has its share for as long as it has weight",
+        ),
+        (
+            candidate.is_none_or(|index| !share(index) || !service.pools[index].ready.is_empty()),
+            "what is on trial gets nothing while nobody of it is ready",
         ),
     ]
 }

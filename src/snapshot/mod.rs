@@ -11,9 +11,11 @@ mod pool;
 mod routes;
 #[cfg(test)]
 mod testing;
+mod trial;
 mod view;
 
 pub use build::build;
 pub use channel::{Publisher, Reader, Readers, channel};
 pub use input::{Decided, DecidedEndpoint, Input, Standing};
+pub use trial::TrialInForce;
 pub use view::{Member, Pool, Route, Rules, Service, Snapshot};

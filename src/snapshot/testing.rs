@@ -100,6 +100,7 @@ pub fn service(
         revision: 1,
         deadline: second,
         admits: Admits::default(),
+        trial: None,
         pools: names().zip(endpoints).collect(),
     }
 }

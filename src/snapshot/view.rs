@@ -1,5 +1,6 @@
 use std::{sync::Arc, time::Duration};
 
+use super::TrialInForce;
 use crate::{
     config::plan,
     pool::{Candidates, Endpoint, PoolStats, ServiceStats, State, Transport},
@@ -60,6 +61,8 @@ pub struct Service {
     pub pools: Vec<Arc<Pool>>,
     /// Divides requests among those of `pools` that have weight and somebody to send to.
     pub splitter: Splitter,
+    /// While one of its pools is on trial beside another.
+    pub trial: Option<TrialInForce>,
     pub affinity: Option<Arc<Affinity>>,
     pub preview: Option<Preview>,
 }
@@ -131,13 +134,28 @@ impl Service {
 
     /// Whether a pool with weight has a ready endpoint.
     pub fn is_ready(&self) -> bool {
-        !self.failing_open && !self.splitter.is_empty()
+        // Stable has its share whoever of it is ready.
+        let held = || {
+            let ready = |place: usize| !self.pools[place].ready.is_empty();
+            (0..self.pools.len()).any(|place| self.splitter.share(place) > 0.0 && ready(place))
+        };
+        !self.failing_open && !self.splitter.is_empty() && (self.trial.is_none() || held())
+    }
+
+    /// Whether endpoints are tried that were ready once, because nobody is who might be asked in their place.
+    pub fn fails_open(&self) -> bool {
+        let leans = self.trial.as_ref().is_some_and(TrialInForce::leans);
+        self.failing_open || leans
     }
 
     /// Whom a request may be sent to that the splitter gave to this pool.
     pub fn candidates(&self, pool: usize) -> &Candidates {
+        let fails_open = match &self.trial {
+            None => self.failing_open,
+            Some(trial) => trial.fails_open(pool, self.failing_open),
+        };
         let pool = &self.pools[pool];
-        if self.failing_open || pool.thin {
+        if fails_open || pool.thin {
             &pool.last_resort
         } else {
             &pool.ready

@@ -16,6 +16,7 @@ pub mod names;
 mod queued;
 pub mod shard;
 pub mod span;
+mod tried;
 mod tunnels;
 pub mod window;
 
@@ -30,5 +31,6 @@ pub use mirrored::{Difference, MirrorCounts, Mirrored};
 pub use queued::Queued;
 pub use shard::{EndpointShard, Failure, PoolShard, Rejection, Retry, WorkerShard};
 pub use span::{SpanCounts, Spans};
+pub use tried::{TrialCounts, Tried};
 pub use tunnels::{TunnelCounts, TunnelEnd};
 pub use window::{Totals, Window, Windows};

@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::{
-    ConnectionCounts, InjectedCounts, Leases, MirrorCounts, Queued, TunnelCounts,
+    ConnectionCounts, InjectedCounts, Leases, MirrorCounts, Queued, TrialCounts, TunnelCounts,
     histogram::{Histogram, add},
     queued::Waits,
 };
@@ -211,6 +211,7 @@ pub struct PoolShard {
     /// Of copies that were meant for it.
     pub mirrored: MirrorCounts,
     pub connections: ConnectionCounts,
+    pub trial: TrialCounts,
 }
 
 impl Default for PoolShard {
@@ -226,6 +227,7 @@ impl Default for PoolShard {
             injected: InjectedCounts::default(),
             mirrored: MirrorCounts::default(),
             connections: ConnectionCounts::default(),
+            trial: TrialCounts::default(),
         }
     }
 }

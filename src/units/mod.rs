@@ -31,6 +31,7 @@ mod rewrite;
 mod secret;
 mod shortage;
 mod slow_start;
+mod trial;
 mod weights;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -65,6 +66,7 @@ pub use rewrite::{HeaderEdits, PrefixRewrite, RouteRules};
 pub use secret::{Secret, SecretSource};
 pub use shortage::is_shortage;
 pub use slow_start::{SlowStart, WARM, Warmth, lift};
+pub use trial::{Arm, RescueRule, Trial};
 pub use weights::Weights;
 
 /// A moment on the wall clock, printed as RFC 3339 in UTC.

@@ -15,7 +15,7 @@ use crate::{
     },
     pool::State as EndpointState,
     routing::{self, Considered, Head, Verdict, host_of},
-    snapshot::{Rules, Service, Snapshot},
+    snapshot::{Rules, Service, Snapshot, TrialInForce},
     units::{
         Admission, HeaderEdits, HostPattern, Matcher, Networks, NoNormalForm, OwnAnswer,
         PathPattern, Span, normal_path,
@@ -291,18 +291,14 @@ fn answered_by_endpoint(steps: Vec<Reasoned>) -> Explained {
 }
 
 /// One draw over the pools that have weight and somebody to send to.
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "a chance is shown, never decided on"
-)]
 fn by_chance(service: &Service, mut steps: Vec<Reasoned>) -> Explained {
-    let weighted = service.weights.iter().filter_map(|(name, weight)| {
-        let pool = service.pool(name.as_str())?;
-        Some((pool, weight))
-    });
-    let (open, closed): (Vec<_>, Vec<_>) =
-        weighted.partition(|(pool, _)| !service.candidates(*pool).is_empty());
-    for (pool, _) in &closed {
+    let weighted = service
+        .weights
+        .iter()
+        .filter_map(|(name, weight)| service.pool(name.as_str()).filter(|_| weight > 0));
+    let has_share = |pool: &usize| service.splitter.share(*pool) > 0.0;
+    let (open, closed): (Vec<_>, Vec<_>) = weighted.partition(has_share);
+    for pool in &closed {
         let name = service.pools[*pool].name();
         steps.push(step(
             "split",
@@ -317,7 +313,13 @@ fn by_chance(service: &Service, mut steps: Vec<Reasoned>) -> Explained {
             "no weighted pool is ready, so endpoints that once were are tried",
         ));
     }
-    for (pool, _) in &open {
+    steps.extend(
+        service
+            .trial
+            .as_ref()
+            .and_then(|trial| of_trial(service, trial)),
+    );
+    for pool in &open {
         if service.pools[*pool].thin {
             let name = service.pools[*pool].name();
             steps.push(step(
@@ -328,20 +330,17 @@ fn by_chance(service: &Service, mut steps: Vec<Reasoned>) -> Explained {
             ));
         }
     }
-    let total: u64 = open.iter().map(|(_, weight)| u64::from(*weight)).sum();
     if open.is_empty() {
         steps.push(step("split", "no pool can be asked"));
         return answered(503, steps);
     }
     steps.push(step("split", "drawn by chance, one draw a request"));
-    steps.extend(open.iter().map(|(pool, _)| of_pool(service, *pool)));
+    steps.extend(open.iter().map(|pool| of_pool(service, *pool)));
     let chances: BTreeMap<_, _> = open
         .iter()
-        .map(|(pool, weight)| {
-            (
-                service.pools[*pool].name().clone(),
-                f64::from(*weight) / total as f64,
-            )
+        .map(|pool| {
+            let name = service.pools[*pool].name();
+            (name.clone(), service.splitter.share(*pool))
         })
         .collect();
     Explained {
@@ -353,6 +352,19 @@ fn by_chance(service: &Service, mut steps: Vec<Reasoned>) -> Explained {
         chances,
         ..answered_by_endpoint(steps)
     }
+}
+
+/// What a trial changes of who gets whose share.
+fn of_trial(service: &Service, trial: &TrialInForce) -> Option<Reasoned> {
+    let (stable, candidate) = (&trial.trial.stable, &trial.trial.candidate);
+    let text = if service.candidates(trial.stable).is_empty() {
+        format!(
+            "{stable} has nobody that may be asked, and while {candidate} is on trial beside it its share is answered 503"
+        )
+    } else {
+        format!("{candidate} is on trial beside {stable}, and gets none of its share")
+    };
+    trial.holds().then(|| step("trial", text))
 }
 
 fn of_pool(service: &Service, index: usize) -> Reasoned {

@@ -8,11 +8,11 @@ use std::{
 
 use cutover::{
     config::{self, Outside, Plan},
-    pool::{Directory, Nudges, State, nudges},
+    pool::{Directory, FaultReports, Nudges, State, faults, nudges},
     server::{self, BindError, Drained, Prepared, Server, Settings},
     snapshot::{self, Decided, DecidedEndpoint, Input, Publisher, Readers, Standing},
     telemetry::{AccessLog, Spans, WorkerShard, access_log},
-    units::{Admits, Name, Secret, WARM},
+    units::{Admits, Name, Secret, Seed, WARM},
 };
 
 use super::{Answer, App, Client, until, within};
@@ -48,6 +48,7 @@ pub struct Proxy {
     pub(super) readers: Readers,
     pub shards: Vec<Arc<WorkerShard>>,
     pub nudges: Nudges,
+    pub reports: FaultReports,
 }
 
 /// What control would hold.
@@ -150,12 +151,14 @@ impl Builder {
         let first = build(&plan, 1, decided.clone(), &mut directory, None);
         let (publisher, readers) = snapshot::channel(first);
         let (nudge, nudges) = nudges();
+        let (faults, reports) = faults(Seed::PUBLIC);
         let shards: Vec<Arc<WorkerShard>> = (0..workers).map(|_| Arc::default()).collect();
         let server = Server::start(Settings {
             workers: plan.workers,
             readers: readers.clone(),
             shards: shards.clone(),
             nudge,
+            faults,
             access_log: self.access_log(),
             spans: self.spans.clone(),
             challenges: Arc::default(),
@@ -178,6 +181,7 @@ impl Builder {
             readers,
             shards,
             nudges,
+            reports,
         }
     }
 }
@@ -220,6 +224,7 @@ fn decide(service: &Arc<config::plan::Service>) -> Decided {
         revision: 1,
         deadline: service.drain_deadline,
         admits: Admits::default(),
+        trial: None,
         pools: pools.collect(),
     }
 }
