@@ -74,6 +74,11 @@ pub enum Code {
     BindFailed,
     NotDurable,
     ShuttingDown,
+    UnknownRollout,
+    RolloutRunning,
+    InvalidTransition,
+    InvalidPlan,
+    Frozen,
     TooManyStreams,
     Internal,
     /// A code that this version does not know; never sent.
@@ -91,6 +96,7 @@ impl Code {
             | Self::IncompleteWeights
             | Self::InvalidWeights
             | Self::IdempotencyMismatch
+            | Self::InvalidPlan
             | Self::InvalidConfig => StatusCode::UNPROCESSABLE_ENTITY,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -103,11 +109,15 @@ impl Code {
             | Self::UnknownPool
             | Self::UnknownEndpoint
             | Self::UnknownRevision
+            | Self::UnknownRollout
             | Self::UnknownField => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::PoolNotReady
             | Self::LastReadyEndpoint
             | Self::NothingSettled
+            | Self::RolloutRunning
+            | Self::InvalidTransition
+            | Self::Frozen
             | Self::BindFailed => StatusCode::CONFLICT,
             Self::RevisionMismatch => StatusCode::PRECONDITION_FAILED,
             Self::NotDurable => StatusCode::INSUFFICIENT_STORAGE,
@@ -147,6 +157,11 @@ impl Code {
             Self::BindFailed => "A listener could not be bound",
             Self::NotDurable => "The change could not be written to disk",
             Self::ShuttingDown => "The proxy is shutting down",
+            Self::UnknownRollout => "No such rollout",
+            Self::RolloutRunning => "A rollout is under way",
+            Self::InvalidTransition => "The rollout can't do that where it stands",
+            Self::InvalidPlan => "The plan of the rollout is invalid",
+            Self::Frozen => "No rollout is begun at this time",
             Self::TooManyStreams => "Too many event streams are open",
             Self::Internal | Self::Other => "Something is broken in the proxy",
         }
@@ -173,6 +188,11 @@ impl From<control::Code> for Code {
             control::Code::BindFailed => Self::BindFailed,
             control::Code::NotDurable => Self::NotDurable,
             control::Code::ShuttingDown => Self::ShuttingDown,
+            control::Code::UnknownRollout => Self::UnknownRollout,
+            control::Code::RolloutRunning => Self::RolloutRunning,
+            control::Code::InvalidTransition => Self::InvalidTransition,
+            control::Code::InvalidPlan => Self::InvalidPlan,
+            control::Code::Frozen => Self::Frozen,
         }
     }
 }

@@ -86,6 +86,16 @@ pub enum Code {
     BindFailed,
     NotDurable,
     ShuttingDown,
+    /// There is no rollout of that number, or none under way.
+    UnknownRollout,
+    /// One is under way for the service.
+    RolloutRunning,
+    /// Where it stands it cannot do that.
+    InvalidTransition,
+    /// The plan of a rollout says something that does not hold.
+    InvalidPlan,
+    /// Rollouts are not begun at this time.
+    Frozen,
 }
 
 impl Code {
@@ -109,6 +119,11 @@ impl Code {
             Self::BindFailed => "bind-failed",
             Self::NotDurable => "not-durable",
             Self::ShuttingDown => "shutting-down",
+            Self::UnknownRollout => "unknown-rollout",
+            Self::RolloutRunning => "rollout-running",
+            Self::InvalidTransition => "invalid-transition",
+            Self::InvalidPlan => "invalid-plan",
+            Self::Frozen => "frozen",
         }
     }
 }

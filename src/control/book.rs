@@ -250,7 +250,7 @@ impl Book {
             revision: memory.revision,
             deadline: memory.deadline.unwrap_or(plan.drain_deadline),
             admits: memory.admits(),
-            trial: None,
+            trial: memory.trial(service).map(Arc::new),
             plan,
         })
     }

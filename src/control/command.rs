@@ -3,16 +3,17 @@
 use std::{
     collections::BTreeMap,
     fmt,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
-use super::{Applied, Refusal, Suspect};
+use super::{Applied, Kind, Refusal, Suspect, rollout::Rollout};
 use crate::{
     config::{Plan, plan},
-    units::{Admission, EndpointKey, Name, PoolKey, Timestamp},
+    units::{Admission, EndpointKey, Name, PoolKey, Timestamp, Weights},
 };
 
 /// What the controller is sent. Each makes at most one publication.
@@ -109,6 +110,14 @@ pub enum Change {
         pool: PoolKey,
         version: String,
     },
+    /// A rollout has come to where it is said to stand, for one of its services, with the weights that go with it.
+    Rollout {
+        service: Name,
+        rollout: Arc<Rollout>,
+        weights: Option<Weights>,
+        told: Kind,
+        force: bool,
+    },
 }
 
 impl Change {
@@ -118,7 +127,8 @@ impl Change {
             | Self::Switch { service, .. }
             | Self::Rollback { service, .. }
             | Self::Admit { service, .. }
-            | Self::Revert { service, .. } => service,
+            | Self::Revert { service, .. }
+            | Self::Rollout { service, .. } => service,
             Self::Drain { target, .. } | Self::Cut { target } | Self::Restore { target } => {
                 target.service()
             }
@@ -137,6 +147,7 @@ impl Change {
             | Self::Rollback { force, .. }
             | Self::Drain { force, .. }
             | Self::RemoveEndpoint { force, .. }
+            | Self::Rollout { force, .. }
             | Self::Revert { force, .. } => *force,
             Self::Cut { .. }
             | Self::Admit { .. }

@@ -43,6 +43,13 @@ pub(super) fn apply(stage: &mut Stage, change: &Change) -> Result<(), Refusal> {
             super::drift::revert(stage, service, field.as_deref())
         }
         Change::Version { pool, version } => set_version(stage, &pool.service, &pool.pool, version),
+        Change::Rollout {
+            service,
+            rollout,
+            weights,
+            told,
+            ..
+        } => super::rollouts::take(stage, service, rollout, weights.as_ref(), *told),
     }
 }
 
@@ -71,6 +78,11 @@ pub(super) fn lowers(book: &Book, change: &Change) -> bool {
         Change::Weights {
             service, weights, ..
         } => toward(service, &weights.clone().into()),
+        Change::Rollout {
+            service, weights, ..
+        } => weights
+            .as_ref()
+            .is_none_or(|weights| toward(service, weights)),
         Change::Switch {
             service,
             to,

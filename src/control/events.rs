@@ -83,10 +83,27 @@ pub enum Kind {
     Discovery,
     /// It does not; what was found before stays.
     DiscoveryFailed,
+    /// A rollout was begun.
+    RolloutStarted,
+    /// It has gone on to its next stage.
+    RolloutStep,
+    /// It does not go on by itself.
+    RolloutPaused,
+    RolloutResumed,
+    /// It would be taken back, and somebody's word stands against it.
+    RolloutAlarm,
+    /// The new version has all requests.
+    RolloutPromoted,
+    RolloutSucceeded,
+    /// The new version was taken back.
+    RolloutRollback,
+    /// It has ended with the old version.
+    RolloutFailed,
+    RolloutSuperseded,
 }
 
 impl Kind {
-    pub const ALL: [Self; 36] = [
+    pub const ALL: [Self; 46] = [
         Self::Phase,
         Self::Weights,
         Self::Switch,
@@ -123,6 +140,16 @@ impl Kind {
         Self::CertificateFailed,
         Self::Discovery,
         Self::DiscoveryFailed,
+        Self::RolloutStarted,
+        Self::RolloutStep,
+        Self::RolloutPaused,
+        Self::RolloutResumed,
+        Self::RolloutAlarm,
+        Self::RolloutPromoted,
+        Self::RolloutSucceeded,
+        Self::RolloutRollback,
+        Self::RolloutFailed,
+        Self::RolloutSuperseded,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -163,6 +190,16 @@ impl Kind {
             Self::CertificateFailed => "certificate-failed",
             Self::Discovery => "discovery",
             Self::DiscoveryFailed => "discovery-failed",
+            Self::RolloutStarted => "rollout-started",
+            Self::RolloutStep => "rollout-step",
+            Self::RolloutPaused => "rollout-paused",
+            Self::RolloutResumed => "rollout-resumed",
+            Self::RolloutAlarm => "rollout-alarm",
+            Self::RolloutPromoted => "rollout-promoted",
+            Self::RolloutSucceeded => "rollout-succeeded",
+            Self::RolloutRollback => "rollout-rollback",
+            Self::RolloutFailed => "rollout-failed",
+            Self::RolloutSuperseded => "rollout-superseded",
         }
     }
 }

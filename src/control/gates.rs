@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Change, Code, Order, Refusal, book::pool_key, eligibility::Roster, precedence::gainers,
+    Change, Code, Kind, Order, Refusal, book::pool_key, eligibility::Roster, precedence::gainers,
     stage::Stage,
 };
 use crate::units::{Admission, Name, Span};
@@ -115,9 +115,11 @@ fn gain(
         return Ok(());
     };
     // The way back must work at three in the morning: one ready endpoint is enough for it.
-    let is_way_back = changes
-        .iter()
-        .all(|change| matches!(change, Change::Rollback { .. }));
+    let is_way_back = changes.iter().all(|change| match change {
+        Change::Rollback { .. } => true,
+        Change::Rollout { told, .. } => *told == Kind::RolloutRollback,
+        _ => false,
+    });
     for pool in gainers(&before.weights, &after.weights) {
         let key = pool_key(service, pool);
         let count = stage.book.count(roster, &stage.fresh, &key, None);
@@ -233,6 +235,7 @@ pub(super) fn command(change: &Change) -> Option<String> {
         | Change::Admit { .. }
         | Change::Restore { .. }
         | Change::AddEndpoint { .. }
+        | Change::Rollout { .. }
         | Change::Version { .. } => return None,
     })
 }

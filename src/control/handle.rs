@@ -6,7 +6,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
     Actor, Applied, Change, Code, Command, Discovered, Events, Hurry, Order, Phase, Probed,
-    Refusal, Revision, Suspect, View,
+    Refusal, Revision, Suspect, View, rollout,
 };
 use crate::{
     config::Plan,
@@ -55,6 +55,7 @@ pub struct Handle {
     pub(super) readers: Readers,
     pub(super) phase: watch::Receiver<Phase>,
     pub(super) hurried: Arc<watch::Sender<Hurry>>,
+    pub(super) rollouts: rollout::Door,
 }
 
 fn gone() -> Refusal {

@@ -55,6 +55,8 @@ pub(super) fn service(
         settled: memory.history.settled().cloned(),
         pools,
         drift: drift::list(book, name),
+        rollout: memory.rollout.clone(),
+        rollouts: memory.rollouts.clone(),
     })
 }
 

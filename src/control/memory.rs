@@ -12,9 +12,10 @@ use super::{
     Actor, Pending,
     answers::Answers,
     history::History,
+    rollout::Rollout,
     view::{Admitted, Drain, Version},
 };
-use crate::units::{Address, Admission, Admits, Name, Timestamp, Weights};
+use crate::units::{Address, Admission, Admits, Name, Timestamp, Trial, Weights};
 
 /// All of it. Cheap to clone: a change copies the one service it touches.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -52,6 +53,12 @@ pub(super) struct ServiceMemory {
     pub drains: BTreeMap<Name, Drains>,
     #[serde(default)]
     pub versions: BTreeMap<Name, Version>,
+    /// Under way, or the last that was.
+    #[serde(default)]
+    pub rollout: Option<Arc<Rollout>>,
+    /// Those before it, oldest first.
+    #[serde(default)]
+    pub rollouts: Vec<Arc<Rollout>>,
     /// How long what leaves by the last decision may take, where that said so. Nothing is under way after a restart.
     #[serde(skip)]
     pub deadline: Option<Duration>,
@@ -97,6 +104,8 @@ impl ServiceMemory {
             endpoints: BTreeMap::new(),
             drains: BTreeMap::new(),
             versions: BTreeMap::new(),
+            rollout: None,
+            rollouts: Vec::new(),
             deadline: None,
             history: History::default(),
         }
@@ -114,6 +123,11 @@ impl ServiceMemory {
             drains.whole.as_ref().is_some_and(|drain| drain.cut)
                 || drains.endpoints.get(address).is_some_and(|drain| drain.cut)
         })
+    }
+
+    /// The two versions that are compared, while a rollout is under way.
+    pub fn trial(&self, service: &Name) -> Option<Trial> {
+        self.rollout.as_ref()?.trial(service, &self.weights)
     }
 
     /// The file asks for weights that wait for their pools to be ready.

@@ -30,6 +30,8 @@ mod precedence;
 mod publish;
 mod questions;
 mod ramps;
+pub mod rollout;
+mod rollouts;
 mod stage;
 mod start;
 mod state_text;

@@ -15,6 +15,7 @@ use super::{
     load,
     memory::Memory,
     publish::{self, Press},
+    rollout,
     stage::{Draft, Stage},
     teller::Teller,
     view::Durability,
@@ -78,6 +79,7 @@ pub(super) fn start_on(disk: Disk, mut error: Option<String>, plan: Plan) -> (Ha
         readers,
         phase: phases,
         hurried: Arc::new(watch::channel(Hurry::new()).0),
+        rollouts: rollout::Door::new(QUESTIONS),
     };
     let controller = Controller::new(Parts {
         book,

@@ -135,6 +135,7 @@ impl Unwritten {
 fn is_of_weights(change: &Change) -> bool {
     match change {
         Change::Weights { .. } | Change::Switch { .. } | Change::Rollback { .. } => true,
+        Change::Rollout { weights, .. } => weights.is_some(),
         Change::Revert { field, .. } => field.as_deref().is_none_or(|field| field == "weights"),
         _ => false,
     }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Instant};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Actor, ActorKind, Ejection, EjectionCause, LastProbe, Phase};
+use super::{Actor, ActorKind, Ejection, EjectionCause, LastProbe, Phase, rollout::Rollout};
 use crate::{
     config::{Plan, plan},
     pool::{self, PoolStats, State},
@@ -86,6 +86,10 @@ pub struct Service {
     /// In the order of their names.
     pub pools: Vec<Pool>,
     pub drift: Vec<Drift>,
+    /// Under way, or the last that was.
+    pub rollout: Option<Arc<Rollout>>,
+    /// Those before it, oldest first.
+    pub rollouts: Vec<Arc<Rollout>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

@@ -1,0 +1,12 @@
+//! What is known of a rollout: where it stands, why, and what it has done so far. Kept with the service, so that it is written
+//! down in the one change that moves the weights. Who takes it from one stage to the next is in another room.
+
+mod ask;
+mod live;
+mod record;
+mod stage;
+
+pub use ask::{Asks, Door, Part, Request, Resume, Start, Told, Verb};
+pub use live::{ArmLive, Live, Lives};
+pub use record::{Cause, Counts, Entry, Member, Pause, Paused, Rollout};
+pub use stage::{Phase, Stage};

@@ -1,0 +1,189 @@
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::Stage;
+use crate::{
+    control::Actor,
+    units::{Name, RescueRule, Timestamp, Trial, Weights},
+};
+
+/// How many entries of its log a rollout keeps.
+const LOG: usize = 200;
+
+/// One rollout, of one service or of several that are moved and taken back together.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Rollout {
+    /// Grows from one to the next.
+    pub id: u64,
+    /// The first is the one it is named after.
+    pub members: Vec<Member>,
+    /// As typed, without secrets: the plan holds for the whole rollout, whatever the file says meanwhile.
+    pub plan: Value,
+    /// Of the plan: how many steps there are.
+    pub steps: usize,
+    pub stage: Stage,
+    /// When its phase was begun; moved on by the time of a pause.
+    pub since: Timestamp,
+    pub paused: Option<Paused>,
+    /// Of the new pool, as decided last: it is never raised above that without another decision.
+    pub share: f64,
+    pub started: Timestamp,
+    pub by: Actor,
+    pub reason: Option<String>,
+    pub ended: Option<Timestamp>,
+    /// Why it goes back, or went.
+    pub cause: Option<Cause>,
+    /// When the old version had everything again.
+    pub restored: Option<Timestamp>,
+    /// Requests that a failing first attempt is made up for.
+    pub rescue: Option<RescueRule>,
+    /// Until its last entry.
+    pub counts: Counts,
+    /// When the new version first had all requests.
+    #[serde(default)]
+    pub promoted: Option<Timestamp>,
+    /// The one that this is begun anew from.
+    #[serde(default)]
+    pub retry_of: Option<u64>,
+    /// Oldest first.
+    pub log: Vec<Entry>,
+}
+
+/// One service of a rollout.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Member {
+    pub service: Name,
+    /// The stable pool.
+    pub from: Name,
+    /// The new one.
+    pub to: Name,
+    /// What the new one runs, and the stable one.
+    pub version: Option<String>,
+    pub version_before: Option<String>,
+    /// Of the service, by the rollout's last decision: a later one is somebody else's.
+    pub revision: u64,
+}
+
+/// It does not go on by itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Paused {
+    pub reason: Pause,
+    pub since: Timestamp,
+    /// In words.
+    pub detail: String,
+    /// It would have been taken back meanwhile; told once.
+    #[serde(default)]
+    pub alarmed: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Pause {
+    /// Somebody said so.
+    Person,
+    /// Somebody, or the file, has changed the weights: they are theirs now.
+    Manual,
+    /// Nobody approved in time.
+    Approval,
+    /// A step's time was over before enough was known.
+    InsufficientData,
+    /// A hook did not answer in time, or could not be asked.
+    Hook,
+    /// What was decided could not be put in force.
+    Refused,
+    /// It is to be taken back, and the old version is not ready.
+    StableNotReady,
+}
+
+/// Why a rollout goes back.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Cause {
+    /// `guard`, `judge`, `absolute`, `metric`, `probes`, `hook`, `approval`, `insufficient-data`, `not-ready`, `abort`, `rollback`, `undo`.
+    pub kind: String,
+    pub detail: String,
+    pub at: Timestamp,
+    /// Figures of what it was concluded from.
+    pub evidence: Value,
+}
+
+/// What became of first attempts, since the rollout was begun, over all its services.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Of the new version.
+    pub requests: u64,
+    pub errors: u64,
+    /// Of those, which were made up for by the stable one.
+    pub rescued: u64,
+    /// Of the errors, those that a user saw.
+    pub felt: u64,
+    pub stable_requests: u64,
+    pub stable_errors: u64,
+    /// When the first error of the new version was seen.
+    #[serde(default)]
+    pub first_error: Option<Timestamp>,
+}
+
+/// One line of what happened.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    pub at: Timestamp,
+    #[serde(flatten)]
+    pub stage: Stage,
+    pub share: f64,
+    pub by: Actor,
+    pub detail: String,
+}
+
+impl Rollout {
+    /// The service it is named after.
+    pub fn service(&self) -> &Name {
+        &self.members[0].service
+    }
+
+    pub fn member(&self, service: &Name) -> Option<&Member> {
+        self.members
+            .iter()
+            .find(|member| member.service == *service)
+    }
+
+    pub fn is_over(&self) -> bool {
+        self.stage.is_over()
+    }
+
+    /// As people name where it stands: a pause before its stage.
+    pub fn state(&self) -> &'static str {
+        if self.paused.is_some() {
+            "paused"
+        } else {
+            self.stage.as_str()
+        }
+    }
+
+    /// Who is compared with whom in a service, for as long as they are.
+    pub fn trial(&self, service: &Name, weights: &Weights) -> Option<Trial> {
+        let member = self.member(service).filter(|_| self.stage.compares())?;
+        let stable_serves = weights.get(member.from.as_str()) > 0;
+        Some(Trial {
+            id: self.id,
+            stable: member.from.clone(),
+            candidate: member.to.clone(),
+            // Any number that differs from one rollout to the next.
+            salt: self.id,
+            rescue: self.rescue.clone().filter(|_| stable_serves),
+        })
+    }
+
+    /// Adds a line to its log; of a long one the middle is dropped, so that it still tells how it began.
+    pub fn note(&mut self, at: Timestamp, by: &Actor, detail: impl Into<String>) {
+        if self.log.len() >= LOG {
+            self.log.remove(LOG / 2);
+        }
+        self.log.push(Entry {
+            at,
+            stage: self.stage,
+            share: self.share,
+            by: by.clone(),
+            detail: detail.into(),
+        });
+    }
+}
