@@ -145,9 +145,10 @@ fn gather_from(path: &Path, bytes: Result<Vec<u8>, String>) -> Gathered {
 fn beside(main: &Path, trees: &[Parsed]) -> BTreeSet<PathBuf> {
     let mut named = Vec::new();
     for tree in trees {
-        let listeners = tree.table.get("listeners").into_iter();
-        for listener in listeners.flat_map(Node::items).filter_map(Node::table) {
-            named_in(listener, &mut named);
+        let lists = ["listeners", "notify"].map(|root| tree.table.get(root));
+        let items = lists.into_iter().flatten().flat_map(Node::items);
+        for item in items.filter_map(Node::table) {
+            named_in(item, &mut named);
         }
         let roots = ["defaults", "services"].map(|root| tree.table.get(root));
         for table in roots.into_iter().flatten().filter_map(Node::table) {
@@ -170,7 +171,7 @@ fn named_in<'a>(table: &'a Table, named: &mut Vec<&'a str>) {
             Some(text) if ["file", "cert", "key", "ca", "crl"].contains(&key) => named.push(text),
             Some(_) => {}
             // What is sent there and expected in return names no files.
-            None if key == "probe" => {}
+            None if ["probe", "headers"].contains(&key) => {}
             None => {
                 let below = node.items().iter().chain([node]).filter_map(Node::table);
                 below.for_each(|table| named_in(table, named));

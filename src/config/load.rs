@@ -98,7 +98,7 @@ pub fn load_text(path: &Path, text: &str, outside: &Outside<'_>) -> Result<Loade
     finish(path, gather_text(path, text), outside)
 }
 
-fn process(secrets: bool) -> Outside<'static> {
+pub fn process(secrets: bool) -> Outside<'static> {
     Outside {
         env: &|name| std::env::var(name).ok(),
         secrets,
@@ -134,35 +134,39 @@ fn finish(path: &Path, gathered: Gathered, outside: &Outside<'_>) -> Result<Load
     let plan = if torn {
         None
     } else {
-        let base = base_of(path);
-        let secret = |source: &SecretSource| secret(source, &base, outside);
-        let pem = |name: &str| pem(name, &base, outside);
-        // Services mostly share those of the defaults.
-        let pages = RefCell::<HashMap<String, Result<Bytes, String>>>::default();
-        let page = |file: &str| {
-            let mut pages = pages.borrow_mut();
-            let read = || page(&base.join(file), outside);
-            pages.entry(file.to_owned()).or_insert_with(read).clone()
-        };
-        let world = World {
-            base: &base,
-            state_dir: state_dir(path, &base, outside),
-            runtime_dir: (outside.env)("RUNTIME_DIRECTORY")
-                .as_deref()
-                .and_then(first),
-            now: Timestamp::now(),
-            cores: thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
-            secret: &secret,
-            offline: !outside.secrets,
-            pem: &pem,
-            page: &page,
-        };
-        check(&file, &world, &mut problems)
+        in_world(path, outside, |world| check(&file, world, &mut problems))
     };
     match plan {
         Some(plan) if problems.is_empty() => Ok(Loaded { plan, hash, files }),
         _ => Err(Problems::new(problems, gathered.sources)),
     }
+}
+
+/// What is asked where a text is checked as if it stood at `path`.
+pub fn in_world<T>(path: &Path, outside: &Outside<'_>, ask: impl FnOnce(&World<'_>) -> T) -> T {
+    let base = base_of(path);
+    let secret = |source: &SecretSource| secret(source, &base, outside);
+    let pem = |name: &str| pem(name, &base, outside);
+    // Services mostly share those of the defaults.
+    let pages = RefCell::<HashMap<String, Result<Bytes, String>>>::default();
+    let page = |file: &str| {
+        let mut pages = pages.borrow_mut();
+        let read = || page(&base.join(file), outside);
+        pages.entry(file.to_owned()).or_insert_with(read).clone()
+    };
+    ask(&World {
+        base: &base,
+        state_dir: state_dir(path, &base, outside),
+        runtime_dir: (outside.env)("RUNTIME_DIRECTORY")
+            .as_deref()
+            .and_then(first),
+        now: Timestamp::now(),
+        cores: thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+        secret: &secret,
+        offline: !outside.secrets,
+        pem: &pem,
+        page: &page,
+    })
 }
 
 /// Walks every file's tree and puts the included ones' services and routes beside the first one's.

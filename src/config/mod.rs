@@ -12,6 +12,7 @@ mod gather;
 mod load;
 pub mod plan;
 pub mod problem;
+pub mod rollout;
 mod schema;
 mod settle;
 mod source;

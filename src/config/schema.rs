@@ -42,6 +42,7 @@ fn property(key: &Key) -> Value {
         Fallback::None => return schema.into(),
         Fallback::Text(text) => text.into(),
         Fallback::Integer(number) => number.into(),
+        Fallback::Real(number) => number.into(),
         Fallback::Bool(flag) => flag.into(),
         Fallback::Texts(texts) => texts.into(),
     };

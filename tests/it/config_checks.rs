@@ -839,16 +839,18 @@ const SETTINGS: &[(&str, Code, &str)] = &[
         "`10 MB` is not valid",
     ),
     (
-        "rollout = {}",
-        Code::NotSupported,
-        "`rollout` is not supported in this version",
-    ),
-    (
         "weight = { blue = 1 }",
         Code::UnknownKey,
         "unknown key `weight`",
     ),
 ];
+
+#[test]
+fn a_key_of_a_later_version_is_told_apart_from_a_slip() {
+    let text = small_with("", "[admin]\ntls = true");
+    let what = "`tls` is not supported in this version";
+    is_the_only_problem(&text, Code::NotSupported, what);
+}
 
 #[test]
 fn service_settings_that_cannot_be() {

@@ -2,7 +2,10 @@
 
 use std::{fs, path::Path};
 
-use cutover::config::file::{Fallback, Key, Section, Shape, described, keys, keys_of};
+use cutover::{
+    config::file::{Fallback, Key, Section, Shape, described, keys, keys_of},
+    control::Kind,
+};
 
 /// The tables of the page: the path under which a section's keys stand, and the section.
 const SECTIONS: &[(&str, Section)] = &[
@@ -46,12 +49,27 @@ const SECTIONS: &[(&str, Section)] = &[
     ("services.NAME.limits.", keys::LIMITS),
     ("services.NAME.queue.", keys::QUEUE),
     ("services.NAME.drain.", keys::DRAIN),
+    ("services.NAME.rollout.", keys::ROLLOUT),
+    ("services.NAME.rollout.steps[].", keys::STEP),
+    ("services.NAME.rollout.guard.", keys::GUARD),
+    ("services.NAME.rollout.judge.", keys::JUDGE),
+    ("services.NAME.rollout.judge.latency.", keys::LATENCY),
+    ("services.NAME.rollout.rescue.", keys::RESCUE),
+    ("services.NAME.rollout.absolute.", keys::ABSOLUTE),
+    ("services.NAME.rollout.metrics[].", keys::METRIC),
+    (
+        "services.NAME.rollout.metrics[].prometheus.",
+        keys::PROMETHEUS,
+    ),
+    ("services.NAME.rollout.metrics[].http.", keys::DOCUMENT),
+    ("services.NAME.rollout.hooks[].", keys::HOOK),
     ("services.NAME.probe.", keys::PROBE),
     ("services.NAME.probe.expect.", keys::EXPECT),
     ("services.NAME.tls.", keys::UPSTREAM_TLS),
     ("services.NAME.pools.NAME.", keys::POOL),
     ("services.NAME.pools.NAME.endpoints[].", keys::ENDPOINT),
     ("services.NAME.pools.NAME.discover.", keys::DISCOVER),
+    ("notify[].", keys::NOTIFY),
 ];
 
 fn kind(shape: &Shape) -> String {
@@ -74,6 +92,7 @@ fn row(path: &str, key: &Key) -> String {
         Fallback::None => String::new(),
         Fallback::Text(text) => format!("`\"{text}\"`"),
         Fallback::Integer(number) => format!("`{number}`"),
+        Fallback::Real(number) => format!("`{number}`"),
         Fallback::Bool(flag) => format!("`{flag}`"),
         Fallback::Texts(texts) => format!("`{texts:?}`"),
     };
@@ -99,4 +118,10 @@ fn the_page_has_every_key_with_its_default_and_bounds() {
         "docs/config.md lacks these rows:\n{}",
         missing.join("\n")
     );
+}
+
+#[test]
+fn every_type_of_event_may_be_notified_of() {
+    let kinds: Vec<_> = Kind::ALL.into_iter().map(Kind::as_str).collect();
+    assert_eq!(keys::EVENTS, kinds, "src/config/file/keys/events.rs");
 }

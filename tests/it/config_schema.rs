@@ -40,6 +40,7 @@ fn is_valid(schema: &Value, value: &Value) -> bool {
         "array" => value.is_array(),
         "string" => value.is_string(),
         "integer" => value.is_i64() || value.is_u64(),
+        "number" => value.is_number(),
         "boolean" => value.is_boolean(),
         other => panic!("the schema has the type {other}"),
     };
@@ -51,8 +52,8 @@ fn is_valid(schema: &Value, value: &Value) -> bool {
             "type" => has_type(wanted.as_str().expect("a name")),
             "const" => value == wanted,
             "enum" => wanted.as_array().expect("values").contains(value),
-            "minimum" => value.as_i64() >= wanted.as_i64(),
-            "maximum" => value.as_i64() <= wanted.as_i64(),
+            "minimum" => value.as_f64() >= wanted.as_f64(),
+            "maximum" => value.as_f64() <= wanted.as_f64(),
             "pattern" => {
                 let pattern = wanted.as_str().expect("a pattern");
                 value.as_str().is_none_or(|text| matches(pattern, text))

@@ -20,6 +20,8 @@ mod config_docs;
 mod config_files;
 mod config_hostile;
 mod config_problems;
+mod config_remembered;
+mod config_rollouts;
 mod config_rules;
 mod config_schema;
 mod config_watch;

@@ -8,8 +8,10 @@ mod errors;
 mod faults;
 mod listeners;
 mod mirror;
+mod notify;
 mod pools;
 mod probe;
+mod rollout;
 mod routes;
 mod rules;
 mod services;
@@ -31,6 +33,8 @@ use crate::{
     tls::Authorities,
     units::{ListenAddress, Secret, SecretSource, Timestamp},
 };
+
+pub use rollout::rollout;
 
 /// What is in a file, or why it can't be read; `None` where it is not to be.
 pub type Bytes = Result<Option<Vec<u8>>, String>;
@@ -121,7 +125,7 @@ impl Check<'_> {
             listeners,
             routes,
             services,
-            notify: Vec::new(),
+            notify: self.notify(root),
         }
     }
 

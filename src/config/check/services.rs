@@ -3,6 +3,7 @@ use std::{collections::BTreeMap, num::NonZeroUsize, sync::Arc, time::Duration};
 use super::{
     Check,
     admission::{admission, holding},
+    rollout::nearer_in,
 };
 use crate::{
     config::{
@@ -43,9 +44,10 @@ impl Check<'_> {
             let path = format!("services.{name}");
             self.probe_keys_fit(own, &path);
             self.pages_fit(own, &path);
-            let merged = merge(defaults, own);
+            let mut merged = merge(defaults, own);
+            nearer_in(defaults, own, &mut merged);
             let view = View::new(&merged, keys::SERVICE, place, path);
-            let service = self.service(name.clone(), &view, &merged);
+            let service = self.service(name.clone(), &view, (own, &merged));
             self.connections_suffice(&view.within("limits"), &service, self.workers(root));
             self.factor_fits(own, &format!("services.{name}"), service.pools.values());
             services.insert(name, Arc::new(service));
@@ -53,7 +55,8 @@ impl Check<'_> {
         services
     }
 
-    fn service(&mut self, name: Name, view: &View<'_>, merged: &Table) -> Service {
+    /// `own` is what is written under it, `merged` that over the defaults.
+    fn service(&mut self, name: Name, view: &View<'_>, (own, merged): (&Table, &Table)) -> Service {
         let pools = self.pools(view, merged);
         let weights = self.weights(view, &pools);
         let drain = view.within("drain");
@@ -91,7 +94,7 @@ impl Check<'_> {
             upgrades: upgrades(view),
             faults: self.faults(view, &pools),
             mirror: self.mirror(view, &pools),
-            rollout: Arc::default(),
+            rollout: Arc::new(self.rollout_of(view, own, &pools)),
             pools,
         }
     }

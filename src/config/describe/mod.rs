@@ -1,9 +1,10 @@
 //! A plan in the file's words: what `export` prints and `diff` compares, so that neither can forget a field.
 
 mod listener;
+pub mod rollout;
 mod route;
 mod service;
-mod value;
+pub mod value;
 
 use super::{
     file::{Fallback, Section, keys, keys_of},
@@ -57,7 +58,17 @@ impl Block {
         let known = keys_of(self.section).find(|known| known.name == key);
         debug_assert!(known.is_some(), "{key} is a key of {}", self.name);
         let usual = known.is_some_and(|known| field.is(known.fallback));
+        self.put_as(key, field, usual);
+    }
+
+    /// What is usual depends on more than the key.
+    fn put_as(&mut self, key: &'static str, field: impl Into<Field>, usual: bool) {
+        let field = field.into();
         self.entries.push(Entry { key, field, usual });
+    }
+
+    fn real(&mut self, key: &'static str, number: f64) {
+        self.put(key, real(number));
     }
 
     fn text(&mut self, key: &'static str, text: impl std::fmt::Display) {
@@ -92,6 +103,8 @@ pub fn describe(plan: &Plan) -> Vec<Block> {
             .any(|r| r.service() == Some(&service.name));
         service::describe(service, routed, &mut blocks);
     }
+    let notify = plan.notify.iter();
+    blocks.extend(rollout::notify(notify.map(AsRef::as_ref)));
     blocks
 }
 
@@ -206,6 +219,11 @@ fn access(access: &Access, block: &mut Block) {
     }
 }
 
+/// A number with a fraction, so that it reads as the very same.
+fn real(number: f64) -> String {
+    format!("{number:?}")
+}
+
 impl Field {
     /// Whether an absent key reads the same.
     fn is(&self, fallback: Fallback) -> bool {
@@ -217,6 +235,7 @@ impl Field {
                 Err(_) => Self::from(quoted(text)),
             },
             Fallback::Integer(number) => Self::from(number.to_string()),
+            Fallback::Real(number) => Self::from(real(number)),
             Fallback::Bool(flag) => Self::from(flag.to_string()),
             Fallback::Texts(texts) => Self::from(array(texts)),
         };

@@ -1,5 +1,5 @@
 use super::{
-    Block, Field, page_fields, pages,
+    Block, Field, page_fields, pages, rollout,
     value::{array, map, of_json, quoted, table},
 };
 use crate::{
@@ -63,6 +63,10 @@ pub fn describe(service: &Service, routed: bool, blocks: &mut Vec<Block>) {
     blocks.extend(times_and_limits(service, &path));
     blocks.extend(of_admission(service, &path));
     blocks.extend(outliers(service, &path));
+    blocks.extend(rollout::describe(
+        &service.rollout,
+        &format!("{path}.rollout"),
+    ));
     for pool in service.pools.values() {
         pool_blocks(pool, &format!("{path}.pools.{}", pool.name), blocks);
     }

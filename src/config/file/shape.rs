@@ -42,11 +42,12 @@ impl Key {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Fallback {
     None,
     Text(&'static str),
     Integer(i64),
+    Real(f64),
     Bool(bool),
     Texts(&'static [&'static str]),
 }

@@ -89,7 +89,10 @@ impl<'a> View<'a> {
 
     pub fn real(&self, name: &str) -> f64 {
         let written = self.node(name).and_then(|node| node.value.real());
-        written.unwrap_or_else(|| f64::from(self.integer::<u32>(name)))
+        written.unwrap_or_else(|| match self.key(name).fallback {
+            Fallback::Real(number) => number,
+            _ => f64::from(self.integer::<u32>(name)),
+        })
     }
 
     pub fn flag(&self, name: &str) -> bool {

@@ -2,15 +2,19 @@
 //! walk, the checks, the JSON Schema and the tests of the documentation share.
 
 mod admin;
+mod events;
 mod listener;
 mod pool;
+mod rollout;
 mod route;
 mod service;
 
 use super::{Fallback, Key, Section, Shape, Syntax, syntax};
 pub use admin::*;
+pub use events::EVENTS;
 pub use listener::*;
 pub use pool::*;
+pub use rollout::*;
 pub use route::*;
 pub use service::*;
 
@@ -74,6 +78,11 @@ pub const ROOT: Section = &[&[
         "Which requests go to which service: the most specific route wins.",
     ),
     Key::new("services", SERVICES, "The apps, by name.").required(),
+    Key::new(
+        "notify",
+        Shape::Array(&Shape::Table(NOTIFY)),
+        "Who is told of events.",
+    ),
 ]];
 
 /// A file that `include` names.

@@ -4,6 +4,7 @@ use super::{
     DAY, HOUR, SECRET,
     listener::NETWORKS,
     pool::{ENDPOINTS, PER_POOL, POOL},
+    rollout::ROLLOUT,
     text,
 };
 use crate::config::file::{Fallback, Key, Section, Shape, syntax};
@@ -78,7 +79,7 @@ pub const PER_SERVICE: &[Key] = &[
     Key::new("hold", Shape::Table(HOLD), "How requests wait that are held."),
     Key::new("maintenance", Shape::Table(MAINTENANCE), "What requests get in maintenance, and who is let through."),
     Key::new("outlier", Shape::Either(&[Shape::Table(OUTLIER), Shape::Off]), "When an endpoint is taken out because of what it does to requests; `false`: never."),
-    Key::new("rollout", Shape::Later, "rollouts come with a later version; `cutover shift` moves traffic by steps"),
+    Key::new("rollout", Shape::Table(ROLLOUT), "How it goes to a new version. Default: a canary by the preset standard."),
     Key::new("upgrades", Shape::Array(&Shape::Text(&syntax::UPGRADE)), "Protocols that clients may upgrade a connection to; anything else is answered as if it had not been asked for.").or(Fallback::Texts(&["websocket"])),
 ];
 

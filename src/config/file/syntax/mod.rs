@@ -2,6 +2,7 @@
 
 mod balance;
 mod dns;
+mod rollout;
 mod time;
 
 use std::{
@@ -17,6 +18,7 @@ use crate::units::{
 
 pub use balance::*;
 pub use dns::*;
+pub use rollout::*;
 pub use time::*;
 
 fn reads<T: FromStr<Err = Malformed>>(text: &str) -> Result<(), Malformed> {
