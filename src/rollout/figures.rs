@@ -69,6 +69,15 @@ pub(super) fn percent(part: f64) -> String {
     format!("{text} %")
 }
 
+/// A chance as people read it: `1 of 2300`.
+pub(super) fn one_in(chance: f64) -> String {
+    if chance < 1e-9 {
+        "less than 1 of 1000000000".to_owned()
+    } else {
+        format!("1 of {:.0}", 1.0 / chance)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -68,6 +68,15 @@ pub struct Reading {
     sum: u64,
 }
 
+/// A range of latencies that are not told apart, and how many there were.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bucket {
+    pub floor: Duration,
+    /// The first that is in no more.
+    pub ceiling: Duration,
+    pub count: u64,
+}
+
 /// The counts of a short time: only the buckets that hold any, so as small as there was little to count.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Slice {
@@ -104,6 +113,16 @@ impl Reading {
         (0..)
             .zip(self.counts.iter().zip(before))
             .map(|(bucket, (now, then))| (bucket, now.saturating_sub(then)))
+    }
+
+    /// All buckets, rising, the empty ones with them: the same of every reading.
+    pub fn buckets(&self) -> impl Iterator<Item = Bucket> + '_ {
+        let counts = self.counts.iter().copied().chain(std::iter::repeat(0));
+        (0..BUCKETS).zip(counts).map(|(bucket, count)| Bucket {
+            floor: Duration::from_micros(floor(bucket)),
+            ceiling: Duration::from_micros(floor(bucket + 1)),
+            count,
+        })
     }
 
     pub fn count(&self) -> u64 {
@@ -164,9 +183,50 @@ impl Reading {
     }
 }
 
+/// How many of each.
+impl FromIterator<(Duration, u64)> for Reading {
+    fn from_iter<I: IntoIterator<Item = (Duration, u64)>>(latencies: I) -> Self {
+        let mut reading = Self::default();
+        reading.make_room();
+        for (latency, count) in latencies {
+            let micros = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
+            reading.counts[bucket(micros)] += count;
+            reading.sum = reading.sum.wrapping_add(micros.wrapping_mul(count));
+        }
+        reading
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_readings_buckets_are_all_there_are_and_hold_what_was_read() {
+        assert_eq!(Reading::default().buckets().count(), BUCKETS);
+        let reading: Reading = [(Duration::from_millis(1), 2), (Duration::from_hours(9), 1)]
+            .into_iter()
+            .collect();
+        let held: Vec<_> = reading
+            .buckets()
+            .filter(|bucket| bucket.count > 0)
+            .map(|bucket| {
+                (
+                    bucket.floor.as_micros(),
+                    bucket.ceiling.as_micros(),
+                    bucket.count,
+                )
+            })
+            .collect();
+        assert_eq!(held[0], (992, 1008, 2));
+        assert_eq!((held.len(), held[1].2, reading.count()), (2, 1, 3));
+        assert!(
+            reading
+                .buckets()
+                .zip(reading.buckets().skip(1))
+                .all(|(one, next)| one.ceiling == next.floor)
+        );
+    }
 
     #[test]
     fn every_value_lies_in_its_bucket() {

@@ -24,7 +24,7 @@ pub use access_log::{AccessLog, Format, Settings as AccessLogSettings};
 pub use connections::ConnectionCounts;
 pub use escape::Escaped;
 pub use exposition::{BUCKETS_MS, Exposition};
-pub use histogram::{Histogram, Reading};
+pub use histogram::{Bucket, Histogram, Reading};
 pub use injected::{Injected, InjectedCounts};
 pub use leases::Leases;
 pub use mirrored::{Difference, MirrorCounts, Mirrored};

@@ -2,10 +2,9 @@
 //!
 //! It is told each error, and asked after each of the candidate's. What makes its promise true is kept here:
 //!
-//! - One error for each client and rollout is weighed. Clients fail together with themselves: one that keeps asking for what is broken,
-//!   and keeps to its version, would be taken for many.
-//! - An error without a client's key counts for the budget alone, there each by itself: who has no key keeps to no version, so each of its
-//!   requests was dealt out anew.
+//! - Where clients keep to their version, one error for each client and rollout is weighed: one that keeps asking for what is broken would
+//!   be taken for many. Elsewhere each request is dealt out anew, whoever sent it, and each error is weighed.
+//! - An error without a client's key counts for the budget alone: it can't be shown that it was more than one client's.
 //! - An error counts by the share that was in force when its request was decided on, after any yielding of shares.
 //! - Errors at a share of 0 (a preview, what was still under way) or 1 (there is nobody to compare with) say nothing. As the share nears 1
 //!   each error says less: at 50 % it takes 17 errors of the candidate alone, at 80 % 53, at 95 % hundreds. Bounds must watch there.
@@ -28,6 +27,8 @@ pub struct Fault {
     pub share: f64,
     /// By what the client is told from others: a sticky cookie that is authentic, else its address.
     pub client: Option<u64>,
+    /// Whether clients keep to their version.
+    pub sticky: bool,
     /// Whether the user saw it: nothing else answered in its stead.
     pub seen_by_user: bool,
 }
@@ -81,13 +82,14 @@ impl Guard {
             return;
         };
         tally.errors += 1;
-        if !self.clients.meet(client) {
+        let met = self.clients.meet(client);
+        tally.clients += u64::from(met);
+        if fault.sticky && !met {
             return;
         }
-        tally.clients += 1;
         self.test.error(candidate, fault.share);
         // Who is forgotten may be weighed again: little for what tolerates a ratio, too much for what tolerates nothing.
-        if !self.clients.forgetful {
+        if !(fault.sticky && self.clients.forgetful) {
             self.budget.error(candidate, fault.share);
         }
     }
@@ -163,6 +165,7 @@ mod tests {
             arm,
             share: 0.05,
             client: Some(client),
+            sticky: true,
             seen_by_user: true,
         }
     }
@@ -196,7 +199,7 @@ mod tests {
         assert_eq!(
             evidence.to_string(),
             "the new version: 5 of 5 requests failed (100 %), at 5 clients; the stable one: 0 of 95 requests failed (0 %), at 0 clients; \
-             were it no worse than 1.5 times the stable one, this would be seen in at most 1 of 30910 rollouts"
+             were it no worse than 1.5 times the stable one, this would be seen in at most 1 of 34769 rollouts"
         );
         let text = serde_json::to_string(&evidence).unwrap();
         assert_eq!(serde_json::from_str::<Evidence>(&text).unwrap(), evidence);
@@ -209,6 +212,21 @@ mod tests {
             guard.error(fault(Arm::Candidate, 7));
         }
         assert_eq!(causes(&guard, seen((20_000, 10_000), (300_000, 0))), None);
+    }
+
+    #[test]
+    fn where_requests_are_dealt_out_anew_each_error_counts_whoever_meets_it() {
+        let mut guard = guard();
+        for error in 0..6 {
+            guard.error(Fault {
+                sticky: false,
+                ..fault(Arm::Candidate, error % 3)
+            });
+        }
+        assert_eq!(
+            causes(&guard, seen((100, 6), (1900, 0))),
+            Some(Cause::Errors)
+        );
     }
 
     #[test]
@@ -316,12 +334,12 @@ mod tests {
         #[test]
         fn it_never_fires_below_its_minima(
             errors in vec((any::<bool>(), 0.0..=1.0_f64, proptest::option::of(0..4_u64)), 0..200),
-            min_errors in 0..20_u32, min_clients in 0..6_u32,
+            min_errors in 0..20_u32, min_clients in 0..6_u32, sticky: bool,
         ) {
             let mut guard = Guard::new(GuardSettings { min_errors, min_clients, ..GuardSettings::default() });
             for (candidate, share, client) in errors {
                 let arm = if candidate { Arm::Candidate } else { Arm::Stable };
-                guard.error(Fault { arm, share, client, seen_by_user: true });
+                guard.error(Fault { arm, share, client, sticky, seen_by_user: true });
                 let seen = seen((1000, 1000), (1000, 0));
                 if let Some(evidence) = guard.fires(seen, seen) {
                     prop_assert!(evidence.e_value >= 1000.0);

@@ -10,7 +10,7 @@ const BETS: [f64; 6] = [4.0 / 3.0, 2.0, 10.0 / 3.0, 20.0 / 3.0, 20.0, 200.0 / 3.
 
 /// What is staked on a version that is bad from its first error. The rest is staked on one that becomes bad later, a part of it before
 /// each error, so that a long good time does not have to be made up for first.
-const AT_ONCE: f64 = 0.75;
+const AT_ONCE: f64 = 0.85;
 
 /// The evidence against "at most `ratio` times as often as stable".
 #[derive(Debug, Clone)]
