@@ -21,7 +21,7 @@ use super::{
 use crate::{
     admin,
     config::{self, Loaded, Plan, plan},
-    control, discovery, outlier, pool, probe,
+    control, discovery, outlier, pool, probe, rollout,
     server::{self, Server},
     telemetry::{AccessLog, SpanCounts, Windows, WorkerShard, access_log},
     tls::Challenges,
@@ -76,7 +76,7 @@ impl Plane {
             challenges,
         })?;
         let prepared = server.prepare(&plan.listeners, &certificates.issued())?;
-        let probes = watch_endpoints(&control, nudges, reports, &mut tasks);
+        let probes = watch_endpoints(&control, (nudges, reports), &options.config, &mut tasks);
         let windows = Arc::new(Mutex::new(Windows::new(now())));
         tasks.spawn(sample(control.readers().clone(), windows.clone()));
 
@@ -119,18 +119,18 @@ impl Plane {
     }
 }
 
-/// Starts what tells control which endpoints there are, and how they are: by asking them, and by what they do to requests.
+/// Starts what tells control which endpoints there are, and how they are: by asking them, and by what they do to requests; and what takes
+/// rollouts on by it.
 fn watch_endpoints(
     control: &control::Handle,
-    nudges: pool::Nudges,
-    mut reports: pool::FaultReports,
+    (nudges, reports): (pool::Nudges, pool::FaultReports),
+    config: &Path,
     tasks: &mut JoinSet<()>,
 ) -> probe::Failures {
     let probes = probe::Failures::default();
     tasks.spawn(probe::run(control.clone(), nudges, probes.clone()));
     tasks.spawn(outlier::run(control.clone()));
-    // Nobody guards a trial yet.
-    tasks.spawn(async move { while reports.next().await.is_some() {} });
+    tasks.spawn(rollout::run(control.clone(), reports, config.to_owned()));
     tasks.spawn(discovery::run(control.clone()));
     probes
 }

@@ -2,14 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The version that a rollout comes from, and the one that it goes to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Arm {
-    Stable,
-    Candidate,
-}
-
 /// Requests of one version, first attempts only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Counts {

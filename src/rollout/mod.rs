@@ -1,10 +1,14 @@
 //! How a new version gets its share of the traffic, and what it is judged by.
 //!
-//! [`guard`] listens to single errors and takes a bad version back within its first ones; [`judge`] looks at what both versions did over
-//! a step and says whether that is enough to go on. Both are pure: what they know of the world is an argument.
+//! [`steps`] says how a rollout goes on, and the driver does it. [`guard`] listens to single errors and takes a bad version back within its
+//! first ones; [`judge`] looks at what both versions did over a step and says whether that is enough to go on. All three are pure: what they
+//! know of the world is an argument.
 
+mod driver;
 mod figures;
 pub mod guard;
 pub mod judge;
+pub mod steps;
 
-pub use figures::{Arm, Counts, Seen};
+pub use driver::run;
+pub use figures::{Counts, Seen};

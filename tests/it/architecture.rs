@@ -72,7 +72,18 @@ const ROOMS: &[(&str, &[&str])] = &[
             "upstream::dial",
         ],
     ),
-    ("rollout", &["telemetry", "units"]),
+    (
+        "rollout",
+        &[
+            "config::plan",
+            "config::rollout",
+            "control",
+            "pool",
+            "snapshot",
+            "telemetry",
+            "units",
+        ],
+    ),
     (
         "outlier",
         &["control", "pool", "snapshot", "telemetry", "units"],

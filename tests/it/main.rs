@@ -54,6 +54,7 @@ mod proxy_protocol_endpoints;
 mod queue;
 mod resend;
 mod retries;
+mod rollout_steps;
 mod route_rules;
 mod shortages;
 mod slow_start;

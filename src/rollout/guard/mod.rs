@@ -16,8 +16,8 @@ mod ownership;
 pub use evidence::{Cause, Evidence, Met};
 
 use self::{clients::Clients, ownership::Ownership};
-use super::figures::{Arm, Counts, Seen, number};
-use crate::units::GuardSettings;
+use super::figures::{Counts, Seen, number};
+use crate::units::{Arm, GuardSettings};
 
 /// One request that a version has failed, at its first attempt.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -91,6 +91,17 @@ impl Guard {
         // Who is forgotten may be weighed again: little for what tolerates a ratio, too much for what tolerates nothing.
         if !(fault.sticky && self.clients.forgetful) {
             self.budget.error(candidate, fault.share);
+        }
+    }
+
+    /// A user has seen a failure of one that was told as an error before.
+    pub fn felt(&mut self, arm: Arm, share: f64) {
+        if share > 0.0 && share < 1.0 {
+            let tally = match arm {
+                Arm::Candidate => &mut self.candidate,
+                Arm::Stable => &mut self.stable,
+            };
+            tally.failures += 1;
         }
     }
 

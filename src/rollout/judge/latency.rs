@@ -71,9 +71,7 @@ pub(super) fn slower_than(reading: &Reading, edge: Duration) -> u64 {
 
 /// The slowest requests: of those that are slower than stable's quantile, does the candidate own more than its part?
 pub(super) fn tail(allowed: &LatencyMargin, pair: &Pair, look: Look) -> Finding {
-    let Pair {
-        candidate, stable, ..
-    } = pair;
+    let (candidate, stable) = (&pair.candidate, &pair.stable);
     let name = name(allowed.quantile);
     let finding = |verdict, text| Finding {
         of: Of::Tail,

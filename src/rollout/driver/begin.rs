@@ -1,0 +1,334 @@
+//! How a rollout is begun, and taken up again after a restart.
+
+use std::sync::Arc;
+
+use super::{
+    members::members,
+    ride::{Reply, Ride},
+    run::{Driver, told},
+    watch::Watch,
+};
+use crate::{
+    config::{
+        plan,
+        rollout::{from_json, preset, typed},
+    },
+    control::{
+        Actor, Change, Code, Kind, Order, Refusal, View,
+        rollout::{Counts, Part, Pause, Paused, Phase, Request, Rollout, Stage, Start, Verb},
+    },
+    rollout::steps::{Input, Task},
+    snapshot::Snapshot,
+    units::{Name, PoolKey, RescueRule, Weights},
+};
+
+impl Driver {
+    /// Those that were under way when the process ended go on from where they were.
+    pub async fn take_up(&mut self) {
+        let Ok(view) = self.control.view().await else {
+            return;
+        };
+        let mut under_way: Vec<Rollout> = Vec::new();
+        for service in &view.services {
+            if let Some(rollout) = &service.rollout
+                && !rollout.is_over()
+                && under_way.iter().all(|known| known.id != rollout.id)
+            {
+                under_way.push((**rollout).clone());
+            }
+        }
+        for rollout in under_way {
+            let id = rollout.id;
+            self.mount(rollout);
+            self.input(id, Input::Restarted).await;
+        }
+    }
+
+    /// Drives a rollout that control remembers.
+    fn mount(&mut self, mut rollout: Rollout) {
+        let now = self.now();
+        let plan = match from_json(&rollout.plan, None, &self.config) {
+            Ok(plan) => Arc::new(plan),
+            Err(problems) => {
+                rollout.paused = Some(Paused {
+                    reason: Pause::Refused,
+                    since: now,
+                    detail: format!("its plan does not hold any more: {problems}"),
+                    alarmed: false,
+                });
+                Arc::default()
+            }
+        };
+        let snapshot = self.snapshot();
+        let watch = Watch::new(&rollout, &plan, &snapshot, now);
+        let mut ride = Ride::new(rollout, plan, watch);
+        // Whatever the rollout served last: a decision that came after it is seen by its revision.
+        ride.expected = served(&ride, &snapshot);
+        self.rides.insert(ride.rollout.id, ride);
+    }
+
+    /// Drives one again that is over, for the orders that may be given then.
+    pub async fn take_up_again(&mut self, id: u64) -> Result<(), Refusal> {
+        let view = self.control.view().await?;
+        let mut all = view
+            .services
+            .iter()
+            .filter_map(|service| service.rollout.as_ref());
+        let found = all.find(|rollout| rollout.id == id).cloned();
+        let found = found.ok_or_else(|| unknown(&view, id))?;
+        self.mount((*found).clone());
+        Ok(())
+    }
+
+    pub async fn begin(&mut self, request: Request, reply: Reply) {
+        match self.prepare(&request).await {
+            Err(refusal) => {
+                let _ = reply.send(Err(refusal));
+            }
+            Ok((rollout, _, _)) if request.dry_run => {
+                let _ = reply.send(Ok(told(rollout, true)));
+            }
+            Ok((rollout, plan, notes)) => match self.set_out(rollout, plan, &request.by).await {
+                Err(refusal) => {
+                    let _ = reply.send(Err(refusal));
+                }
+                Ok(mut answer) => {
+                    answer.notes.extend(notes);
+                    let _ = reply.send(Ok(answer));
+                }
+            },
+        }
+    }
+
+    /// All that must hold before anything is done.
+    async fn prepare(
+        &mut self,
+        request: &Request,
+    ) -> Result<(Rollout, Arc<plan::Rollout>, Vec<String>), Refusal> {
+        let view = self.control.view().await?;
+        let (start, retry_of) = match &request.what {
+            Verb::Start(start) => ((**start).clone(), None),
+            Verb::Retry { id } => (again(&view, *id)?, Some(*id)),
+            _ => return Err(Refusal::new(Code::InvalidRequest, "this begins nothing")),
+        };
+        let plan = Arc::new(self.plan_of(&start, &view)?);
+        let now = self.now();
+        if let Some(until) = plan.freeze.iter().find_map(|freeze| freeze.until(now)) {
+            return Err(
+                Refusal::new(Code::Frozen, format!("no rollout is begun before {until}"))
+                    .hint("`cutover shift` and `cutover switch` work at any time"),
+            );
+        }
+        let running = Self::running(&view, &start);
+        if let Some((id, service)) = running.first()
+            && !start.supersede
+        {
+            return Err(Refusal::new(
+                Code::RolloutRunning,
+                format!("rollout {id} of {service} is under way"),
+            )
+            .hint(format!(
+                "`cutover rollout abort {service}` ends it, `cutover rollout start --supersede` puts another in its place"
+            )));
+        }
+        let members = members(&start, &view, !running.is_empty())?;
+        for (id, _) in running {
+            self.supersede(id).await;
+        }
+        let rollout = Rollout {
+            id: next_id(&view),
+            members,
+            plan: typed(&plan),
+            steps: plan.steps.len(),
+            stage: Stage::Preparing {
+                phase: Phase::Proving,
+            },
+            since: now,
+            paused: None,
+            share: 0.0,
+            started: now,
+            by: request.by.clone(),
+            reason: request.reason.clone(),
+            ended: None,
+            cause: None,
+            restored: None,
+            rescue: rescue(&plan),
+            counts: Counts::default(),
+            promoted: None,
+            retry_of,
+            log: Vec::new(),
+        };
+        Ok((rollout, plan, Vec::new()))
+    }
+
+    /// The plan that is asked for, or the one of the first service.
+    fn plan_of(&self, start: &Start, view: &View) -> Result<plan::Rollout, Refusal> {
+        let invalid = |detail: String| Refusal::new(Code::InvalidPlan, detail);
+        match (&start.plan, &start.preset) {
+            (Some(_), Some(_)) => Err(invalid(
+                "a plan and a preset: one of them says it".to_owned(),
+            )),
+            (Some(plan), None) => from_json(plan, None, &self.config)
+                .map_err(|problems| invalid(problems.to_string())),
+            (None, Some(name)) => preset(name).ok_or_else(|| {
+                invalid(format!("there is no preset `{name}`"))
+                    .hint("there are fast, standard and careful")
+            }),
+            (None, None) => {
+                let first = start.services.first();
+                let first = first.and_then(|part| view.plan.services.get(&part.service));
+                Ok(first
+                    .map(|service| (*service.rollout).clone())
+                    .unwrap_or_default())
+            }
+        }
+    }
+
+    /// Those under way of its services.
+    fn running(view: &View, start: &Start) -> Vec<(u64, Name)> {
+        let mut running: Vec<(u64, Name)> = Vec::new();
+        for part in &start.services {
+            let services = view.services.iter();
+            let mut of = services.filter(|service| service.plan.name == part.service);
+            let known = of.next().and_then(|service| service.rollout.as_ref());
+            if let Some(rollout) = known
+                && !rollout.is_over()
+                && !running.iter().any(|(id, _)| *id == rollout.id)
+            {
+                running.push((rollout.id, part.service.clone()));
+            }
+        }
+        running
+    }
+
+    async fn supersede(&mut self, id: u64) {
+        self.input(id, Input::Superseded).await;
+    }
+
+    /// Takes the first step: from now on the rollout is under way.
+    async fn set_out(
+        &mut self,
+        mut rollout: Rollout,
+        plan: Arc<plan::Rollout>,
+        by: &Actor,
+    ) -> Result<crate::control::rollout::Told, Refusal> {
+        let now = self.now();
+        let detail = rollout
+            .reason
+            .clone()
+            .unwrap_or_else(|| "begun: the new pool is to be proven".to_owned());
+        rollout.note(now, by, detail);
+        let record = Arc::new(rollout.clone());
+        let mut changes: Vec<Change> = Vec::new();
+        for member in &rollout.members {
+            if let Some(version) = &member.version {
+                changes.push(Change::Version {
+                    pool: PoolKey {
+                        service: member.service.clone(),
+                        pool: member.to.clone(),
+                    },
+                    version: version.clone(),
+                });
+            }
+            changes.push(Change::Rollout {
+                service: member.service.clone(),
+                rollout: record.clone(),
+                weights: None,
+                told: Kind::RolloutStarted,
+                force: false,
+            });
+        }
+        let mut order = Order::by(by.clone());
+        order.reason = rollout.reason.clone();
+        let applied = self.control.change(changes, order).await?;
+        let snapshot = self.snapshot();
+        let watch = Watch::new(&rollout, &plan, &snapshot, now);
+        let id = rollout.id;
+        let mut ride = Ride::new(rollout.clone(), plan, watch);
+        ride.expected = served(&ride, &snapshot);
+        self.rides.insert(id, ride);
+        self.begin_task(id, Task::Prove);
+        let mut answer = told(rollout, applied.durable);
+        answer.notes = applied.notes;
+        Ok(answer)
+    }
+}
+
+/// What the services of a rollout serve now.
+fn served(ride: &Ride, snapshot: &Snapshot) -> std::collections::BTreeMap<Name, Weights> {
+    let services = ride.services();
+    services
+        .filter_map(|name| {
+            let service = snapshot.service(name.as_str())?;
+            Some((name.clone(), service.weights.clone()))
+        })
+        .collect()
+}
+
+fn unknown(view: &View, id: u64) -> Refusal {
+    let last = view
+        .services
+        .iter()
+        .filter_map(|service| service.rollout.as_ref());
+    let last = last.max_by_key(|rollout| rollout.id);
+    let hint = last.map_or_else(
+        || "none has been begun yet".to_owned(),
+        |last| format!("the last one is {} of {}", last.id, last.service()),
+    );
+    Refusal::new(
+        Code::UnknownRollout,
+        format!("there is no rollout {id} that could be told so"),
+    )
+    .hint(hint)
+}
+
+fn next_id(view: &View) -> u64 {
+    let services = view.services.iter();
+    let ids = services.flat_map(|service| {
+        let all = service.rollouts.iter().chain(&service.rollout);
+        all.map(|rollout| rollout.id)
+    });
+    ids.max().unwrap_or(0) + 1
+}
+
+fn rescue(plan: &plan::Rollout) -> Option<RescueRule> {
+    let methods = plan.rescue.methods.iter().map(ToString::to_string);
+    let methods: Vec<_> = methods.collect();
+    (!methods.is_empty()).then_some(RescueRule {
+        methods,
+        max_body: plan.rescue.max_body,
+    })
+}
+
+/// The same start as that of one that has failed.
+fn again(view: &View, id: u64) -> Result<Start, Refusal> {
+    let services = view.services.iter();
+    let mut last = services.filter_map(|service| service.rollout.as_ref());
+    let Some(rollout) = last.find(|rollout| rollout.id == id) else {
+        return Err(unknown(view, id));
+    };
+    if rollout.stage != Stage::Failed {
+        return Err(Refusal::new(
+            Code::InvalidTransition,
+            format!(
+                "rollout {id} is {}: only one that has failed is tried again",
+                rollout.state()
+            ),
+        ));
+    }
+    Ok(Start {
+        services: rollout
+            .members
+            .iter()
+            .map(|member| Part {
+                service: member.service.clone(),
+                to: member.to.clone(),
+                from: Some(member.from.clone()),
+                version: member.version.clone(),
+            })
+            .collect(),
+        preset: None,
+        plan: Some(rollout.plan.clone()),
+        supersede: false,
+    })
+}

@@ -1,0 +1,19 @@
+//! Takes rollouts from one stage to the next: what [`steps`](super::steps) says is done here, as commands to control, and what comes of it
+//! is told it.
+
+mod begin;
+mod commit;
+mod members;
+mod ride;
+mod run;
+mod side;
+mod watch;
+
+pub use run::run;
+
+use crate::units::Timestamp;
+
+/// From one moment to a later one.
+fn span(from: Timestamp, to: Timestamp) -> std::time::Duration {
+    to.duration_since(from).try_into().unwrap_or_default()
+}

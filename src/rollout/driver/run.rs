@@ -1,0 +1,300 @@
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+
+use tokio::{
+    task::JoinSet,
+    time::{self, Instant, MissedTickBehavior},
+};
+
+use super::ride::{Reply, Ride};
+use crate::{
+    control::{
+        Actor, ActorKind, Applied, Code, Handle, Refusal,
+        rollout::{Request, Rollout, Told, Verb},
+    },
+    pool::{FaultReport, FaultReports},
+    rollout::steps::{self, Facts, Input, Moved, Next, Order},
+    snapshot::Snapshot,
+    units::Timestamp,
+};
+
+/// Between two looks at the clock.
+const PERIOD: Duration = Duration::from_millis(100);
+
+/// Drives every rollout until control is gone.
+pub async fn run(control: Handle, faults: FaultReports, config: PathBuf) {
+    let Some(mut asks) = control.take_asks() else {
+        return;
+    };
+    let mut driver = Driver::new(control, config);
+    driver.take_up().await;
+    let mut faults = faults;
+    let mut readers = driver.control.readers().clone();
+    let mut period = time::interval(PERIOD);
+    period.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            biased;
+            Some(report) = faults.next() => driver.fault(&report).await,
+            asked = asks.recv() => match asked {
+                Some((request, reply)) => driver.asked(request, reply).await,
+                None => return,
+            },
+            Some(done) = driver.tasks.join_next(), if !driver.tasks.is_empty() => {
+                if let Ok(done) = done {
+                    driver.done(done).await;
+                }
+            }
+            changed = readers.changed() => {
+                if !changed {
+                    return;
+                }
+                driver.look_at_weights().await;
+            }
+            _ = period.tick(), if !driver.rides.is_empty() => driver.tick().await,
+        }
+    }
+}
+
+/// What a task has come to.
+pub(super) enum Done {
+    /// An input for a rollout.
+    Came(u64, Input),
+    /// Control has answered a change.
+    Committed {
+        id: u64,
+        next: Box<Next>,
+        answer: Result<Applied, Refusal>,
+        reply: Option<Reply>,
+    },
+}
+
+pub(super) struct Driver {
+    pub control: Handle,
+    /// The file: what a plan names beside it is looked for there.
+    pub config: PathBuf,
+    /// Under way.
+    pub rides: BTreeMap<u64, Ride>,
+    pub tasks: JoinSet<Done>,
+    /// A moment by both clocks: one that is set does not hurry a rollout.
+    origin: (Timestamp, Instant),
+}
+
+impl Driver {
+    fn new(control: Handle, config: PathBuf) -> Self {
+        Self {
+            control,
+            config,
+            rides: BTreeMap::new(),
+            tasks: JoinSet::new(),
+            origin: (Timestamp::now(), Instant::now()),
+        }
+    }
+
+    pub fn now(&self) -> Timestamp {
+        let (at, then) = self.origin;
+        let span = jiff::SignedDuration::try_from(then.elapsed()).unwrap_or_default();
+        at.checked_add(span).unwrap_or(at)
+    }
+
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.control.readers().current()
+    }
+
+    /// Rollouts itself, where nobody else has said so.
+    pub fn itself() -> Actor {
+        Actor::new("rollout", ActorKind::Rollout, "rollout")
+    }
+
+    pub fn facts(&self, ride: &Ride, by: Actor, reason: Option<String>) -> Facts {
+        let snapshot = self.snapshot();
+        let stable_is_ready = ride.rollout.members.iter().all(|member| {
+            let service = snapshot.service(member.service.as_str());
+            service.is_some_and(|service| {
+                let place = service.pool(member.from.as_str());
+                place.is_some_and(|place| !service.pools[place].ready.is_empty())
+            })
+        });
+        Facts {
+            now: self.now(),
+            stable_is_ready,
+            by,
+            reason,
+        }
+    }
+
+    /// One input to one rollout, and all that follows.
+    pub async fn input(&mut self, id: u64, input: Input) {
+        let Some(ride) = self.rides.get(&id) else {
+            return;
+        };
+        // What it would rise to is decided on; only bad news and somebody's word come before it.
+        let urgent = matches!(input, Input::Bad(_) | Input::Moved(_) | Input::Refused(_));
+        if ride.rising.is_some() && !urgent {
+            return;
+        }
+        let facts = self.facts(ride, Self::itself(), None);
+        if let Ok(next) = steps::step(&ride.rollout, &ride.plan, &facts, input) {
+            self.follow(id, next, None, facts.by).await;
+        }
+    }
+
+    async fn fault(&mut self, report: &FaultReport) {
+        let now = self.now();
+        let Some(ride) = self.rides.get_mut(&report.trial) else {
+            return;
+        };
+        if let Some(cause) = ride.watch.fault(report, now) {
+            self.input(report.trial, Input::Bad(cause)).await;
+        }
+    }
+
+    async fn tick(&mut self) {
+        let now = self.now();
+        let ids: Vec<u64> = self.rides.keys().copied().collect();
+        for id in ids {
+            let Some(ride) = self.rides.get_mut(&id) else {
+                continue;
+            };
+            if ride.rising.is_some() {
+                continue;
+            }
+            let until = steps::until(&ride.rollout, &ride.plan);
+            let looked = ride.watch.look(&ride.rollout, &ride.plan, until, now);
+            if let Some(live) = looked.live {
+                self.control.live().send_modify(|lives| {
+                    lives.insert(id, Arc::new(live));
+                });
+            }
+            for input in looked.inputs {
+                self.input(id, input).await;
+            }
+            let Some(ride) = self.rides.get(&id) else {
+                continue;
+            };
+            if now >= ride.not_before && steps::wants_time(&ride.rollout, &ride.plan, now) {
+                self.input(id, Input::Tick).await;
+            }
+        }
+    }
+
+    async fn done(&mut self, done: Done) {
+        match done {
+            Done::Came(id, input) => self.input(id, input).await,
+            Done::Committed {
+                id,
+                next,
+                answer,
+                reply,
+            } => self.committed(id, *next, answer, reply).await,
+        }
+    }
+
+    pub async fn asked(&mut self, request: Request, reply: Reply) {
+        let (id, order) = match &request.what {
+            Verb::Start(_) | Verb::Retry { .. } => return self.begin(request, reply).await,
+            Verb::Promote { id, full } => (*id, Order::Promote { full: *full }),
+            Verb::Pause { id } => (*id, Order::Pause),
+            Verb::Resume { id, how } => (*id, Order::Resume(*how)),
+            Verb::Skip { id } => (*id, Order::Skip),
+            Verb::Abort { id } => (*id, Order::Abort),
+            Verb::Undo { id } => (*id, Order::Undo),
+        };
+        if !self.rides.contains_key(&id)
+            && let Err(refusal) = self.take_up_again(id).await
+        {
+            let _ = reply.send(Err(refusal));
+            return;
+        }
+        let Some(ride) = self.rides.get_mut(&id) else {
+            return;
+        };
+        if ride.rising.is_some() && order != Order::Abort && !request.dry_run {
+            ride.waiting.push_back((request, reply));
+            return;
+        }
+        let facts = self.facts(&self.rides[&id], request.by.clone(), request.reason.clone());
+        let ride = &self.rides[&id];
+        match steps::step(&ride.rollout, &ride.plan, &facts, Input::Order(order)) {
+            Err(denied) => {
+                let refusal = Refusal::new(Code::InvalidTransition, denied.why).hint(denied.hint);
+                let _ = reply.send(Err(refusal));
+                self.let_go_of_what_is_over();
+            }
+            Ok(next) if request.dry_run => {
+                let _ = reply.send(Ok(told(next.rollout, true)));
+                self.let_go_of_what_is_over();
+            }
+            Ok(next) => self.follow(id, next, Some(reply), facts.by).await,
+        }
+    }
+
+    /// Whether somebody else has moved the weights of a rollout.
+    async fn look_at_weights(&mut self) {
+        let snapshot = self.snapshot();
+        let moved: Vec<(u64, String)> = self
+            .rides
+            .iter()
+            .filter(|(_, ride)| ride.is_still())
+            .filter_map(|(id, ride)| {
+                let mut services = ride.services();
+                let other = services.find(|name| {
+                    let served = snapshot.service(name.as_str());
+                    let expected = ride.expected.get(name.as_str());
+                    served
+                        .zip(expected)
+                        .is_some_and(|(served, expected)| served.weights != *expected)
+                })?;
+                Some((*id, other.to_string()))
+            })
+            .collect();
+        for (id, service) in moved {
+            self.was_moved(id, &service, &snapshot).await;
+        }
+        let gone = |ride: &Ride| {
+            let service = ride.rollout.service();
+            snapshot.service(service.as_str()).is_none()
+        };
+        self.rides.retain(|_, ride| !gone(ride));
+    }
+
+    async fn was_moved(&mut self, id: u64, service: &str, snapshot: &Snapshot) {
+        let Some(served) = snapshot.service(service) else {
+            return;
+        };
+        let history = self.control.history(&served.plan.name).await;
+        let last = history.ok().and_then(|mut history| history.pop());
+        let Some(ride) = self.rides.get_mut(&id) else {
+            return;
+        };
+        let Some(member) = ride.rollout.member(&served.plan.name) else {
+            return;
+        };
+        let share = served.weights.share(member.to.as_str());
+        let back = served.weights.sole() == Some(&member.from)
+            && last
+                .as_ref()
+                .is_some_and(|last| last.what.contains("rollback"));
+        let by = last.map_or_else(Self::itself, |last| last.by);
+        let detail = format!(
+            "{service} serves {} by {} ({})",
+            served.weights, by.name, by.via
+        );
+        ride.expected
+            .insert(served.plan.name.clone(), served.weights.clone());
+        let moved = Moved {
+            by,
+            share,
+            back,
+            detail,
+        };
+        self.input(id, Input::Moved(moved)).await;
+    }
+}
+
+pub(super) fn told(rollout: Rollout, durable: bool) -> Told {
+    Told {
+        rollout,
+        notes: Vec::new(),
+        durable,
+    }
+}

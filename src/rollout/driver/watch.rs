@@ -1,0 +1,243 @@
+//! What is seen of a rollout's requests, and what that says.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
+use super::side::{Seeing, Side};
+use crate::{
+    config::plan::{self, Then},
+    control::rollout::{ArmLive, Cause, Counts, Live, Phase, Rollout, Stage},
+    pool::FaultReport,
+    rollout::{
+        judge::Verdict,
+        steps::{Input, Look},
+    },
+    snapshot::Snapshot,
+    units::{Arm, Name, Timestamp},
+};
+
+/// Between two looks at what is shown of it.
+const SHOWN: jiff::SignedDuration = jiff::SignedDuration::from_secs(1);
+
+/// Of one rollout.
+pub(super) struct Watch {
+    sides: BTreeMap<Name, Side>,
+    live: Live,
+    /// When what is shown is brought up to date next.
+    shown: Timestamp,
+    first_error: Option<Timestamp>,
+    /// Said once.
+    mismatched: bool,
+}
+
+/// What a look has found.
+#[derive(Default)]
+pub(super) struct Looked {
+    pub live: Option<Live>,
+    pub inputs: Vec<Input>,
+}
+
+impl Watch {
+    pub fn new(
+        rollout: &Rollout,
+        plan: &plan::Rollout,
+        snapshot: &Snapshot,
+        now: Timestamp,
+    ) -> Self {
+        let sides = rollout.members.iter().filter_map(|member| {
+            let service = snapshot.service(member.service.as_str())?;
+            let stats = |pool: &Name| {
+                let place = service.pool(pool.as_str())?;
+                Some(service.pools[place].stats.clone())
+            };
+            let sticky = service.affinity.is_some();
+            let side = Side::new(stats(&member.from)?, stats(&member.to)?, sticky, plan, now);
+            Some((member.service.clone(), side))
+        });
+        let mut watch = Self {
+            sides: sides.collect(),
+            live: Live::default(),
+            shown: now,
+            first_error: rollout.counts.first_error,
+            mismatched: false,
+        };
+        watch.begin(rollout, plan, now);
+        watch
+    }
+
+    /// One request that a version has failed; perhaps the one that is too many.
+    pub fn fault(&mut self, report: &FaultReport, now: Timestamp) -> Option<Cause> {
+        let side = self.sides.get_mut(&report.pool.key.service)?;
+        if report.arm == Arm::Candidate {
+            self.first_error.get_or_insert(now);
+        }
+        let evidence = side.fault(report, now)?;
+        Some(Cause {
+            kind: "guard".to_owned(),
+            detail: evidence.to_string(),
+            at: now,
+            evidence: json!(evidence),
+        })
+    }
+
+    /// Brings the counts up to date.
+    pub fn count(&self, counts: &mut Counts) {
+        let mut all = Counts {
+            first_error: self.first_error,
+            ..Counts::default()
+        };
+        for side in self.sides.values() {
+            side.add(&mut all);
+        }
+        *counts = all;
+    }
+
+    /// The rollout stands somewhere else.
+    pub fn enters(
+        &mut self,
+        rollout: &Rollout,
+        plan: &plan::Rollout,
+        (before, share): (Stage, f64),
+        now: Timestamp,
+    ) {
+        if (rollout.share - share).abs() > f64::EPSILON {
+            for side in self.sides.values_mut() {
+                side.shifts(share);
+            }
+        }
+        if rollout.stage != before && rollout.stage.phase() != Some(Phase::Extending) {
+            self.begin(rollout, plan, now);
+        }
+    }
+
+    /// From now on it is looked at, where it stands at something that is.
+    fn begin(&mut self, rollout: &Rollout, plan: &plan::Rollout, now: Timestamp) {
+        let lasts = match rollout.stage {
+            Stage::Baking => plan.bake,
+            Stage::Stepping {
+                step,
+                phase: Phase::Waiting | Phase::Extending,
+            } => match plan.steps.get(step).map(|step| step.then) {
+                Some(Then::Hold(span) | Then::Judge(span)) => span,
+                _ => std::time::Duration::ZERO,
+            },
+            _ => return,
+        };
+        self.live = Live::default();
+        for side in self.sides.values_mut() {
+            side.begin(&plan.judge, rollout.share, lasts, now);
+        }
+    }
+
+    /// Looks at the figures, where it is time to.
+    pub fn look(
+        &mut self,
+        rollout: &Rollout,
+        plan: &plan::Rollout,
+        until: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Looked {
+        let mut looked = Looked::default();
+        let compares = rollout.stage.compares() && rollout.share > 0.0;
+        let warm = rollout.stage.phase() != Some(Phase::WarmingUp);
+        let due = self.sides.values().any(|side| now >= side.next());
+        if compares && warm && due {
+            self.judge(rollout, plan, now, &mut looked.inputs);
+        }
+        if due || now >= self.shown {
+            self.shown = now.checked_add(SHOWN).unwrap_or(now);
+            looked.live = Some(self.show(until));
+        }
+        looked
+    }
+
+    fn judge(
+        &mut self,
+        rollout: &Rollout,
+        plan: &plan::Rollout,
+        now: Timestamp,
+        inputs: &mut Vec<Input>,
+    ) {
+        let of = self.sides.len();
+        let sides = self.sides.iter_mut();
+        let seen: Vec<(String, Seeing)> = sides
+            .map(|(name, side)| {
+                let seeing = side.look(plan, rollout.share, of, now);
+                let whose = if of > 1 {
+                    format!("{name}: ")
+                } else {
+                    String::new()
+                };
+                (whose, seeing)
+            })
+            .collect();
+        self.live.findings.clear();
+        let (mut good, mut decides) = (true, true);
+        for (whose, seeing) in &seen {
+            let verdict = seeing.judgement.as_ref().map(|judgement| judgement.verdict);
+            let findings = seeing.judgement.iter().flat_map(|found| &found.findings);
+            let texts = findings.map(|finding| format!("{whose}{}", finding.text));
+            self.live.findings.extend(texts);
+            good &= matches!(verdict, Some(Verdict::Good) | None);
+            decides &= seeing.decides;
+            if let Some(judgement) = &seeing.judgement
+                && judgement.verdict == Verdict::Bad
+            {
+                inputs.push(bad(
+                    "judge",
+                    format!("{whose}{judgement}"),
+                    json!(judgement),
+                    now,
+                ));
+            }
+            for bound in &seeing.broken {
+                inputs.push(bad(
+                    "absolute",
+                    format!("{whose}{}", bound.text),
+                    json!(bound),
+                    now,
+                ));
+            }
+            if let Some(mismatch) = &seeing.mismatch
+                && !std::mem::replace(&mut self.mismatched, true)
+            {
+                inputs.push(Input::Alarm(format!("{whose}{mismatch}")));
+            }
+        }
+        self.live.verdict = Some(
+            if inputs.iter().any(|input| matches!(input, Input::Bad(_))) {
+                "bad"
+            } else if good {
+                "good"
+            } else {
+                "not-enough"
+            },
+        );
+        if decides {
+            inputs.push(Input::Look(if good { Look::Good } else { Look::NotEnough }));
+        }
+    }
+
+    fn show(&mut self, until: Option<Timestamp>) -> Live {
+        let mut live = Live {
+            until,
+            stable: ArmLive::default(),
+            candidate: ArmLive::default(),
+            ..self.live.clone()
+        };
+        for side in self.sides.values() {
+            side.show(&mut live.stable, &mut live.candidate);
+        }
+        live
+    }
+}
+
+fn bad(kind: &str, detail: String, evidence: serde_json::Value, at: Timestamp) -> Input {
+    Input::Bad(Cause {
+        kind: kind.to_owned(),
+        detail,
+        at,
+        evidence,
+    })
+}
