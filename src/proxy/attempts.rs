@@ -8,9 +8,12 @@ use http_body::Body as _;
 use super::{
     Kind, Upload,
     decide::Decision,
-    error::{Fault, Resend},
+    error::{Fault, ProxyError, Resend},
+    forward::Answered,
     mirror::Witness,
+    progress::Progress,
     queue::Asking,
+    trial::{Bound, Subject},
 };
 use crate::{
     pool::{AVOIDED, Seat, Slot},
@@ -43,6 +46,8 @@ pub(super) struct Attempts {
     pub witness: Option<Box<Witness>>,
     /// The next attempt is to be on a new connection: one that was parked may be about to be closed, as the last one was.
     pub afresh: bool,
+    /// What it is in a trial.
+    pub subject: Option<Box<Subject>>,
 }
 
 /// Why an attempt is made that is not the first.
@@ -54,7 +59,11 @@ struct Instead {
 }
 
 impl Attempts {
-    pub(super) fn new(request: &Request<Upload>, decision: &Decision, asking: Asking) -> Self {
+    pub(super) fn new(request: &Request<Upload>, decision: &mut Decision, asking: Asking) -> Self {
+        let subject = decision.subject.take();
+        if let Some(subject) = &subject {
+            subject.begin(&asking);
+        }
         let retries = decision.retries;
         let body = request.body().size_hint();
         let largest = body.upper().unwrap_or(body.lower());
@@ -73,6 +82,7 @@ impl Attempts {
             reused: false,
             witness: None,
             afresh: false,
+            subject,
         }
     }
 
@@ -81,7 +91,14 @@ impl Attempts {
     }
 
     /// The attempt that was begun last is over. Tells whether it was made from the budget, and in vain.
-    pub(super) fn end(&mut self, answer: Option<http::StatusCode>) -> bool {
+    pub(super) fn end(&mut self, sent: &Result<Answered, ProxyError>, progress: &Progress) -> bool {
+        if self.made == 1
+            && let Some(subject) = &mut self.subject
+            && !subject.observe(sent, self.reused, progress)
+        {
+            self.subject = None;
+        }
+        let answer = sent.as_ref().ok().map(|sent| sent.answer.status());
         let Some(instead) = self.instead_of.take() else {
             return false;
         };
@@ -96,9 +113,48 @@ impl Attempts {
         self.repeatable && self.made < self.retries.attempts
     }
 
+    /// The largest body with which stable may answer in a candidate's place, after this attempt of the candidate's.
+    fn rescue(&self) -> Option<u64> {
+        let subject = self.subject.as_ref().filter(|_| self.made == 1);
+        subject.and_then(|subject| subject.rescue())
+    }
+
+    /// Whether that may be, with what was sent of the body.
+    pub(super) fn may_be_rescued(&self, sent: u64) -> bool {
+        self.rescue().is_some_and(|most| sent <= most)
+    }
+
+    /// Whether the request is kept, in case it is to be sent again.
+    pub(super) fn is_kept(&self) -> bool {
+        self.may_repeat() || self.rescue().is_some()
+    }
+
     /// The largest body that is kept to be sent again.
     pub(super) fn max_body(&self) -> u64 {
-        self.retries.max_body
+        let rescue = self.rescue().unwrap_or(0);
+        self.retries.max_body.max(rescue)
+    }
+
+    /// Stable is asked in the candidate's place.
+    pub(super) fn is_rescued(&mut self) {
+        if let Some(subject) = &mut self.subject {
+            subject.is_rescued();
+        }
+    }
+
+    /// Whom the next attempt may go to that rescues nobody; `written` where the last one may have run the request.
+    pub(super) fn bind(&self, written: bool) {
+        let bound = &self.asking.bound;
+        let stays = |subject: &Subject| written && subject.stays();
+        let stays = self.subject.as_deref().is_some_and(stays);
+        bound.set(match bound.get() {
+            Bound::Stable => Bound::Stable,
+            // Stable has failed it, too.
+            Bound::Rescue if self.made > 1 => Bound::Rescue,
+            Bound::Candidate => Bound::Candidate,
+            Bound::Free | Bound::Rescue if stays => Bound::Candidate,
+            Bound::Free | Bound::Rescue => Bound::Free,
+        });
     }
 
     /// How long the parts of the attempt under way may take.
@@ -113,7 +169,10 @@ impl Attempts {
 
     /// Whether one more may follow an attempt that has failed so, where the request is kept.
     pub(super) fn may_follow(&self, kind: Kind) -> bool {
-        self.may_repeat() && kind.fault() == Fault::Endpoint && kind != Kind::RequestTimeout
+        let rescued = !kind.is_timeout() && self.rescue().is_some();
+        (self.may_repeat() || rescued)
+            && kind.fault() == Fault::Endpoint
+            && kind != Kind::RequestTimeout
     }
 
     /// Whether the request is to be sent again after an attempt that failed.

@@ -38,8 +38,6 @@ pub(super) const SIP: usize = (8 << 10) - 1;
 /// An endpoint's body, and the exchange that ends with it.
 pub struct Relay {
     incoming: Incoming,
-    /// The most that is handed over at a time.
-    piece: usize,
     /// Received and not yet handed over.
     rest: Bytes,
     exchange: Option<Exchange>,
@@ -55,10 +53,8 @@ impl Body {
     }
 
     pub(super) fn relayed(incoming: Incoming, exchange: Exchange) -> Self {
-        let shares = exchange.progress.shares;
         Self::Relayed(Relay {
             incoming,
-            piece: if shares { PIECE } else { usize::MAX },
             rest: Bytes::new(),
             exchange: Some(exchange),
         })
@@ -124,8 +120,10 @@ impl Relay {
 
     /// Of what there is, what may be handed over. The exchange goes on until all of it is: until then its client is timed by it.
     fn next_piece(&mut self) -> Bytes {
-        let piece = if self.rest.len() > self.piece {
-            self.rest.split_to(self.piece)
+        let exchange = self.exchange.as_ref();
+        let shares = exchange.is_some_and(|exchange| exchange.progress.shares);
+        let piece = if shares && self.rest.len() > PIECE {
+            self.rest.split_to(PIECE)
         } else {
             std::mem::take(&mut self.rest)
         };

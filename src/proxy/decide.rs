@@ -1,6 +1,5 @@
 use std::{
     cell::{Cell, RefCell},
-    net::IpAddr,
     rc::Rc,
     sync::Arc,
     time::Duration,
@@ -12,6 +11,7 @@ use super::{
     mirror::Mirroring,
     queue::{Asking, Undecided, Wait},
     rules::{self, Applied},
+    trial::{Bound, How, Subject},
     tunnel::Terms,
 };
 use crate::{
@@ -48,6 +48,8 @@ pub(super) struct Decision {
     pub rules: Option<Box<Applied>>,
     /// Who gets a copy of it, until that is sent.
     pub mirroring: Cell<Option<Box<Mirroring>>>,
+    /// It is the first attempt of a request in a trial.
+    pub subject: Option<Box<Subject>>,
 }
 
 /// A field that the app shall not see, and that is needed to decide once more.
@@ -130,7 +132,6 @@ impl Proxy {
         asking: &Asking,
         avoid: Option<&[Slot]>,
     ) -> Result<Decision, Undecided> {
-        let client = asking.client;
         let (service, rules) = route(snapshot, head, asking)?;
         let patience = service.plan.queueing.unready;
         let patience = patience.filter(|_| asking.may_wait());
@@ -142,25 +143,26 @@ impl Proxy {
             return Err(unready(patience));
         }
         let lot = asking.rehearsal.lot();
-        let (chosen, set_cookie) = choose_pool(service, head, client, lot);
+        let waits = avoid.is_some() && asking.bound.get() != Bound::Rescue;
         let nobody = || match patience {
             // Those that are ready have failed it.
-            Some(patience) if avoid.is_some() => unready(patience),
+            Some(patience) if waits => unready(patience),
             _ => Refused::of(Kind::NoEndpoint, &service.stats, rules).into(),
         };
-        let choice = chosen.ok_or_else(nobody)?;
+        let chosen = choose_pool(service, head, asking, lot).ok_or_else(nobody)?;
+        let choice = chosen.choice(service);
         if !service.plan.faults.is_empty() {
             self.inject(service, choice.0, head, asking, (lot, rules))?;
         }
-        let found = self.choose_endpoint(service, choice, head, asking, avoid);
-        let (pool, endpoint, permits) = match found {
-            Found::One(pool, endpoint, permits) => (pool, endpoint, permits),
-            Found::None => return Err(nobody()),
-            Found::Full(reached, pool) => {
-                let wait = Wait::full(reached, service, &pool.stats, rules);
-                return Err(wait.into());
-            }
-        };
+        let (pool, endpoint, permits) =
+            match self.choose_endpoint(service, choice, head, asking, avoid) {
+                Found::One(pool, endpoint, permits) => (pool, endpoint, permits),
+                Found::None => return Err(nobody()),
+                Found::Full(reached, pool) => {
+                    let wait = Wait::full(reached, service, &pool.stats, rules);
+                    return Err(wait.into());
+                }
+            };
         let keep = service.weights.get(pool.name().as_str()) > 0;
         let terms = Terms::of(request, service, keep, pool.transport.protocol)
             .map_err(|kind| Refused::of(kind, &service.stats, rules))?;
@@ -168,10 +170,12 @@ impl Proxy {
         let line = self
             .lines
             .to(endpoint, &pool.stats, &pool.transport, most, keep);
-        let mirroring = match (avoid, &terms) {
-            (None, None) => self.mirror(service, pool, head, request, asking),
-            _ => None,
-        };
+        let first = avoid.is_none();
+        let mirrored = first && terms.is_none();
+        let mirroring = mirrored.then(|| self.mirror(service, pool, head, request, asking));
+        let tried = first && service.trial.is_some();
+        let asked = (request, terms.is_some());
+        let subject = tried.then(|| self.subject(service, &chosen, asked, asking, line.seat()));
         Ok(Decision {
             lease: line.seat().claim(permits),
             line,
@@ -182,11 +186,12 @@ impl Proxy {
             service: service.stats.slot,
             max_body: service.plan.max_body,
             pool_header: service.plan.pool_header,
-            set_cookie,
+            set_cookie: chosen.set_cookie,
             terms,
             rules: rules.map(|rules| Box::new(Applied::new(rules))),
             preview: Hidden::of(service),
-            mirroring: Cell::new(mirroring),
+            mirroring: Cell::new(mirroring.flatten()),
+            subject: subject.flatten(),
         })
     }
 
@@ -205,8 +210,15 @@ impl Proxy {
         if avoid.is_none() || !matches!(found, Found::None) {
             return found;
         }
+        let may_go_to = |place| match (&service.trial, asking.bound.get()) {
+            (None, _) | (_, Bound::Free) => true,
+            (_, Bound::Candidate) => false,
+            (Some(trial), _) => trial.sparing_the_candidate(place) == place,
+        };
         let pools = service.pools.iter().enumerate();
-        let weighted = pools.filter(|(_, pool)| service.weights.get(pool.name().as_str()) > 0);
+        let weighted = pools.filter(|(place, pool)| {
+            service.weights.get(pool.name().as_str()) > 0 && may_go_to(*place)
+        });
         let mut others = weighted.map(|(index, pool)| choose((pool, service.candidates(index))));
         let found = others.find(|found| !matches!(found, Found::None));
         found.unwrap_or(Found::None)
@@ -300,31 +312,62 @@ enum Found<'a> {
     None,
 }
 
+/// Which pool a request goes to.
+pub(super) struct Chosen {
+    pub place: usize,
+    pub how: How,
+    set_cookie: Option<HeaderValue>,
+}
+
 /// Preview, then what the client is bound to, then one draw, of this lot.
-fn choose_pool<'a>(
-    service: &'a Service,
-    head: &Head,
-    client: Option<IpAddr>,
-    lot: u64,
-) -> (Option<Choice<'a>>, Option<HeaderValue>) {
-    if let Some(previewed) = service.previewed(head.headers) {
-        let pool = &service.pools[previewed];
-        return (Some((pool, &pool.ready)), None);
+fn choose_pool(service: &Service, head: &Head, asking: &Asking, lot: u64) -> Option<Chosen> {
+    if let Some(place) = service.previewed(head.headers) {
+        return Some(Chosen {
+            place,
+            how: How::Previewed,
+            set_cookie: None,
+        });
     }
     let key = |key| service.splitter.rendezvous(key);
     let draw = || service.splitter.draw(lot);
-    let (pool, set_cookie) = match &service.affinity {
-        None => (draw(), None),
-        Some(affinity) => match affinity.key(head, client) {
-            Some(bound) => (key(bound), None),
+    let (place, how, set_cookie) = match &service.affinity {
+        None => (draw(), How::Drawn, None),
+        Some(affinity) => match affinity.key(head, asking.client) {
+            Some(bound) => {
+                let how = How::Kept(affinity.is_by_cookie().then_some(bound));
+                (key(bound), how, None)
+            }
             None => match affinity.mint(lot, forwarded::scheme(head.headers) == Scheme::HTTPS) {
-                Some(minted) => (key(minted.key), Some(minted.set_cookie)),
-                None => (draw(), None),
+                Some(minted) => (key(minted.key), How::Drawn, Some(minted.set_cookie)),
+                None => (draw(), How::Drawn, None),
             },
         },
     };
-    let choice = pool.map(|pool| (&*service.pools[pool], service.candidates(pool)));
-    (choice, set_cookie)
+    let mut place = place?;
+    if let Some(trial) = &service.trial {
+        asking.rehearsal.keep(lot);
+        place = match asking.bound.get() {
+            Bound::Free | Bound::Candidate => place,
+            Bound::Rescue if !trial.holds() => return None,
+            Bound::Stable | Bound::Rescue => trial.sparing_the_candidate(place),
+        };
+    }
+    Some(Chosen {
+        place,
+        how,
+        set_cookie,
+    })
+}
+
+impl Chosen {
+    fn choice<'a>(&self, service: &'a Service) -> Choice<'a> {
+        let pool = &service.pools[self.place];
+        match self.how {
+            // It reaches nobody who is not ready.
+            How::Previewed => (pool, &pool.ready),
+            _ => (pool, service.candidates(self.place)),
+        }
+    }
 }
 
 /// A pool, and whom of it the request may be sent to.

@@ -164,6 +164,14 @@ impl Kind {
         }
     }
 
+    /// Whether the client has waited for an endpoint in vain.
+    pub fn is_timeout(self) -> bool {
+        matches!(
+            self,
+            Self::ConnectTimeout | Self::EndpointSlow | Self::RequestTimeout
+        )
+    }
+
     pub fn fault(self) -> Fault {
         match self {
             Self::Malformed

@@ -8,6 +8,7 @@ use super::{
     mirror::Witness,
     note::Outcome,
     progress::{Progress, UploadState},
+    trial::Subject,
 };
 use crate::{
     pool::Lease,
@@ -28,6 +29,8 @@ pub(super) struct Exchange {
     pub bytes: u64,
     /// Sees the answer, where a copy's is compared with it.
     pub witness: Option<Box<Witness>>,
+    /// It is the first attempt of a request in a trial.
+    pub subject: Option<Box<Subject>>,
 }
 
 /// How an answer's body ended.
@@ -59,7 +62,7 @@ impl Exchange {
     }
 
     /// Counts the answer, gives the lease back, and keeps the connection if it can carry another request.
-    pub(super) fn end(self, ending: Ending) {
+    pub(super) fn end(mut self, ending: Ending) {
         let now = Instant::now();
         let seat = self.lease.seat();
         seat.shard().answered(self.status);
@@ -75,9 +78,13 @@ impl Exchange {
                     witness.ended();
                 }
             }
-            Ending::EndpointBroke => seat.failed(Failure::Reset),
+            Ending::EndpointBroke => {
+                seat.failed(Failure::Reset);
+                self.subject.iter_mut().for_each(|subject| subject.broke());
+            }
             Ending::Abandoned if self.progress.is_late() && self.progress.awaits_endpoint() => {
                 seat.failed(Failure::Idle);
+                self.subject.iter_mut().for_each(|subject| subject.broke());
             }
             Ending::Abandoned => {}
         }

@@ -48,6 +48,11 @@ impl Rehearsal {
     pub(super) fn lot(&self) -> u64 {
         self.lot.take().unwrap_or_else(|| fastrand::u64(..))
     }
+
+    /// Has it fall to the same again, however often it is decided on.
+    pub(super) fn keep(&self, lot: u64) {
+        self.lot.set(Some(lot));
+    }
 }
 
 /// A request is to wait before it is decided anew.

@@ -14,7 +14,6 @@ use super::{
     exchange::Exchange,
     head::{self, Fields},
     headers,
-    mirror::Witness,
     note::Note,
     progress::{Progress, UploadState},
     timing::Timing,
@@ -62,7 +61,7 @@ pub(super) async fn send(
             Instant::now()
         };
         let timing = goes(decision, progress, now, timeouts);
-        let keeps = connection.is_shared() || attempts.may_repeat();
+        let keeps = connection.is_shared() || attempts.is_kept();
         let again = ours.as_mut().filter(|_| keeps);
         let again = again.map(|request| Again::keep(request, attempts.max_body()));
         let Some(request) = ours.take() else {
@@ -255,7 +254,7 @@ fn prepare(
 pub(super) fn pass_on(
     answered: Answered,
     decision: Decision,
-    mut witness: Option<Box<Witness>>,
+    attempts: Attempts,
     progress: &Rc<Progress>,
     began: Instant,
 ) -> Response<Body> {
@@ -265,6 +264,11 @@ pub(super) fn pass_on(
         fields,
         connection,
     } = answered;
+    let Attempts {
+        mut witness,
+        subject,
+        ..
+    } = attempts;
     if let Some(witness) = &mut witness {
         witness.answered(answer.status(), answer.headers());
     }
@@ -293,6 +297,7 @@ pub(super) fn pass_on(
         began,
         bytes: 0,
         witness,
+        subject: subject.and_then(|subject| subject.answered(answer.status())),
     };
     answer.map(|incoming| Body::relayed(incoming, exchange))
 }

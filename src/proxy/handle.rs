@@ -17,6 +17,7 @@ use super::{
     queue::Asking,
     reply::{Form, reply},
     rules::Applied,
+    trial::Subject,
     tunnel::{self, Terms},
 };
 use crate::{
@@ -92,11 +93,10 @@ impl Proxy {
         let mut decision = self.decide_in_turn(request, &asking, None).await?;
         notebook.add(|note| note.rehearses(asking.rehearsal.reason()));
         self.budgets.asked(decision.service, began);
-        let mut attempts = Attempts::new(request, &decision, asking);
+        let mut attempts = Attempts::new(request, &mut decision, asking);
         let (sent, decision) = loop {
             let sent = send(&decision, ours, &mut attempts, progress).await;
-            let status = sent.as_ref().ok().map(|sent| sent.answer.status());
-            if attempts.end(status) {
+            if attempts.end(&sent, progress) {
                 self.budgets.in_vain(decision.service, Instant::now());
             }
             decision = match sent {
@@ -113,14 +113,15 @@ impl Proxy {
                 // Apart, so that what a request is handled in does not grow by it.
                 Err(error) => {
                     notebook.add(|note| note.failed(error.kind));
-                    Box::pin(self.after(error, decision, ours, &mut attempts)).await?
+                    Box::pin(self.after(error, decision, ours, &mut attempts, progress)).await?
                 }
             };
         };
         if Terms::begins(decision.terms.as_deref(), &sent.answer) {
-            return Box::pin(self.switch(sent, decision, progress, began)).await;
+            let switched = Box::pin(self.switch(sent, decision, progress, began)).await;
+            return Subject::switched(attempts.subject, switched);
         }
-        Ok(pass_on(sent, decision, attempts.witness, progress, began))
+        Ok(pass_on(sent, decision, attempts, progress, began))
     }
 
     /// Begins an entry of the access log, where this request is to have one.

@@ -34,6 +34,7 @@ mod rules;
 mod span;
 mod timing;
 mod trace;
+mod trial;
 pub mod tunnel;
 mod upload;
 mod worker;

@@ -13,6 +13,7 @@ use super::{
     faults::{Delay, Rehearsal},
     handle::Refused,
     rules::Applied,
+    trial::Bound,
 };
 use crate::{
     pool::{Place, PoolStats, Quota, Reached, ServiceStats, Slot},
@@ -30,6 +31,7 @@ pub(super) struct Asking {
     pub counted: Cell<bool>,
     pub patience: Cell<Patience>,
     pub rehearsal: Rehearsal,
+    pub bound: Cell<Bound>,
     /// Since when it may be sent: its head had been read, and it has waited for all that it had to wait for.
     pub ready: Cell<Instant>,
     /// When it first had to wait.
@@ -55,6 +57,7 @@ impl Asking {
             counted: Cell::new(false),
             patience: Cell::new(Patience::Comes),
             rehearsal: Rehearsal::default(),
+            bound: Cell::default(),
             ready: Cell::new(began),
             waits_since: Cell::new(None),
         }

@@ -13,6 +13,7 @@ use super::{
     forward::Answered,
     handle::Refused,
     progress::{Progress, UploadState},
+    trial::Bound,
 };
 use crate::{
     pool::Seat,
@@ -27,6 +28,25 @@ impl Proxy {
         decision: Decision,
         ours: &mut Option<Request<Upload>>,
         attempts: &mut Attempts,
+        progress: &Progress,
+    ) -> Result<Decision, Refused> {
+        let kind = error.kind;
+        let next = self.next(error, decision, ours, attempts, progress).await;
+        if next.is_err()
+            && let Some(subject) = &attempts.subject
+        {
+            subject.refused(kind);
+        }
+        next
+    }
+
+    async fn next(
+        &self,
+        error: ProxyError,
+        decision: Decision,
+        ours: &mut Option<Request<Upload>>,
+        attempts: &mut Attempts,
+        progress: &Progress,
     ) -> Result<Decision, Refused> {
         let (kind, fault, resend) = (error.kind, error.fault, error.resend);
         let failed = decision.lease.seat().clone();
@@ -47,9 +67,37 @@ impl Proxy {
         if fault == Fault::Endpoint {
             self.nudge.send(&failed.endpoint);
         }
+        let rescued = fault == Fault::Endpoint
+            && !kind.is_timeout()
+            && attempts.may_be_rescued(progress.bytes_in());
         attempts.failed(&failed);
         attempts.afresh = resend == Resend::Repeatable;
         pause(attempts.backoff(true)).await;
+        if rescued {
+            attempts.asking.bound.set(Bound::Rescue);
+            let (asking, avoided) = (&attempts.asking, attempts.avoided());
+            let next = self.decide_in_turn(request, asking, Some(avoided)).await;
+            if let Ok(next) = next {
+                attempts.is_rescued();
+                let granted = self.granted(Some(next), &failed, resend, attempts);
+                return granted.ok_or(refused);
+            }
+        }
+        let mut next = None;
+        if resend == Resend::Safe || attempts.may_repeat() {
+            attempts.bind(resend == Resend::Repeatable);
+            next = self.elsewhere(request, kind, attempts).await;
+        }
+        self.granted(next, &failed, resend, attempts).ok_or(refused)
+    }
+
+    /// Somebody who has not failed the request; else the one that has, where that may have been the connection's fault.
+    async fn elsewhere(
+        &self,
+        request: &Request<Upload>,
+        kind: Kind,
+        attempts: &Attempts,
+    ) -> Option<Decision> {
         let (asking, avoided) = (&attempts.asking, attempts.avoided());
         let mut next = self.decide_in_turn(request, asking, Some(avoided)).await;
         if next.is_err() && matches!(kind, Kind::EndpointRefused | Kind::EndpointBroke) {
@@ -57,8 +105,7 @@ impl Proxy {
             pause(attempts.backoff(false)).await;
             next = self.decide_in_turn(request, asking, Some(&[])).await;
         }
-        self.granted(next.ok(), &failed, resend, attempts)
-            .ok_or(refused)
+        next.ok()
     }
 
     /// Who is asked instead of an endpoint that answers that it is in trouble; nobody, where the answer has to do.
@@ -71,8 +118,10 @@ impl Proxy {
         progress: &Progress,
     ) -> Option<Decision> {
         let status = sent.answer.status();
+        let trouble = attempts.is_trouble(status);
+        let rescued = status.is_server_error() && attempts.may_be_rescued(progress.bytes_in());
         // An answer that overtakes its request's body is passed on: the rest of the body is on its way.
-        if !attempts.is_trouble(status) || progress.upload() != UploadState::Done {
+        if !(trouble || rescued) || progress.upload() != UploadState::Done {
             return None;
         }
         let request = ours.insert(sent.again.take()?.back()?);
@@ -80,8 +129,23 @@ impl Proxy {
         let failed = decision.lease.seat();
         attempts.failed(failed);
         attempts.afresh = false;
-        let next = self.decide(request, &attempts.asking, Some(attempts.avoided()));
-        let next = self.granted(next.ok(), failed, Resend::Repeatable, attempts)?;
+        let mut next = None;
+        if rescued {
+            attempts.asking.bound.set(Bound::Rescue);
+            next = self
+                .decide(request, &attempts.asking, Some(attempts.avoided()))
+                .ok();
+            if next.is_some() {
+                attempts.is_rescued();
+            }
+        }
+        if next.is_none() && trouble {
+            attempts.bind(true);
+            next = self
+                .decide(request, &attempts.asking, Some(attempts.avoided()))
+                .ok();
+        }
+        let next = self.granted(next, failed, Resend::Repeatable, attempts)?;
         failed.shard().answered(status);
         failed.failed(Failure::Status);
         Some(next)

@@ -25,7 +25,6 @@ pub struct Proxy {
     pub(super) budgets: Budgets,
     pub(super) shard: Arc<WorkerShard>,
     pub(super) nudge: Nudge,
-    #[expect(dead_code, reason = "nobody is on trial yet")]
     pub(super) faults: Rc<Faults>,
     pub(super) pen: Rc<RefCell<Pen>>,
     /// Who takes spans, where anybody does.

@@ -74,6 +74,11 @@ impl Affinity {
         }
     }
 
+    /// Whether keys are cookies' of ours, which nobody else can make.
+    pub fn is_by_cookie(&self) -> bool {
+        matches!(self.0, By::Cookie(_))
+    }
+
     /// A key for a client that has none; `None` where clients are not given any. `secure`: the client speaks HTTPS.
     pub fn mint(&self, random: u64, secure: bool) -> Option<Minted> {
         match &self.0 {

@@ -24,7 +24,7 @@ pub use caching::may_set_cookie;
 pub use explain::{Considered, Explanation, Verdict, explain};
 pub use faults::drawn_fault;
 pub use head::{Head, host_of};
-pub use key::hash_key;
+pub use key::{hash_ip, hash_key};
 pub use limiter::Limiter;
 pub use preview::Preview;
 pub use router::{Found, Router};

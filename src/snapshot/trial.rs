@@ -34,6 +34,15 @@ impl TrialInForce {
         }
     }
 
+    /// Whose a request is that was to go to this pool, and goes to no candidate.
+    pub fn sparing_the_candidate(&self, pool: usize) -> usize {
+        if self.holds && pool == self.candidate {
+            self.stable
+        } else {
+            pool
+        }
+    }
+
     /// Stable's share is stable's alone.
     pub fn holds(&self) -> bool {
         self.holds

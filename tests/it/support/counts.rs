@@ -3,7 +3,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use cutover::{
     pool::{Endpoint, PoolStats},
     telemetry::{
-        Difference, EndpointShard, Injected, MirrorCounts, Mirrored, PoolShard, Rejection,
+        Difference, EndpointShard, Injected, MirrorCounts, Mirrored, PoolShard, Rejection, Tried,
         TunnelCounts,
     },
 };
@@ -46,6 +46,11 @@ impl Proxy {
         counts.fold((0, 0), |(waits, reclaims), counts| {
             (waits + counts.waits(), reclaims + counts.reclaims())
         })
+    }
+
+    /// What trials have counted of the pool.
+    pub fn tried(&self, pool: &str) -> Tried {
+        self.stats(pool).tried()
     }
 
     fn stats(&self, pool: &str) -> Arc<PoolStats> {

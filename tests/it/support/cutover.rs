@@ -229,6 +229,11 @@ fn decide(service: &Arc<config::plan::Service>) -> Decided {
     }
 }
 
+/// What sticky cookies are made with.
+pub fn sticky_key() -> Secret {
+    Secret::new(vec![7; 32])
+}
+
 fn build(
     plan: &Plan,
     generation: u64,
@@ -240,7 +245,7 @@ fn build(
         generation,
         plan,
         changed,
-        sticky_key: &Secret::new(vec![7; 32]),
+        sticky_key: &sticky_key(),
     };
     snapshot::build(&input, directory, previous)
 }

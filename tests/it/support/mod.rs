@@ -22,6 +22,7 @@ pub mod dns;
 pub mod h2;
 mod pebble;
 mod pool;
+pub mod trial;
 pub mod websocket;
 pub mod websocket_h2;
 mod whole;

@@ -1,0 +1,252 @@
+//! The first attempt of a request that is divided between a stable pool and one on trial: what is counted of it, what is told of its
+//! failure, and whether stable may answer in the candidate's place. Requests of services without a trial never come here.
+
+use std::{net::IpAddr, rc::Rc};
+
+use http::{HeaderMap, Request, Response, StatusCode, header};
+use http_body::Body as _;
+use tokio::time::Instant;
+
+use super::{
+    Body, Kind, Proxy, Upload,
+    decide::Chosen,
+    error::{Fault, ProxyError},
+    forward::Answered,
+    handle::Refused,
+    progress::{Progress, UploadState},
+    queue::Asking,
+};
+use crate::{
+    pool::{FaultEvent, FaultReport, Faults, Seat},
+    routing::hash_ip,
+    snapshot::Service,
+    units::Arm,
+};
+
+/// How a request's pool was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum How {
+    /// It asked for it.
+    Previewed,
+    /// By chance, or by a key that its client has just been given.
+    Drawn,
+    /// By what its client has brought; the key, where that is a cookie of ours.
+    Kept(Option<u64>),
+}
+
+/// To whom a request may go that has been sent before, while there is a trial.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Bound {
+    #[default]
+    Free,
+    /// It was stable's: it goes to no candidate.
+    Stable,
+    /// A candidate has failed it, and stable is to answer, or nobody.
+    Rescue,
+    /// A candidate may have run it, and it changes things: no other version gets it.
+    Candidate,
+}
+
+/// A request that belongs to an arm of a trial.
+pub(super) struct Subject {
+    trial: u64,
+    arm: Arm,
+    /// The candidate's, in force when it was decided.
+    share: f64,
+    how: How,
+    client: Option<IpAddr>,
+    /// Of the first attempt.
+    seat: Rc<Seat>,
+    faults: Rc<Faults>,
+    tunnel: bool,
+    /// Stable may answer in the candidate's place, where its body is not larger.
+    rescue: Option<u64>,
+    /// Another version may get what the candidate may have run.
+    crosses: bool,
+    stage: Stage,
+}
+
+/// What has become of the first attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    UnderWay,
+    Answered,
+    Failed,
+    /// And stable is asked instead.
+    Rescued,
+}
+
+impl Proxy {
+    /// What a request is in the trial of its service, if it is in one. `tunnel`: it asks for one.
+    pub(super) fn subject(
+        &self,
+        service: &Service,
+        chosen: &Chosen,
+        (request, tunnel): (&Request<Upload>, bool),
+        asking: &Asking,
+        seat: &Rc<Seat>,
+    ) -> Option<Box<Subject>> {
+        let trial = service.trial.as_ref()?;
+        let how = chosen.how;
+        let arm = trial.arm(chosen.place).filter(|_| how != How::Previewed)?;
+        let rule = trial.trial.rescue.as_ref();
+        let method = request.method();
+        let listed = rule.filter(|rule| rule.methods.iter().any(|one| one == method.as_str()));
+        let body = request.body().size_hint();
+        let largest = body.upper().unwrap_or(body.lower());
+        let again = service.plan.retries.attempts > 1 && !tunnel;
+        let rescue = listed.map(|rule| rule.max_body);
+        let rescue = rescue.filter(|most| arm == Arm::Candidate && again && largest <= *most);
+        Some(Box::new(Subject {
+            trial: trial.trial.id,
+            arm,
+            share: trial.share,
+            how,
+            client: asking.client,
+            seat: seat.clone(),
+            faults: self.faults.clone(),
+            tunnel,
+            rescue,
+            crosses: listed.is_some() || method.is_safe(),
+            stage: Stage::UnderWay,
+        }))
+    }
+}
+
+impl Subject {
+    /// It is about to be sent for the first time.
+    pub(super) fn begin(&self, asking: &Asking) {
+        if self.how == How::Drawn {
+            self.seat.pool_shard().trial.assigned();
+        }
+        if self.arm == Arm::Stable {
+            asking.bound.set(Bound::Stable);
+        }
+    }
+
+    /// The first attempt has come to this. Whether it was the endpoint's doing: what a client or this machine made of it says nothing.
+    pub(super) fn observe(
+        &mut self,
+        sent: &Result<Answered, ProxyError>,
+        reused: bool,
+        progress: &Progress,
+    ) -> bool {
+        let counts = &self.seat.pool_shard().trial;
+        match sent {
+            Ok(sent) if !sent.answer.status().is_server_error() => {
+                counts.requested();
+                self.stage = Stage::Answered;
+                let status = sent.answer.status();
+                let good = status.is_success() || status.is_redirection();
+                // Neither a handshake of TLS nor what a tunnel or a stream begins with says how fast the app works.
+                let comparable = good && reused && !self.tunnel;
+                if comparable
+                    && progress.upload() == UploadState::Done
+                    && !is_event_stream(sent.answer.headers())
+                {
+                    let took = Instant::now().saturating_duration_since(progress.sent());
+                    counts.answered_in(took);
+                }
+            }
+            Err(error) if error.fault != Fault::Endpoint => return false,
+            _ => {
+                counts.requested();
+                self.failed();
+            }
+        }
+        true
+    }
+
+    fn failed(&mut self) {
+        self.stage = Stage::Failed;
+        self.seat.pool_shard().trial.failed();
+        self.report(FaultEvent::Failed);
+    }
+
+    fn felt(&self) {
+        self.seat.pool_shard().trial.felt();
+        self.report(FaultEvent::Felt);
+    }
+
+    /// The largest body with which stable may answer in the candidate's place.
+    pub(super) fn rescue(&self) -> Option<u64> {
+        self.rescue
+    }
+
+    /// Stable is asked instead.
+    pub(super) fn is_rescued(&mut self) {
+        self.stage = Stage::Rescued;
+    }
+
+    /// Whether only the candidate may get it again, once that may have run it.
+    pub(super) fn stays(&self) -> bool {
+        self.arm == Arm::Candidate && !self.crosses
+    }
+
+    /// The client gets an answer. What is left may still fail: its body, if it is the first attempt's.
+    pub(super) fn answered(self: Box<Self>, status: StatusCode) -> Option<Box<Self>> {
+        match self.stage {
+            Stage::UnderWay | Stage::Answered => return Some(self),
+            Stage::Failed | Stage::Rescued if status.is_server_error() => self.felt(),
+            Stage::Failed => {}
+            Stage::Rescued => self.seat.pool_shard().trial.rescued(),
+        }
+        None
+    }
+
+    /// The client is refused.
+    pub(super) fn refused(&self, kind: Kind) {
+        let failed = matches!(self.stage, Stage::Failed | Stage::Rescued);
+        if failed && kind.fault() != Fault::Client {
+            self.felt();
+        }
+    }
+
+    /// The endpoint has broken off what it had begun.
+    pub(super) fn broke(&mut self) {
+        self.failed();
+        self.felt();
+    }
+
+    /// What a tunnel's beginning has come to.
+    pub(super) fn switched(
+        subject: Option<Box<Self>>,
+        switched: Result<Response<Body>, Refused>,
+    ) -> Result<Response<Body>, Refused> {
+        if switched.is_err()
+            && let Some(mut subject) = subject
+        {
+            match subject.stage {
+                Stage::UnderWay | Stage::Answered => subject.broke(),
+                Stage::Failed | Stage::Rescued => subject.felt(),
+            }
+        }
+        switched
+    }
+
+    fn report(&self, event: FaultEvent) {
+        let address = || self.client.map(|client| hash_ip(self.faults.seed, client));
+        self.faults.report(FaultReport {
+            trial: self.trial,
+            pool: self.seat.pool.clone(),
+            arm: self.arm,
+            share: self.share,
+            client: match self.how {
+                How::Kept(Some(key)) => Some(key),
+                _ => address(),
+            },
+            event,
+        });
+    }
+}
+
+/// Whether the app answers at once and says what it has to say later.
+fn is_event_stream(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE);
+    kind.is_some_and(|kind| {
+        let name = kind.as_bytes().get(..EVENT_STREAM.len());
+        name.is_some_and(|name| name.eq_ignore_ascii_case(EVENT_STREAM))
+    })
+}
+
+const EVENT_STREAM: &[u8] = b"text/event-stream";

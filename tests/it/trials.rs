@@ -1,0 +1,294 @@
+//! A pool on trial beside a stable one: who gets whose requests, and what is counted of them.
+
+use std::time::Duration;
+
+use cutover::pool::State;
+
+use crate::support::{
+    App, Proxy, answer, endpoint, proxy,
+    trial::{known_by, numbers, on_trial},
+    websocket::{self, pong_server},
+};
+
+async fn breaking() -> App {
+    let plan = endpoint("breaking").serve(|mut peer| async move {
+        let _ = peer.request().await;
+    });
+    plan.start().await
+}
+
+async fn two() -> (App, App) {
+    let blue = endpoint("blue").start().await;
+    (blue, endpoint("green").start().await)
+}
+
+fn of(blue: &App, green: &App) -> Proxy {
+    let proxy = proxy().service("retry.budget = \"100%\"");
+    proxy
+        .pool("blue", 1, &[blue])
+        .pool("green", 1, &[green])
+        .start()
+}
+
+#[tokio::test]
+async fn a_service_without_a_trial_counts_nothing_for_one() {
+    let (blue, green) = two().await;
+    let proxy = of(&blue, &green);
+    for _ in 0..4 {
+        proxy.get("/").await;
+    }
+    assert_eq!(numbers(&proxy, "blue"), [0; 5]);
+    assert_eq!(numbers(&proxy, "green"), [0; 5]);
+}
+
+#[tokio::test]
+async fn first_attempts_are_counted_on_both_arms_and_a_client_s_error_is_none() {
+    let blue = endpoint("blue").reply(404).start().await;
+    let green = endpoint("green").reply(400).start().await;
+    let mut proxy = of(&blue, &green);
+    on_trial(&proxy, 0.0, &[]);
+    for _ in 0..3 {
+        proxy.get("/").await;
+    }
+    on_trial(&proxy, 1.0, &["GET"]);
+    for _ in 0..2 {
+        assert_eq!(proxy.get("/").await.status, 400);
+    }
+    assert_eq!(numbers(&proxy, "blue"), [3, 0, 0, 0, 3]);
+    assert_eq!(numbers(&proxy, "green"), [2, 0, 0, 0, 2]);
+    let none = tokio::time::timeout(Duration::from_millis(20), proxy.reports.next());
+    assert!(none.await.is_err(), "of errors only");
+}
+
+#[tokio::test]
+async fn a_retry_is_in_nobody_s_counts() {
+    let (bad, good, blue) = (
+        breaking().await,
+        endpoint("green").start().await,
+        two().await.0,
+    );
+    let proxy = proxy()
+        .service("retry.budget = \"100%\"")
+        .pool("blue", 1, &[&blue])
+        .pool("green", 1, &[&bad, &good])
+        .start();
+    on_trial(&proxy, 1.0, &[]);
+    for _ in 0..20 {
+        assert_eq!(proxy.get("/").await.body, "green");
+    }
+    let errors = bad.requests().len() as u64;
+    assert!(errors > 0);
+    assert_eq!(good.requests().len(), 20);
+    assert_eq!(numbers(&proxy, "green"), [20, errors, 0, 0, 20]);
+    assert_eq!(blue.requests().len(), 0, "the sample is the candidate's");
+}
+
+#[tokio::test]
+async fn what_stable_has_failed_never_goes_to_the_candidate() {
+    for bad in [
+        breaking().await.stop().await.to_string(),
+        breaking().await.address.to_string(),
+    ] {
+        let green = endpoint("green").start().await;
+        let proxy = proxy()
+            .service("retry.budget = \"100%\"")
+            .pool_at("blue", 1, &[&bad])
+            .pool("green", 1, &[&green])
+            .start();
+        on_trial(&proxy, 0.0, &["GET"]);
+        assert_eq!(proxy.get("/").await.status, 502);
+        assert_eq!(numbers(&proxy, "blue"), [1, 1, 0, 1, 1]);
+        assert_eq!(green.requests().len(), 0);
+        proxy.decide(|decided| decided.trial = None);
+        assert_eq!(
+            proxy.get("/").await.body,
+            "green",
+            "without a trial it would"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_was_sent_to_stable_first_stays_there_though_the_shares_change_meanwhile() {
+    let blue = endpoint("blue").serve(|mut peer| async move {
+        let _ = peer.request().await;
+        let _ = peer.arrives_within(Duration::from_millis(100)).await;
+    });
+    let (blue, green) = (blue.start().await, endpoint("green").start().await);
+    let proxy = of(&blue, &green);
+    on_trial(&proxy, 0.0, &["GET"]);
+    let shifted = async {
+        blue.until_requests(1).await;
+        on_trial(&proxy, 1.0, &["GET"]);
+    };
+    let (answer, ()) = tokio::join!(proxy.get("/"), shifted);
+    assert_eq!(answer.status, 502);
+    assert_eq!(green.requests().len(), 0);
+}
+
+#[tokio::test]
+async fn stable_s_share_stays_stable_s_whatever_becomes_of_it() {
+    let (blue, green) = two().await;
+    let proxy = of(&blue, &green);
+    on_trial(&proxy, 0.0, &[]);
+    proxy.put("blue", State::Unready, false);
+    assert_eq!(proxy.get("/").await.body, "blue", "it was ready once");
+    proxy.put("blue", State::Draining, false);
+    assert_eq!(proxy.get("/").await.status, 503);
+    assert_eq!(green.requests().len(), 0);
+    assert_eq!(numbers(&proxy, "green"), [0; 5]);
+    proxy.decide(|decided| decided.trial = None);
+    assert_eq!(
+        proxy.get("/").await.body,
+        "green",
+        "without a trial it spills"
+    );
+}
+
+#[tokio::test]
+async fn a_candidate_with_nobody_ready_yields_to_stable() {
+    let (blue, green) = two().await;
+    let proxy = of(&blue, &green);
+    on_trial(&proxy, 1.0, &[]);
+    assert_eq!(proxy.get("/").await.body, "green");
+    proxy.put("green", State::Unready, false);
+    assert_eq!(proxy.get("/").await.body, "blue");
+    assert_eq!(numbers(&proxy, "blue"), [1, 0, 0, 0, 1]);
+    proxy.put("blue", State::Unready, false);
+    assert_eq!(proxy.get("/").await.body, "blue", "even then");
+}
+
+#[tokio::test]
+async fn previews_and_copies_are_in_nobody_s_counts() {
+    let (blue, green) = (
+        endpoint("blue").start().await,
+        endpoint("green").reply(500).start().await,
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let secret = folder.path().join("secret");
+    std::fs::write(&secret, "s3cret").unwrap();
+    let proxy = proxy()
+        .service(&format!(
+            "preview = {{ header = \"x-pool\", secret = {{ file = {secret:?} }} }}\n\
+             mirror = {{ pool = \"green\", share = \"100%\" }}"
+        ))
+        .pool("blue", 1, &[&blue])
+        .pool("green", 0, &[&green])
+        .start();
+    on_trial(&proxy, 0.0, &["GET"]);
+    let mut client = proxy.client().await;
+    client
+        .send("GET / HTTP/1.1\r\nhost: a\r\nx-pool: green;s3cret\r\n\r\n")
+        .await;
+    assert_eq!(client.answer().await.status, 500, "nor are they rescued");
+    assert_eq!(proxy.get("/").await.body, "blue");
+    proxy
+        .until_mirrored("green", &[("differs", 1), ("status", 1), ("body", 1)])
+        .await;
+    assert_eq!(numbers(&proxy, "green"), [0; 5]);
+    assert_eq!(numbers(&proxy, "blue"), [1, 0, 0, 0, 1]);
+}
+
+#[tokio::test]
+async fn an_answer_that_breaks_off_is_an_error_that_its_client_has_felt() {
+    let half = "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf";
+    let (blue, _) = two().await;
+    let green = endpoint("cut").bytes_then_close(half).start().await;
+    let proxy = of(&blue, &green);
+    on_trial(&proxy, 1.0, &["GET"]);
+    assert!(proxy.client().await.try_get("/").await.is_err());
+    proxy
+        .until("the error to be counted", |proxy| {
+            numbers(proxy, "green") == [1, 1, 0, 1, 1]
+        })
+        .await;
+    assert_eq!(
+        blue.requests().len(),
+        0,
+        "what has begun is not begun again"
+    );
+}
+
+#[tokio::test]
+async fn what_its_client_gave_up_says_nothing_of_the_endpoint() {
+    let (blue, _) = two().await;
+    let green = endpoint("green").silent().start().await;
+    let proxy = of(&blue, &green);
+    on_trial(&proxy, 1.0, &["GET"]);
+    let mut client = proxy.client().await;
+    client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    green.until_requests(1).await;
+    drop(client);
+    proxy
+        .until("it to be over", |proxy| proxy.in_flight("green") == 0)
+        .await;
+    assert_eq!(numbers(&proxy, "green"), [0, 0, 0, 0, 1]);
+}
+
+#[tokio::test]
+async fn how_long_an_answer_takes_is_taken_of_good_ones_on_connections_that_were_open() {
+    let stream = answer(
+        200,
+        &[("content-type", "text/event-stream; charset=utf-8")],
+        b"",
+    );
+    for (bytes, taken) in [
+        (answer(200, &[], b"green"), 4),
+        (answer(302, &[], b""), 4),
+        (answer(404, &[], b""), 0),
+        (answer(500, &[], b""), 0),
+        (stream, 0),
+    ] {
+        let (blue, _) = two().await;
+        let green = endpoint("green").bytes(bytes).start().await;
+        let proxy = of(&blue, &green);
+        on_trial(&proxy, 1.0, &[]);
+        let mut client = proxy.client().await;
+        for _ in 0..5 {
+            client.get("/").await;
+        }
+        let tried = proxy.tried("green");
+        assert_eq!((tried.requests, tried.response.count()), (5, taken));
+        assert_eq!(green.connections(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_tunnel_counts_as_its_handshake_and_no_more() {
+    let (blue, _) = two().await;
+    let green = pong_server().start().await;
+    let proxy = of(&blue, &green);
+    on_trial(&proxy, 1.0, &["GET"]);
+    let mut client = proxy.client().await;
+    client.send(websocket::request()).await;
+    assert_eq!(client.answer_to_head().await.status, 101);
+    drop(client);
+    proxy
+        .until("the tunnel to end", |proxy| proxy.tunnels("green") == 0)
+        .await;
+    assert_eq!(numbers(&proxy, "green"), [1, 0, 0, 0, 1]);
+    assert_eq!(proxy.tried("green").response.count(), 0);
+}
+
+#[tokio::test]
+async fn on_rollback_all_clients_are_back_at_once() {
+    let (blue, green) = two().await;
+    let proxy = proxy()
+        .service("sticky = { by = \"cookie\" }")
+        .pool("blue", 1, &[&blue])
+        .pool("green", 1, &[&green])
+        .start();
+    on_trial(&proxy, 1.0, &[]);
+    for number in 0..8 {
+        let answer = known_by(proxy.client().await, number).await;
+        assert_eq!(answer.body, "green");
+    }
+    proxy.shift(&[("blue", 1), ("green", 0)]);
+    for number in 0..8 {
+        let answer = known_by(proxy.client().await, number).await;
+        assert_eq!(answer.body, "blue");
+    }
+    // None of them was drawn.
+    assert_eq!(numbers(&proxy, "green"), [8, 0, 0, 0, 0]);
+    assert_eq!(numbers(&proxy, "blue"), [8, 0, 0, 0, 0]);
+}
