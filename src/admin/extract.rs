@@ -16,9 +16,12 @@ use utoipa::IntoParams;
 use super::{
     auth::Caller,
     problem::{Code, Problem},
-    wire::Wait,
+    wire::{RolloutState, Wait},
 };
-use crate::{control::Order, units::Span};
+use crate::{
+    control::Order,
+    units::{Name, Span},
+};
 
 /// No call needs more; a configuration to check is the longest.
 const LONGEST_BODY: usize = 1 << 20;
@@ -194,6 +197,18 @@ pub struct Reverting {
     /// Passes the gates.
     pub force: bool,
     pub reason: Option<String>,
+}
+
+/// Which rollouts are listed.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(default, deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct Listed {
+    /// Only of this service.
+    pub service: Option<Name>,
+    /// Only those that stand there; `running` are all that are not over.
+    #[param(inline)]
+    pub state: Option<RolloutState>,
 }
 
 /// The headers that every write takes, for the description of the API; [`Writer`] reads them.

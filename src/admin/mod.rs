@@ -11,6 +11,7 @@ mod guests;
 mod openapi;
 mod patience;
 pub mod problem;
+mod rollout_view;
 mod server;
 mod state;
 mod view;

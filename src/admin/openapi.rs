@@ -27,6 +27,7 @@ use super::{api, door, state::State};
     ),
     tags(
         (name = "changes", description = "Move traffic. Every call takes `dry_run`, `If-Match`, `Idempotency-Key` and a reason, and answers when the change is serving and durable."),
+        (name = "rollouts", description = "Go to a new version step by step, judged, and back by itself."),
         (name = "services", description = "See what is served and why."),
         (name = "config", description = "The file."),
         (name = "events", description = "What happened."),

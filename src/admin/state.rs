@@ -2,7 +2,10 @@ use std::{path::PathBuf, sync::Arc};
 
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
-use super::problem::{Code, Problem};
+use super::{
+    problem::{Code, Problem},
+    view::Beside,
+};
 use crate::{
     config::plan::Token,
     control::{Applied, Handle, Order, Refusal, view},
@@ -74,6 +77,16 @@ impl State {
             measured,
             streams: Arc::new(Semaphore::new(STREAMS)),
         }
+    }
+
+    /// Shows something with what is measured now.
+    pub(super) fn beside<T>(&self, show: impl FnOnce(&Beside<'_>) -> T) -> T {
+        let lives = self.control.live().borrow();
+        show(&Beside {
+            measured: &self.measured,
+            lives: &lives,
+            now: jiff::Timestamp::now(),
+        })
     }
 
     pub(super) async fn load(&self, order: Order) -> Result<Applied, Rejected> {

@@ -2,42 +2,52 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use super::{state::Measured, wire};
+use super::{rollout_view, state::Measured, wire};
 use crate::{
     config::{Overlay, plan},
-    control::{self, Done, Left, view},
+    control::{self, Done, Left, rollout::Lives, view},
     pool::State,
     telemetry,
     units::{Admission, Name, Timestamp, Weights},
 };
 
-pub fn services(seen: &view::View, measured: &Measured) -> Vec<wire::Service> {
-    let generation = seen.snapshot.generation;
+/// What is shown beside what control has decided.
+pub struct Beside<'a> {
+    pub measured: &'a Measured,
+    pub lives: &'a Lives,
+    pub now: Timestamp,
+}
+
+pub fn services(seen: &view::View, beside: &Beside<'_>) -> Vec<wire::Service> {
     seen.services
         .iter()
         .map(|of| {
             let published = seen.snapshot.service(of.plan.name.as_str());
             let waiting = published.map_or(0, |published| published.waiting());
-            service(of, generation, waiting, measured)
+            service(seen, of, waiting, beside)
         })
         .collect()
 }
 
 fn service(
+    seen: &view::View,
     of: &view::Service,
-    generation: u64,
     waiting: u64,
-    measured: &Measured,
+    beside: &Beside<'_>,
 ) -> wire::Service {
+    let rollout = of.rollout.as_ref().map(|rollout| {
+        let is_last = rollout_view::is_last(seen, rollout);
+        rollout_view::short(rollout, beside.lives, is_last, beside.now)
+    });
     let pools: BTreeMap<_, _> = of
         .pools
         .iter()
-        .map(|pool| (pool.name.clone(), self::pool(pool, measured)))
+        .map(|pool| (pool.name.clone(), self::pool(pool, beside.measured)))
         .collect();
     wire::Service {
         name: of.plan.name.clone(),
         revision: of.revision,
-        generation,
+        generation: seen.snapshot.generation,
         state: text(&of.state),
         admission: admission(of),
         active: of.active.clone(),
@@ -61,7 +71,7 @@ fn service(
             reason: settled.reason.clone(),
         }),
         pools,
-        rollout: None,
+        rollout,
         drift: of.drift.iter().map(drift).collect(),
     }
 }
@@ -206,7 +216,7 @@ pub fn event(of: &control::Event) -> wire::Event {
     }
 }
 
-fn actor(of: &control::Actor) -> wire::Actor {
+pub fn actor(of: &control::Actor) -> wire::Actor {
     wire::Actor {
         name: of.name.clone(),
         kind: text(&of.kind),
@@ -260,11 +270,11 @@ pub fn difference(of: control::Difference) -> wire::Difference {
 
 pub fn status(
     seen: &view::View,
-    measured: &Measured,
+    beside: &Beside<'_>,
     path: Option<&Path>,
     events: &[std::sync::Arc<control::Event>],
-    now: Timestamp,
 ) -> wire::Status {
+    let now = beside.now;
     let rejected = seen.config.rejected.as_ref();
     wire::Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -287,8 +297,8 @@ pub fn status(
         overrides: overrides(seen, now),
         holds: holds(seen, now),
         drains: drains(seen, now),
-        services: services(seen, measured),
-        rollouts: Vec::new(),
+        services: services(seen, beside),
+        rollouts: rollout_view::under_way(seen, beside),
         events: events.iter().map(|of| event(of)).collect(),
     }
 }
@@ -399,7 +409,7 @@ fn age(since: Timestamp, now: Timestamp) -> u64 {
 }
 
 /// A unit variant's name as serde writes it.
-fn text(value: &impl serde::Serialize) -> String {
+pub fn text(value: &impl serde::Serialize) -> String {
     match serde_json::to_value(value) {
         Ok(serde_json::Value::String(text)) => text,
         _ => String::new(),

@@ -15,6 +15,7 @@ use super::{
     exit::{Exit, Failure},
     fleet::{Order, write},
     output::{say, say_json},
+    rollout,
     traffic::{body, waits},
 };
 use crate::{
@@ -252,6 +253,8 @@ pub enum Until {
     Ready,
     /// Every pool without weight, or the one of --pool, has nothing in flight and no connection open
     Drained,
+    /// Its rollout is over: 0 means promoted, 8 rolled back, 7 that it is paused
+    Rollout,
 }
 
 #[derive(Debug, Args)]
@@ -261,24 +264,30 @@ pub struct Wait {
     /// Of this pool alone
     #[arg(long)]
     pub pool: Option<Name>,
-    /// How long to wait
-    #[arg(long, value_name = "DURATION", default_value = "60s")]
-    pub timeout: Span,
+    /// How long to wait (60s unless said; for a rollout as long as it takes)
+    #[arg(long, value_name = "DURATION")]
+    pub timeout: Option<Span>,
     #[command(flatten)]
     pub reading: Reading,
 }
 
+/// How long a wait lasts, unless it says.
+const TIMEOUT: Duration = Duration::from_mins(1);
 /// How often a wait looks again.
 const LOOK: Duration = Duration::from_millis(200);
 
 pub async fn wait(door: &Door, args: &Wait) -> Result<Exit, Failure> {
     let client = door.client()?;
     let path = format!("/v1/services/{}", segment(&args.service));
+    if args.until == Until::Rollout {
+        return attach(&client, args).await;
+    }
+    let timeout = args.timeout.map_or(TIMEOUT, |span| span.0);
     let start = Instant::now();
     loop {
         let service: Service = client.get(&path).await?;
         let lacking = lacking(&service, args.until, args.pool.as_ref())?;
-        let over = start.elapsed() >= args.timeout.0;
+        let over = start.elapsed() >= timeout;
         if lacking.is_empty() || over {
             let done = lacking.is_empty();
             if args.reading.json {
@@ -292,8 +301,19 @@ pub async fn wait(door: &Door, args: &Wait) -> Result<Exit, Failure> {
             }
             return Ok(if done { Exit::Done } else { Exit::TimedOut });
         }
-        tokio::time::sleep(LOOK.min(args.timeout.0.saturating_sub(start.elapsed()))).await;
+        tokio::time::sleep(LOOK.min(timeout.saturating_sub(start.elapsed()))).await;
     }
+}
+
+/// Follows a service's rollout as whoever has begun it would.
+async fn attach(client: &Client, args: &Wait) -> Result<Exit, Failure> {
+    let service = &args.service;
+    let Some(id) = rollout::last(client, service).await? else {
+        let none = format!("{service} has had no rollout");
+        return Err(Failure::new(Exit::Failed, none));
+    };
+    let timeout = args.timeout.map(|span| span.0);
+    rollout::follow(client, id, timeout, args.reading.json).await
 }
 
 /// The pools that are not yet what is waited for, each with why.
@@ -311,7 +331,7 @@ fn lacking(service: &Service, until: Until, only: Option<&Name>) -> Result<Vec<S
         .filter(|(name, _)| match (only, until) {
             (Some(only), _) => *name == only,
             (None, Until::Ready) => weight(name) > 0,
-            (None, Until::Drained) => weight(name) == 0,
+            (None, Until::Drained | Until::Rollout) => weight(name) == 0,
         });
     let lacking = chosen.filter_map(|(name, pool)| match until {
         Until::Ready if pool.ready < pool.needed.max(1) => {
@@ -321,7 +341,7 @@ fn lacking(service: &Service, until: Until, only: Option<&Name>) -> Result<Vec<S
             "{name} ({} in flight, {} connections)",
             pool.in_flight, pool.connections
         )),
-        Until::Ready | Until::Drained => None,
+        Until::Ready | Until::Drained | Until::Rollout => None,
     });
     Ok(lacking.collect())
 }

@@ -20,6 +20,8 @@ pub enum Exit {
     Conflict = 6,
     /// Changed, but what was waited for did not come in time.
     TimedOut = 7,
+    /// A new version was taken back: the old one serves.
+    RolledBack = 8,
 }
 
 impl From<Exit> for ExitCode {
@@ -71,9 +73,13 @@ impl Failure {
 
 fn of(code: Code) -> Exit {
     match code {
-        Code::PoolNotReady | Code::LastReadyEndpoint | Code::NothingSettled => Exit::Refused,
-        Code::RevisionMismatch | Code::IdempotencyMismatch => Exit::Conflict,
-        Code::InvalidConfig => Exit::InvalidConfig,
+        Code::PoolNotReady
+        | Code::LastReadyEndpoint
+        | Code::NothingSettled
+        | Code::InvalidTransition
+        | Code::Frozen => Exit::Refused,
+        Code::RevisionMismatch | Code::IdempotencyMismatch | Code::RolloutRunning => Exit::Conflict,
+        Code::InvalidConfig | Code::InvalidPlan => Exit::InvalidConfig,
         _ => Exit::Failed,
     }
 }

@@ -3,6 +3,7 @@
 use std::{fmt::Write, time::Duration};
 
 use http::{Method, header};
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use super::{
@@ -73,7 +74,20 @@ impl Order {
     }
 }
 
-type Outcome = Result<Changed, Failure>;
+/// What a write is answered.
+pub trait Answer: Serialize + DeserializeOwned {
+    fn in_words(&self) -> String;
+    fn exit(&self) -> Exit;
+}
+
+/// What came of a write.
+pub struct Written<T> {
+    pub exit: Exit,
+    /// What each instance answered that has done it; none after a dry run.
+    pub done: Vec<(Client, T)>,
+}
+
+type Outcome<T> = Result<T, Failure>;
 
 /// Asks every instance for what `order` says of it, tells what came of it, and says how to exit.
 pub async fn write(
@@ -81,6 +95,16 @@ pub async fn write(
     writing: &Writing,
     order: impl AsyncFn(&Client) -> Result<Order, Failure>,
 ) -> Result<Exit, Failure> {
+    let written = write_as::<Changed>(door, writing, order).await?;
+    Ok(written.exit)
+}
+
+/// The same for calls that are answered with something else.
+pub async fn write_as<T: Answer>(
+    door: &Door,
+    writing: &Writing,
+    order: impl AsyncFn(&Client) -> Result<Order, Failure>,
+) -> Result<Written<T>, Failure> {
     let clients = door.clients()?;
     let mut orders = Vec::new();
     for client in clients {
@@ -89,25 +113,33 @@ pub async fn write(
     }
     let several = orders.len() > 1;
     if several || writing.dry_run {
-        let tried = ask(&orders, writing, true).await?;
+        let tried = ask::<T>(&orders, writing, true).await?;
         let refused = tried.iter().any(|(_, outcome)| outcome.is_err());
         if refused || writing.dry_run {
             let exit = tell(&tried, several, writing.json)?;
             if refused && several {
                 say("nothing was changed anywhere\n");
             }
-            return Ok(exit);
+            let done = Vec::new();
+            return Ok(Written { exit, done });
         }
     }
-    let done = ask(&orders, writing, false).await?;
-    tell(&done, several, writing.json)
+    let done = ask::<T>(&orders, writing, false).await?;
+    let exit = tell(&done, several, writing.json)?;
+    let done = done
+        .into_iter()
+        .filter_map(|(client, outcome)| Some((client.clone(), outcome.ok()?)));
+    Ok(Written {
+        exit,
+        done: done.collect(),
+    })
 }
 
-async fn ask<'a>(
+async fn ask<'a, T: Answer>(
     orders: &'a [(Client, Order)],
     writing: &Writing,
     dry_run: bool,
-) -> Result<Vec<(&'a Client, Outcome)>, Failure> {
+) -> Result<Vec<(&'a Client, Outcome<T>)>, Failure> {
     let mut outcomes = Vec::new();
     for (client, order) in orders {
         let answer = client.call(order.call(writing, dry_run)?).await;
@@ -116,7 +148,11 @@ async fn ask<'a>(
     Ok(outcomes)
 }
 
-fn tell(outcomes: &[(&Client, Outcome)], several: bool, json: bool) -> Result<Exit, Failure> {
+fn tell<T: Answer>(
+    outcomes: &[(&Client, Outcome<T>)],
+    several: bool,
+    json: bool,
+) -> Result<Exit, Failure> {
     if json {
         let told: Vec<_> = outcomes
             .iter()
@@ -135,9 +171,9 @@ fn tell(outcomes: &[(&Client, Outcome)], several: bool, json: bool) -> Result<Ex
         let exit = match outcome {
             Ok(changed) => {
                 if !json {
-                    say(in_words(changed));
+                    say(changed.in_words());
                 }
-                exit_of(changed)
+                changed.exit()
             }
             Err(failure) => {
                 complain(failure);
@@ -149,7 +185,7 @@ fn tell(outcomes: &[(&Client, Outcome)], several: bool, json: bool) -> Result<Ex
     Ok(worst)
 }
 
-fn as_json(client: &Client, outcome: &Outcome, several: bool) -> Value {
+fn as_json<T: Answer>(client: &Client, outcome: &Outcome<T>, several: bool) -> Value {
     let answer = match outcome {
         Ok(changed) => serde_json::to_value(changed).unwrap_or_default(),
         Err(Failure {
@@ -162,6 +198,16 @@ fn as_json(client: &Client, outcome: &Outcome, several: bool) -> Value {
         serde_json::json!({ "admin": client.address, "ok": outcome.is_ok(), "answer": answer })
     } else {
         answer
+    }
+}
+
+impl Answer for Changed {
+    fn in_words(&self) -> String {
+        in_words(self)
+    }
+
+    fn exit(&self) -> Exit {
+        exit_of(self)
     }
 }
 

@@ -16,6 +16,7 @@ mod locate;
 mod look;
 mod output;
 mod proxy;
+mod rollout;
 mod run;
 mod share;
 mod shell;
@@ -35,7 +36,7 @@ pub use exit::{Exit, Failure};
 #[command(name = "cutover", version, arg_required_else_help = true)]
 #[command(
     after_help = "Exit codes: 0 done, 1 failed, 2 usage, 3 config invalid, 4 admin not reachable, 5 refused by a gate \
-    (nothing changed), 6 conflict, 7 changed but the wait timed out"
+    (nothing changed), 6 conflict, 7 changed but the wait timed out, 8 rolled back"
 )]
 struct Cli {
     #[command(flatten)]
@@ -83,8 +84,11 @@ enum Command {
     /// Add or remove endpoints
     #[command(subcommand)]
     Endpoint(drain::Endpoint),
-    /// Wait until a service is ready, or what lost its traffic drained
+    /// Wait until a service is ready, what lost its traffic drained, or its rollout over
     Wait(drain::Wait),
+    /// Go to a new version step by step, judged, and back by itself
+    #[command(subcommand)]
+    Rollout(rollout::Rollout),
     /// Show what happened
     Events(look::Events),
     /// Load the file again
@@ -145,6 +149,7 @@ fn ask(door: &args::Door, command: Command) -> Result<Exit, Failure> {
             Command::Restore(args) => drain::restore(door, &args).await,
             Command::Endpoint(command) => drain::endpoint(door, &command).await,
             Command::Wait(args) => drain::wait(door, &args).await,
+            Command::Rollout(command) => rollout::rollout(door, &command).await,
             Command::Events(args) => look::events(door, &args).await,
             Command::Reload(args) => file::reload(door, &args).await,
             Command::Config(command) => file::config(door, &command).await,

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     admin::wire::{Service, Status as Answer},
-    units::Name,
+    units::{Name, Timestamp},
 };
 
 #[derive(Debug, Args)]
@@ -56,7 +56,7 @@ async fn once(clients: &[Client], args: &Status, before: &str) -> Result<Exit, F
         }
         match seen(client, args.service.as_ref()).await {
             Ok(shown) => {
-                text += &status_view::page(&shown);
+                text += &status_view::page(&shown, Timestamp::now());
                 if args.check && !status_view::worries(&shown).is_empty() {
                     worst = worst.max(Exit::Failed);
                 }

@@ -6,11 +6,12 @@ use std::{collections::BTreeMap, fmt::Write};
 use super::{
     event_view,
     output::{BAD, FAINT, GOOD, ODD, STRONG, Styled, age, clean, lines, value},
+    rollout,
     share::{in_words, percent},
 };
 use crate::{
     admin::wire::{Endpoint, HoldInForce, Override, Pool, Service, Status},
-    units::{Admission, Name},
+    units::{Admission, Name, Timestamp},
 };
 
 /// What was asked for.
@@ -85,6 +86,9 @@ fn of_service(service: &Service) -> Vec<String> {
             ));
         }
     }
+    if let Some(rollout) = &service.rollout {
+        worries.extend(rollout::worry(rollout));
+    }
     if service.waiting > 0 {
         worries.push(format!(
             "{name}: {} requests wait for their turn",
@@ -113,7 +117,7 @@ fn of_pending(pending: &crate::admin::wire::Pending) -> String {
 }
 
 /// The whole page.
-pub fn page(shown: &Shown) -> String {
+pub fn page(shown: &Shown, now: Timestamp) -> String {
     let worries = worries(shown);
     let mut text = match worries.as_slice() {
         [] => format!("{}", Styled(GOOD, "All is well.")),
@@ -126,7 +130,7 @@ pub fn page(shown: &Shown) -> String {
             for worry in worries.iter().skip(1) {
                 let _ = writeln!(text, "{}", Styled(ODD, worry));
             }
-            text += &of_one(service, true);
+            text += &of_one(service, true, now);
             text += &next(&[&**service]);
         }
         Shown::All(status) => {
@@ -151,7 +155,7 @@ pub fn page(shown: &Shown) -> String {
             let mut services: Vec<_> = status.services.iter().collect();
             services.sort_by_key(|service| (severity(service), service.name.clone()));
             for service in &services {
-                text += &of_one(service, services.len() == 1);
+                text += &of_one(service, services.len() == 1, now);
             }
             text += &last_events(status);
             text += &next(&services);
@@ -254,7 +258,7 @@ fn because(reason: Option<&str>) -> String {
     reason.map_or_else(String::new, |reason| format!(": {}", clean(reason)))
 }
 
-fn of_one(service: &Service, whole: bool) -> String {
+fn of_one(service: &Service, whole: bool, now: Timestamp) -> String {
     let style = match severity(service) {
         0 | 1 => BAD,
         2 => ODD,
@@ -289,7 +293,7 @@ fn of_one(service: &Service, whole: bool) -> String {
     for (name, pool) in &service.pools {
         text += &of_pool(service, name.as_str(), pool, whole);
     }
-    text
+    text + &rollout::of_service(service, now)
 }
 
 /// What was observed is a sample, so a tenth of a percent says enough.
@@ -389,6 +393,7 @@ fn next(services: &[&Service]) -> String {
             .count();
         match (&service.active, &service.idle) {
             _ if service.admission != Admission::Open => Some(format!("cutover resume {name}")),
+            _ if is_under_way(service) => service.rollout.as_ref().and_then(rollout::next),
             _ if service.state != "serving" && services.len() > 1 => {
                 Some(format!("cutover status {name}"))
             }
@@ -409,6 +414,12 @@ fn next(services: &[&Service]) -> String {
         None => String::new(),
     }
 }
+
+fn is_under_way(service: &Service) -> bool {
+    let rollout = service.rollout.as_ref();
+    rollout.is_some_and(|rollout| rollout.ended.is_none())
+}
+
 /// How many of what is in flight are tunnels, where there are any.
 pub fn tunnels(count: u64) -> String {
     match count {

@@ -56,6 +56,7 @@ mod rescue;
 mod resend;
 mod retries;
 mod rollout_steps;
+mod rollouts_told;
 mod route_rules;
 mod shortages;
 mod slow_start;

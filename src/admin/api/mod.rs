@@ -9,6 +9,7 @@ mod endpoints;
 mod events;
 mod explain;
 mod health;
+mod rollouts;
 mod services;
 mod status;
 mod weights;
@@ -28,6 +29,7 @@ pub fn router() -> OpenApiRouter<State> {
         .merge(drains::router())
         .merge(endpoints::router())
         .merge(changes::router())
+        .merge(rollouts::router())
         .merge(config::router())
         .merge(explain::router())
         .merge(events::router())

@@ -37,7 +37,7 @@ async fn list(Given(state): Given<State>) -> Result<axum::Json<Services>, Proble
     let seen = state.control.view().await?;
     Ok(axum::Json(Services {
         generation: seen.snapshot.generation,
-        services: view::services(&seen, &state.measured),
+        services: state.beside(|beside| view::services(&seen, beside)),
     }))
 }
 
@@ -55,7 +55,10 @@ async fn service(
     Named(name): Named<Name>,
 ) -> Result<Response, Problem> {
     let seen = state.control.service(&name).await?;
-    let service = view::services(&seen, &state.measured).into_iter().next();
+    let service = state
+        .beside(|beside| view::services(&seen, beside))
+        .into_iter()
+        .next();
     let service = service.ok_or_else(|| {
         Problem::new(
             Code::UnknownService,

@@ -35,12 +35,6 @@ async fn status(Given(state): Given<State>) -> Result<axum::Json<Status>, Proble
         ..Filter::default()
     });
     let path = state.config.as_ref().map(|file| file.path.as_path());
-    let now = jiff::Timestamp::now();
-    Ok(axum::Json(view::status(
-        &seen,
-        &state.measured,
-        path,
-        &events,
-        now,
-    )))
+    let status = state.beside(|beside| view::status(&seen, beside, path, &events));
+    Ok(axum::Json(status))
 }

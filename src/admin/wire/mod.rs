@@ -5,6 +5,7 @@
 mod change;
 mod config;
 mod event;
+mod rollout;
 mod service;
 mod status;
 mod units;
@@ -15,6 +16,11 @@ pub use change::{
 };
 pub use config::{Checked, Config, Drift, Drifts, Explained, Reasoned, Reload};
 pub use event::{Actor, Event, Events};
+pub use rollout::{
+    ResumeHow, Rollout, RolloutArm, RolloutCause, RolloutChanged, RolloutCounts, RolloutDetail,
+    RolloutEntry, RolloutLive, RolloutMember, RolloutOrder, RolloutPaused, RolloutState,
+    RolloutVerb, Rollouts, StartRollout,
+};
 pub use service::{
     Discovery, Ejection, Endpoint, Failing, History, Latency, Pending, Pool, Probe, Revision,
     Service, Services, Settled, Share, Window,

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Actor, Drift};
+use super::{Actor, Drift, Rollout};
 use crate::units::{Address, Admission, Name, Timestamp, Weights};
 
 /// `GET /v1/services`
@@ -41,8 +41,8 @@ pub struct Service {
     /// The last weights that gave one pool everything.
     pub settled: Option<Settled>,
     pub pools: BTreeMap<Name, Pool>,
-    /// The rollout that is running; there is none in this version.
-    pub rollout: Option<serde_json::Value>,
+    /// The one that is under way, or the last that was.
+    pub rollout: Option<Rollout>,
     /// The fields that differ from the file.
     pub drift: Vec<Drift>,
 }

@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Actor, Event, Service};
+use super::{Actor, Event, Rollout, Service};
 use crate::units::{Address, Name, Timestamp};
 
 /// `GET /v1/status`
@@ -20,7 +20,8 @@ pub struct Status {
     pub holds: Vec<HoldInForce>,
     pub drains: Vec<DrainInForce>,
     pub services: Vec<Service>,
-    pub rollouts: Vec<serde_json::Value>,
+    /// Those that are under way.
+    pub rollouts: Vec<Rollout>,
     /// The last few, oldest first.
     pub events: Vec<Event>,
 }

@@ -17,6 +17,8 @@ pub struct Request {
     pub reason: Option<String>,
     /// What would happen is told, and nothing does.
     pub dry_run: bool,
+    /// The same key gets the first answer again.
+    pub key: Option<String>,
 }
 
 #[derive(Debug, Clone)]

@@ -2,6 +2,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use serde::Serialize;
 
+use super::Counts;
 use crate::units::Timestamp;
 
 /// What is seen of a rollout under way between its changes, which nobody needs after a restart.
@@ -11,6 +12,8 @@ pub struct Live {
     pub findings: Vec<String>,
     /// `good`, `bad`, `not-enough`; `None` before the first look.
     pub verdict: Option<&'static str>,
+    /// Since it was begun, where they have grown since its last entry.
+    pub counts: Option<Counts>,
     pub stable: ArmLive,
     pub candidate: ArmLive,
     /// When what is waited for is over, where that is known.

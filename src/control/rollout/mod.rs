@@ -5,6 +5,7 @@ mod ask;
 mod live;
 mod record;
 mod stage;
+mod verbs;
 
 pub use ask::{Asks, Door, Part, Request, Resume, Start, Told, Verb};
 pub use live::{ArmLive, Live, Lives};
