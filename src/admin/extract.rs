@@ -211,6 +211,18 @@ pub struct Listed {
     pub state: Option<RolloutState>,
 }
 
+/// What is reported on.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(default, deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct Reported {
+    /// Only this service.
+    pub service: Option<Name>,
+    /// How far back; 30d unless said.
+    #[param(value_type = Option<String>, example = "7d")]
+    pub window: Option<Span>,
+}
+
 /// The headers that every write takes, for the description of the API; [`Writer`] reads them.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]

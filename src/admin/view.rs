@@ -71,6 +71,7 @@ fn service(
             reason: settled.reason.clone(),
         }),
         pools,
+        rolls_out: of.plan.rolls_out,
         rollout,
         drift: of.drift.iter().map(drift).collect(),
     }

@@ -8,6 +8,7 @@ use std::{
 
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
+use super::rollout_figures::rollouts;
 use crate::{
     control::{
         ActorKind, EjectionCause, Phase,
@@ -146,6 +147,7 @@ impl Figures<'_> {
         out.gauge(&names::FAULTS, [name], float(faults as u64));
         let failing_open = service.state == ServiceState::FailingOpen;
         out.gauge(&names::FAIL_OPEN, [name], flag(failing_open));
+        rollouts(self.view, service, out);
         for (state, label) in [
             (ServiceState::Serving, "serving"),
             (ServiceState::FailingOpen, "failing-open"),

@@ -9,6 +9,7 @@ mod figures;
 mod life;
 mod loader;
 mod plane;
+mod rollout_figures;
 mod run;
 mod running;
 mod signals;

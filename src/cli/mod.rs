@@ -7,6 +7,7 @@ mod admission;
 mod args;
 pub(crate) mod client;
 mod demo;
+mod deploy;
 mod drain;
 mod event_view;
 mod exit;
@@ -86,6 +87,8 @@ enum Command {
     Endpoint(drain::Endpoint),
     /// Wait until a service is ready, what lost its traffic drained, or its rollout over
     Wait(drain::Wait),
+    /// Ship a new version: idle pool, command, proven, all traffic, old version drained
+    Deploy(deploy::Deploy),
     /// Go to a new version step by step, judged, and back by itself
     #[command(subcommand)]
     Rollout(rollout::Rollout),
@@ -149,6 +152,7 @@ fn ask(door: &args::Door, command: Command) -> Result<Exit, Failure> {
             Command::Restore(args) => drain::restore(door, &args).await,
             Command::Endpoint(command) => drain::endpoint(door, &command).await,
             Command::Wait(args) => drain::wait(door, &args).await,
+            Command::Deploy(args) => deploy::deploy(door, &args).await,
             Command::Rollout(command) => rollout::rollout(door, &command).await,
             Command::Events(args) => look::events(door, &args).await,
             Command::Reload(args) => file::reload(door, &args).await,

@@ -12,6 +12,7 @@ use super::{
     Actor, Applied, Command, Kind, Phase, Probed, Refusal, admission,
     book::Book,
     eligibility::Roster,
+    ended,
     found::Sources,
     handle::Question,
     pending,
@@ -361,6 +362,7 @@ impl Controller {
             actor,
             ..
         } = stage;
+        ended::count(&mut self.counts.rollouts, &self.book, &book, &touched);
         self.book = book;
         let now = super::wait::now();
         for key in &fresh {

@@ -14,6 +14,7 @@ mod disk;
 mod drift;
 mod ejection;
 mod eligibility;
+mod ended;
 mod events;
 mod found;
 mod gates;

@@ -8,7 +8,7 @@ use super::{Code, Kind, Refusal, history::ROLLBACK, rollout::Rollout, stage::Sta
 use crate::units::{Name, Weights};
 
 /// How many rollouts of a service are kept.
-const KEPT: usize = 20;
+pub const KEPT: usize = 20;
 
 /// A rollout stands where it says, as far as one of its services is concerned.
 pub(super) fn take(

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Instant};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use super::ended::{Ended, Outcome};
 use super::{Actor, ActorKind, Ejection, EjectionCause, LastProbe, Phase, rollout::Rollout};
 use crate::{
     config::{Plan, plan},
@@ -65,6 +66,8 @@ pub struct Counts {
     pub drain_seconds: f64,
     pub refusals: BTreeMap<&'static str, u64>,
     pub ejections: BTreeMap<(PoolKey, EjectionCause), u64>,
+    /// Rollouts that have come to their end, by service and how.
+    pub rollouts: super::ended::Endings,
 }
 
 #[derive(Clone)]

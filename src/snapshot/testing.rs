@@ -92,6 +92,7 @@ pub fn service(
         faults: Vec::new(),
         mirror: None,
         rollout: Arc::default(),
+        rolls_out: false,
         pools: names().map(|name| (name.clone(), pool(name))).collect(),
     };
     Decided {

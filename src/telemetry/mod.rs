@@ -14,6 +14,7 @@ pub mod log;
 mod mirrored;
 pub mod names;
 mod queued;
+mod rollout_names;
 pub mod shard;
 pub mod span;
 mod tried;

@@ -21,7 +21,9 @@ pub enum MetricKind {
 
 use MetricKind::{Counter, Gauge, Histogram, Summary};
 
-const fn metric(
+pub use super::rollout_names::*;
+
+pub(super) const fn metric(
     kind: MetricKind,
     name: &'static str,
     labels: &'static [&'static str],
@@ -389,6 +391,15 @@ pub const ALL: &[&Metric] = &[
     &STATE_WRITABLE,
     &DRAIN_SECONDS,
     &REFUSALS,
+    &ROLLOUT_STATE,
+    &ROLLOUT_INFO,
+    &ROLLOUT_STEP,
+    &ROLLOUT_STEPS,
+    &ROLLOUT_SHARE,
+    &ROLLOUTS,
+    &ROLLOUT_DURATION,
+    &ROLLOUT_FELT,
+    &ROLLOUT_RESCUED,
     &READY,
     &ACCESS_LOG_LINES,
     &SPANS,
@@ -421,9 +432,8 @@ mod tests {
 
     #[test]
     fn every_metric_is_in_the_table_and_in_the_reference() {
-        let named = include_str!("names.rs")
-            .matches(": Metric = metric(")
-            .count();
+        let sources = [include_str!("names.rs"), include_str!("rollout_names.rs")];
+        let named = sources.concat().matches(": Metric = metric(").count();
         // One is the text of this test.
         assert_eq!(named - 1, ALL.len());
         let reference = include_str!("../../docs/metrics.md");

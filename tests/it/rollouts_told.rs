@@ -677,3 +677,63 @@ fn a_plan_may_stand_in_a_file_of_its_own() {
     );
     assert_eq!(driver.count(), 1);
 }
+
+#[test]
+fn a_report_tells_what_rollouts_have_come_to() {
+    let console = Console::start(TWO_SERVICES);
+    let now = cutover::units::Timestamp::now();
+    let ago = |seconds: i64| json!(now - jiff::SignedDuration::from_secs(seconds));
+    let promoted = with(
+        json!({ "id": 1, "stage": { "stage": "succeeded" }, "started": ago(900), "promoted": ago(300),
+        "ended": ago(200) }),
+    );
+    let mut back = failed("guard", 0.01);
+    back["started"] = ago(100);
+    back["ended"] = ago(50);
+    back["cause"]["at"] = ago(58);
+    back["restored"] = ago(57);
+    back["counts"]["first_error"] = ago(60);
+    for record in [&promoted, &back] {
+        place(&console.handle, record);
+    }
+    let report = console.get("/v1/reports/delivery").json;
+    assert_eq!(report["complete"], true);
+    for of in [&report["total"], &report["services"]["shop"]] {
+        assert_eq!(
+            (
+                &of["deployments"],
+                &of["changes"],
+                &of["failed"],
+                &of["change_failure_rate"]
+            ),
+            (&json!(1), &json!(2), &json!(1), &json!(0.5)),
+            "{report:#}"
+        );
+        assert_eq!(of["causes"], json!({ "guard": 1 }));
+        assert_eq!(of["lead_time_seconds"], Value::Null);
+        let seconds = |key: &str| of[key]["median"].as_f64().unwrap().round();
+        let all = ["rollout_seconds", "detect_seconds", "restore_seconds"];
+        assert_eq!(all.map(seconds), [600.0, 2.0, 3.0]);
+        assert_eq!((&of["felt"], &of["rescued"]), (&json!(2), &json!(4)));
+    }
+    assert_eq!(report["services"]["search"]["deployments"], 0);
+    let short = console
+        .get("/v1/reports/delivery?service=shop&window=150s")
+        .json;
+    assert_eq!(
+        (&short["total"]["deployments"], &short["total"]["failed"]),
+        (&json!(0), &json!(1))
+    );
+    let unknown = console.get("/v1/reports/delivery?service=shob");
+    assert_eq!(refused(&unknown), (404, "unknown-service"));
+    let text = run(&console, "rollout report --service shop --window 1h");
+    assert_eq!(text.code, 0, "{}", text.err);
+    for part in [
+        "50 % (1 of 2)",
+        "guard 1",
+        "2.0 s (median of 1)",
+        "6: 4 made up for, 2 seen by users",
+    ] {
+        assert!(text.out.contains(part), "{part} in {}", text.out);
+    }
+}

@@ -9,6 +9,7 @@ mod endpoints;
 mod events;
 mod explain;
 mod health;
+mod reports;
 mod rollouts;
 mod services;
 mod status;
@@ -30,6 +31,7 @@ pub fn router() -> OpenApiRouter<State> {
         .merge(endpoints::router())
         .merge(changes::router())
         .merge(rollouts::router())
+        .merge(reports::router())
         .merge(config::router())
         .merge(explain::router())
         .merge(events::router())

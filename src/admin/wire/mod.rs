@@ -5,6 +5,7 @@
 mod change;
 mod config;
 mod event;
+mod report;
 mod rollout;
 mod service;
 mod status;
@@ -16,6 +17,7 @@ pub use change::{
 };
 pub use config::{Checked, Config, Drift, Drifts, Explained, Reasoned, Reload};
 pub use event::{Actor, Event, Events};
+pub use report::{Delivery, DeliveryReport, Spread};
 pub use rollout::{
     ResumeHow, Rollout, RolloutArm, RolloutCause, RolloutChanged, RolloutCounts, RolloutDetail,
     RolloutEntry, RolloutLive, RolloutMember, RolloutOrder, RolloutPaused, RolloutState,

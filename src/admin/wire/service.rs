@@ -41,6 +41,9 @@ pub struct Service {
     /// The last weights that gave one pool everything.
     pub settled: Option<Settled>,
     pub pools: BTreeMap<Name, Pool>,
+    /// The file has a plan for its rollouts, by which `cutover deploy` goes.
+    #[serde(default)]
+    pub rolls_out: bool,
     /// The one that is under way, or the last that was.
     pub rollout: Option<Rollout>,
     /// The fields that differ from the file.

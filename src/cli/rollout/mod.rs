@@ -3,6 +3,7 @@
 mod follow;
 mod look;
 mod order;
+mod report;
 mod text;
 
 use std::{path::PathBuf, str::FromStr};
@@ -17,7 +18,7 @@ use super::{
     args::{Door, Reading, Writing},
     exit::{Exit, Failure},
 };
-use crate::units::Name;
+use crate::units::{Name, Span};
 
 #[derive(Debug, Subcommand)]
 pub enum Rollout {
@@ -41,6 +42,8 @@ pub enum Rollout {
     Retry(Retry),
     /// Go back to the old version after it has succeeded
     Undo(Told),
+    /// Show how often new versions were shipped, how many were taken back, and what users saw of it
+    Report(Report),
 }
 
 /// A service, whose last rollout is meant, or the number of a rollout.
@@ -189,12 +192,25 @@ pub struct Retry {
     pub writing: Writing,
 }
 
+#[derive(Debug, Args)]
+pub struct Report {
+    /// Only of this service
+    #[arg(long)]
+    pub service: Option<Name>,
+    /// How far back (30d unless said)
+    #[arg(long, value_name = "DURATION")]
+    pub window: Option<Span>,
+    #[command(flatten)]
+    pub reading: Reading,
+}
+
 pub async fn rollout(door: &Door, command: &Rollout) -> Result<Exit, Failure> {
     use crate::admin::wire::RolloutVerb as Verb;
     match command {
         Rollout::Start(args) => order::start(door, args).await,
         Rollout::Status(args) => look::status(door, args).await,
         Rollout::List(args) => look::list(door, args).await,
+        Rollout::Report(args) => report::report(door, args).await,
         Rollout::Promote(args) => order::promote(door, args).await,
         Rollout::Resume(args) => order::resume(door, args).await,
         Rollout::Retry(args) => order::retry(door, args).await,

@@ -95,6 +95,7 @@ impl Check<'_> {
             faults: self.faults(view, &pools),
             mirror: self.mirror(view, &pools),
             rollout: Arc::new(self.rollout_of(view, own, &pools)),
+            rolls_out: view.has("rollout"),
             pools,
         }
     }

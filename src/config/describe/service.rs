@@ -63,10 +63,13 @@ pub fn describe(service: &Service, routed: bool, blocks: &mut Vec<Block>) {
     blocks.extend(times_and_limits(service, &path));
     blocks.extend(of_admission(service, &path));
     blocks.extend(outliers(service, &path));
-    blocks.extend(rollout::describe(
-        &service.rollout,
-        &format!("{path}.rollout"),
-    ));
+    let mut of_rollouts = rollout::describe(&service.rollout, &format!("{path}.rollout"));
+    // That there is a plan is said even where it says what is usual.
+    let first = of_rollouts.iter_mut().flat_map(|it| &mut it.entries).next();
+    if let Some(first) = first {
+        first.usual &= !service.rolls_out;
+    }
+    blocks.append(&mut of_rollouts);
     for pool in service.pools.values() {
         pool_blocks(pool, &format!("{path}.pools.{}", pool.name), blocks);
     }

@@ -42,6 +42,8 @@ pub struct Service {
     pub mirror: Option<Arc<Mirror>>,
     /// How it goes to a new version where the order does not say.
     pub rollout: Arc<Rollout>,
+    /// The file has a plan for it, though it may say what is usual: a deployment goes by it.
+    pub rolls_out: bool,
     pub pools: BTreeMap<Name, Pool>,
 }
 

@@ -150,6 +150,12 @@ impl Rollout {
         self.stage.is_over()
     }
 
+    /// The new version has had a share, if only for a moment.
+    pub fn has_met_users(&self) -> bool {
+        let logged = self.log.iter().any(|entry| entry.share > 0.0);
+        logged || self.share > 0.0 || self.promoted.is_some() || self.counts.requests > 0
+    }
+
     /// As people name where it stands: a pause before its stage.
     pub fn state(&self) -> &'static str {
         if self.paused.is_some() {
