@@ -20,6 +20,7 @@ pub mod demo;
 pub mod discovery;
 #[cfg(feature = "otlp")]
 pub mod otlp;
+pub mod outbound;
 pub mod outlier;
 pub mod pool;
 pub mod probe;

@@ -1,32 +1,26 @@
 //! Requests to an authority, over TLS as endpoints are met.
 
-use std::{error::Error as StdError, pin::Pin, sync::Arc, time::Duration};
+use std::{pin::Pin, time::Duration};
 
 use bytes::Bytes;
-use http::{Request, Uri, header::HOST};
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
+use http::{Request, Response};
+use http_body_util::{BodyExt, Full};
 use instant_acme::{BodyWrapper, BytesResponse, Error, HttpClient};
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::TcpStream,
-    task::JoinSet,
-    time::timeout,
+
+use crate::{
+    outbound::{Client, Limits},
+    tls::Authorities,
 };
 
-use crate::tls::{Authorities, ClientSettings, Trust};
-
-/// For one request, from the connection to the last byte.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// The largest answer: a chain is some KiB.
-const LARGEST: usize = 1 << 20;
-
-type Anything = Box<dyn StdError + Send + Sync>;
+/// A chain is some KiB.
+const LIMITS: Limits = Limits {
+    within: Duration::from_secs(30),
+    largest: 1 << 20,
+};
 
 /// A connection for each request: there are ten of them every two months.
 #[derive(Clone)]
-pub(super) struct Directory(Arc<ClientSettings>);
+pub(super) struct Directory(Client);
 
 impl Directory {
     /// `ca`: who signs the authority's own certificate, where it is not one that the system trusts.
@@ -35,46 +29,32 @@ impl Directory {
             Some(ca) => Authorities::new(ca),
             None => Authorities::of_system(),
         };
-        let trust = Trust::Authorities(authorities.map_err(|error| error.to_string())?);
-        ClientSettings::new(trust, None, None, (true, false)).map(|settings| Self(settings.into()))
+        Client::trusting(authorities.map_err(|error| error.to_string())?).map(Self)
     }
 
-    async fn ask(self, request: Request<BodyWrapper<Bytes>>) -> Result<BytesResponse, Anything> {
-        let uri = request.uri().clone();
-        let host = uri.host().ok_or("no host in the authority's URL")?;
-        if uri.scheme_str() != Some("https") {
-            return Err(format!("{uri} is no https URL").into());
+    async fn ask(self, request: Request<BodyWrapper<Bytes>>) -> Result<BytesResponse, Error> {
+        let (parts, body) = request.into_parts();
+        if parts.uri.scheme_str() != Some("https") {
+            return Err(Error::Other(
+                format!("{} is no https URL", parts.uri).into(),
+            ));
         }
-        let bare = host.trim_start_matches('[').trim_end_matches(']');
-        let stream = TcpStream::connect((bare, uri.port_u16().unwrap_or(443))).await?;
-        let safe = self.0.connect(stream, host).await?;
-        exchange(safe.stream, &uri, request).await
+        let body = body
+            .collect()
+            .await
+            .map_err(|error| Error::Other(error.into()))?;
+        let request = Request::from_parts(parts, body.to_bytes());
+        let asked = self.0.send(request, LIMITS).await;
+        let answer =
+            asked.map_err(|error| Error::Other(format!("the authority {error}").into()))?;
+        if !answer.is_whole {
+            return Err(Error::Other("the authority answers too much".into()));
+        }
+        let mut response = Response::new(Full::new(answer.body));
+        *response.status_mut() = answer.status;
+        *response.headers_mut() = answer.headers;
+        Ok(BytesResponse::from(response))
     }
-}
-
-async fn exchange(
-    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    uri: &Uri,
-    request: Request<BodyWrapper<Bytes>>,
-) -> Result<BytesResponse, Anything> {
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-    // Ends with the exchange.
-    let mut driver = JoinSet::new();
-    driver.spawn(connection);
-    let (mut parts, body) = request.into_parts();
-    let authority = uri.authority().ok_or("no host in the authority's URL")?;
-    parts.headers.insert(HOST, authority.as_str().parse()?);
-    parts.uri = uri
-        .path_and_query()
-        .map_or("/", |path| path.as_str())
-        .parse()?;
-    let answer = sender
-        .send_request(Request::from_parts(parts, body))
-        .await?;
-    let (parts, body) = answer.into_parts();
-    let bytes = Limited::new(body, LARGEST).collect().await?.to_bytes();
-    let answer = http::Response::from_parts(parts, Full::new(bytes));
-    Ok(BytesResponse::from(answer))
 }
 
 impl HttpClient for Directory {
@@ -82,12 +62,6 @@ impl HttpClient for Directory {
         &self,
         request: Request<BodyWrapper<Bytes>>,
     ) -> Pin<Box<dyn Future<Output = Result<BytesResponse, Error>> + Send>> {
-        let asked = self.clone().ask(request);
-        Box::pin(async move {
-            match timeout(PATIENCE, asked).await {
-                Ok(answer) => answer.map_err(Error::Other),
-                Err(_) => Err(Error::Other("the authority does not answer".into())),
-            }
-        })
+        Box::pin(self.clone().ask(request))
     }
 }

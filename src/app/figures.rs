@@ -16,6 +16,7 @@ use crate::{
     },
     pool::State,
     probe::Failures,
+    rollout::Outside,
     server::Gauge,
     snapshot::{Readers, Snapshot},
     telemetry::{
@@ -73,6 +74,7 @@ pub struct Figures<'a> {
     /// Locked for one look at a time: who samples them must not wait for a whole scrape.
     pub windows: &'a Mutex<Windows>,
     pub access_log: &'a AccessLog,
+    pub outside: &'a Outside,
     /// `None`: none are exported.
     pub spans: Option<&'a SpanCounts>,
 }
@@ -92,6 +94,7 @@ impl Figures<'_> {
         }
         self.control(&mut out);
         self.process(&mut out);
+        self.outside.expose(&mut out);
         out.render()
     }
 

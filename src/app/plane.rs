@@ -21,7 +21,8 @@ use super::{
 use crate::{
     admin,
     config::{self, Loaded, Plan, plan},
-    control, discovery, outlier, pool, probe, rollout,
+    control, discovery, outlier, pool, probe,
+    rollout::{self, Outside},
     server::{self, Server},
     telemetry::{AccessLog, SpanCounts, Windows, WorkerShard, access_log},
     tls::Challenges,
@@ -76,7 +77,7 @@ impl Plane {
             challenges,
         })?;
         let prepared = server.prepare(&plan.listeners, &certificates.issued())?;
-        let probes = watch_endpoints(&control, (nudges, reports), &options.config, &mut tasks);
+        let watched = watch_endpoints(&control, (nudges, reports), &options.config, &mut tasks);
         let windows = Arc::new(Mutex::new(Windows::new(now())));
         tasks.spawn(sample(control.readers().clone(), windows.clone()));
 
@@ -85,7 +86,7 @@ impl Plane {
         let (path, loader) = (options.config.clone(), orders);
         let file = admin::ConfigFile { path, loader };
         let logs = (access_log.clone(), exporting.counts());
-        let measured = measured(&server, workers, probes, windows, logs);
+        let measured = measured(&server, workers, watched, windows, logs);
         let state = admin::State::new(control.clone(), given, Some(file), measured);
         let bound = Bound {
             listeners: prepared.addresses(),
@@ -126,13 +127,18 @@ fn watch_endpoints(
     (nudges, reports): (pool::Nudges, pool::FaultReports),
     config: &Path,
     tasks: &mut JoinSet<()>,
-) -> probe::Failures {
-    let probes = probe::Failures::default();
+) -> (probe::Failures, Outside) {
+    let (probes, outside) = (probe::Failures::default(), Outside::default());
     tasks.spawn(probe::run(control.clone(), nudges, probes.clone()));
     tasks.spawn(outlier::run(control.clone()));
-    tasks.spawn(rollout::run(control.clone(), reports, config.to_owned()));
+    tasks.spawn(rollout::run(
+        control.clone(),
+        reports,
+        outside.clone(),
+        config.to_owned(),
+    ));
     tasks.spawn(discovery::run(control.clone()));
-    probes
+    (probes, outside)
 }
 
 /// The file, with certificates whatever their time: to refuse the start would make of one listener's trouble everybody's.
@@ -155,7 +161,7 @@ async fn answer(listener: admin::Listener, router: admin::Router) {
 fn measured(
     server: &Server,
     workers: Vec<Arc<WorkerShard>>,
-    probes: probe::Failures,
+    (probes, outside): (probe::Failures, Outside),
     windows: Arc<Mutex<Windows>>,
     (access_log, spans): (AccessLog, Option<Arc<SpanCounts>>),
 ) -> admin::Measured {
@@ -168,6 +174,7 @@ fn measured(
             connections: &gauge.connections(),
             certificates: &gauge.certificates(),
             probes: &probes,
+            outside: &outside,
             windows: &sampled,
             access_log: &access_log,
             spans: spans.as_deref(),

@@ -336,6 +336,12 @@ pub const SPANS: Metric = metric(
     &["result"],
     "Spans of requests: exported, dropped because the collector did not keep up, failed because it could not be reached or did not take them",
 );
+pub const HOOKS: Metric = metric(
+    Counter,
+    "cutover_hooks_total",
+    &["point", "result"],
+    "Hooks of rollouts that were asked, by what they came to",
+);
 pub const BUILD_INFO: Metric = metric(Gauge, "cutover_build_info", &["version"], "1");
 pub const START_TIME: Metric = metric(
     Gauge,
@@ -403,6 +409,7 @@ pub const ALL: &[&Metric] = &[
     &READY,
     &ACCESS_LOG_LINES,
     &SPANS,
+    &HOOKS,
     &BUILD_INFO,
     &START_TIME,
 ];

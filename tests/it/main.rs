@@ -55,6 +55,7 @@ mod queue;
 mod rescue;
 mod resend;
 mod retries;
+mod rollout_hooks;
 mod rollout_steps;
 mod rollouts_told;
 mod route_rules;

@@ -9,7 +9,10 @@ use super::{
 use crate::{
     config::plan::HookPoint,
     control::{Actor, Applied, Change, Kind, Order, Refusal, rollout::Stage},
-    rollout::steps::{Answer, Attempt, Input, Move, Next, Task},
+    rollout::{
+        hooks::{self, Said},
+        steps::{Attempt, Input, Move, Next, Task},
+    },
     units::{Name, Percent, PoolKey, Weights},
 };
 
@@ -174,9 +177,13 @@ impl Driver {
                 });
             }
             Task::Ask(point) => {
-                let asked = self
-                    .tasks
-                    .spawn(async move { Done::Came(id, Input::Asked(point, Answer::Passed)) });
+                let live = control.live().borrow().get(&id).cloned();
+                let said = Said::of(&ride.rollout, &ride.plan, point, live.as_deref());
+                let (hooks, outside) = (ride.plan.hooks.clone(), self.outside.clone());
+                let asked = self.tasks.spawn(async move {
+                    let answer = hooks::ask(hooks, point, &said, &outside).await;
+                    Done::Came(id, Input::Asked(point, answer))
+                });
                 if let Some(ride) = self.rides.get_mut(&id)
                     && point != HookPoint::AfterRollback
                 {

@@ -12,7 +12,10 @@ use crate::{
         rollout::{Request, Rollout, Told, Verb},
     },
     pool::{FaultReport, FaultReports},
-    rollout::steps::{self, Facts, Input, Moved, Next, Order},
+    rollout::{
+        Outside,
+        steps::{self, Facts, Input, Moved, Next, Order},
+    },
     snapshot::Snapshot,
     units::Timestamp,
 };
@@ -21,11 +24,11 @@ use crate::{
 const PERIOD: Duration = Duration::from_millis(100);
 
 /// Drives every rollout until control is gone.
-pub async fn run(control: Handle, faults: FaultReports, config: PathBuf) {
+pub async fn run(control: Handle, faults: FaultReports, outside: Outside, config: PathBuf) {
     let Some(mut asks) = control.take_asks() else {
         return;
     };
-    let mut driver = Driver::new(control, config);
+    let mut driver = Driver::new(control, outside, config);
     driver.take_up().await;
     let mut faults = faults;
     let mut readers = driver.control.readers().clone();
@@ -70,6 +73,8 @@ pub(super) enum Done {
 
 pub(super) struct Driver {
     pub control: Handle,
+    /// By which hooks are asked.
+    pub outside: Outside,
     /// The file: what a plan names beside it is looked for there.
     pub config: PathBuf,
     /// Under way.
@@ -80,9 +85,10 @@ pub(super) struct Driver {
 }
 
 impl Driver {
-    fn new(control: Handle, config: PathBuf) -> Self {
+    fn new(control: Handle, outside: Outside, config: PathBuf) -> Self {
         Self {
             control,
+            outside,
             config,
             rides: BTreeMap::new(),
             tasks: JoinSet::new(),
