@@ -6,7 +6,10 @@ use serde_json::{Map, Value};
 
 use super::{
     check,
-    describe::{rollout::in_full, value},
+    describe::{
+        rollout::{in_full, in_short},
+        value,
+    },
     file::{Place, Table, keys, parse, walk},
     load::{Outside, in_world, process},
     plan::{Preset, Rollout, Strategy},
@@ -24,7 +27,8 @@ pub fn preset(name: &str) -> Option<Rollout> {
 }
 
 /// Reads what stands in JSON as it would in the table `rollout` of a service in the file at `path`. What it does not say is as in `over`,
-/// as that table inherits from the defaults; without one it is as usual.
+/// as that table inherits from the defaults; without one it is as usual. `{"preset": "fast"}` over a service's plan has that plan's hooks and
+/// windows.
 pub fn from_json(value: &Value, over: Option<&Rollout>, path: &Path) -> Result<Rollout, Problems> {
     from_json_with(value, over, path, &process(true))
 }
@@ -44,7 +48,7 @@ pub fn from_json_with(
         problems.push(Problem::new(Code::WrongType, Place::default(), what));
         String::new()
     };
-    let far = over.map(in_full).unwrap_or_default();
+    let far = over.map(in_short).unwrap_or_default();
     // Named in problems in the place of files.
     let named = |name: &str, text: &str| Source::new(PathBuf::from(name), text);
     let sources = vec![named("plan", &text), named("plan of the service", &far)];

@@ -3,7 +3,7 @@ use std::{fmt, str::FromStr};
 use jiff::{
     ToSpan as _,
     civil::{Date, DateTime, Time, Weekday},
-    tz::TimeZone,
+    tz::{TimeZone, TimeZoneDatabase},
 };
 
 use super::{Malformed, Timestamp};
@@ -117,7 +117,7 @@ impl FromStr for Freeze {
             }
             _ => return Err(wrong()),
         };
-        let zone = zone(name)?;
+        let zone = zone(name, jiff::tz::db())?;
         Ok(Self {
             window,
             zone,
@@ -163,7 +163,7 @@ fn digits(text: &str, count: usize) -> Option<i16> {
     right.then(|| text.parse().ok()).flatten()
 }
 
-fn zone(name: &str) -> Result<TimeZone, Malformed> {
+fn zone(name: &str, zones: &TimeZoneDatabase) -> Result<TimeZone, Malformed> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_+-/".contains(&byte);
     if name.is_empty() || name.len() > 64 || !name.bytes().all(plain) {
         return Err(Malformed(format!("expected {}", Freeze::EXPECTED)));
@@ -172,7 +172,6 @@ fn zone(name: &str) -> Result<TimeZone, Malformed> {
     if name == "UTC" {
         return Ok(TimeZone::UTC);
     }
-    let zones = jiff::tz::db();
     if zones.is_definitively_empty() {
         return Err(Malformed(format!(
             "expected UTC in place of `{name}`, because this machine has no time zones: install tzdata"
@@ -351,6 +350,17 @@ mod tests {
         assert_eq!(
             freeze("FRI 16:00/mon 08:00 UTC").to_string(),
             "Fri 16:00/Mon 08:00 UTC"
+        );
+    }
+
+    #[test]
+    fn a_machine_without_time_zones_says_so_and_knows_utc() {
+        let none = TimeZoneDatabase::none();
+        assert_eq!(zone("UTC", &none), Ok(TimeZone::UTC));
+        let why = zone("Europe/Berlin", &none).unwrap_err().0;
+        assert!(
+            why.ends_with("this machine has no time zones: install tzdata"),
+            "{why}"
         );
     }
 

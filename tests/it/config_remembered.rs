@@ -303,6 +303,9 @@ proptest! {
         let remembered: serde_json::Value = serde_json::from_str(&remembered.to_string()).expect("JSON");
         let path = Path::new("/srv/cutover.toml");
         let read = outside(|outside| from_json_with(&remembered, None, path, outside));
+        prop_assert_eq!(read.map_err(|problems| problems.render(false)), Ok(rollout.clone()));
+        let nothing = serde_json::json!({});
+        let read = outside(|outside| from_json_with(&nothing, Some(&rollout), path, outside));
         prop_assert_eq!(read.map_err(|problems| problems.render(false)), Ok(rollout));
     }
 

@@ -958,12 +958,23 @@ fn a_call_says_what_differs_from_the_plan_of_the_service() {
     );
     let service = rollout(&with(&lines));
     let called = read(&json!({ "preset": "fast" }), Some(&service)).unwrap();
-    assert_eq!(called.steps, preset("fast").unwrap().steps);
+    let fast = preset("fast").unwrap();
+    assert_eq!((&called.steps, called.bake), (&fast.steps, fast.bake));
     assert_eq!(
         (&called.freeze, &called.hooks),
         (&service.freeze, &service.hooks)
     );
     assert_eq!(read(&json!({}), Some(&service)).unwrap(), service);
+    let patient = rollout(&with("bake = \"1h\""));
+    let called = read(&json!({ "preset": "fast" }), Some(&patient)).unwrap();
+    assert_eq!(called.bake, minutes(60), "as the service says");
+    let rolling = read(
+        &json!({ "strategy": "rolling", "batch": 3 }),
+        Some(&service),
+    )
+    .unwrap();
+    assert_eq!(rolling.steps, Preset::Standard.steps(Strategy::Rolling));
+    assert_eq!(rolling.batch, Batch::Count(3));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Block, Field,
+    Block, Entry, Field,
     value::{array, map, quoted, table},
 };
 use crate::{
@@ -24,12 +24,21 @@ pub fn describe(rollout: &Rollout, path: &str) -> Vec<Block> {
 
 /// A plan as a text of its own, so that no later default and no preset says anything of it.
 pub fn in_full(rollout: &Rollout) -> String {
+    text(&blocks(rollout, "", false), |_| true)
+}
+
+/// What of a plan is not as usual: the text that somebody would write.
+pub fn in_short(rollout: &Rollout) -> String {
+    text(&blocks(rollout, "", true), |entry| !entry.usual)
+}
+
+fn text(blocks: &[Block], said: impl Fn(&Entry) -> bool) -> String {
     let mut text = String::new();
-    for block in blocks(rollout, "", false) {
+    for block in blocks {
         if !block.header.is_empty() {
             text.extend([&block.header, "\n"]);
         }
-        for entry in &block.entries {
+        for entry in block.entries.iter().filter(|entry| said(entry)) {
             text.extend([entry.key, " = ", &entry.field.to_string(), "\n"]);
         }
     }
