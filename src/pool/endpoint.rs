@@ -67,9 +67,14 @@ impl Endpoint {
         &self.latency
     }
 
-    /// An answer of its has begun by `now`, or has not yet, so long after the request was sent.
-    pub fn observe_latency(&self, latency: Duration, now: Instant) {
-        self.latency.observe(latency, since_origin(now));
+    /// An answer of its has begun by `now`, so long after the request was sent. `draw` is random.
+    pub fn observe_latency(&self, latency: Duration, now: Instant, draw: u64) {
+        self.latency.observe(latency, since_origin(now), draw);
+    }
+
+    /// Nothing has come of it by `now`, so long after the request was sent, and nobody waits any more.
+    pub fn observe_given_up(&self, latency: Duration, now: Instant) {
+        self.latency.observe_given_up(latency, since_origin(now));
     }
 
     /// It has failed an attempt.

@@ -43,7 +43,12 @@ impl Drop for Timing<'_> {
         if self.answered || waits {
             let now = Instant::now();
             let latency = now.saturating_duration_since(self.progress.sent());
-            self.endpoint.observe_latency(latency, now.into_std());
+            if self.answered {
+                let draw = fastrand::u64(..);
+                self.endpoint.observe_latency(latency, now.into_std(), draw);
+            } else {
+                self.endpoint.observe_given_up(latency, now.into_std());
+            }
         }
     }
 }
