@@ -10,6 +10,10 @@ use crate::{
 };
 
 /// What has happened with certificates.
+#[cfg_attr(
+    not(feature = "acme"),
+    expect(dead_code, reason = "nothing happens without ACME")
+)]
 pub enum News {
     /// There are others than before.
     Issued,
@@ -97,6 +101,7 @@ fn jobs(acme: &plan::Acme) -> impl Iterator<Item = crate::acme::Job> {
 pub struct Certificates;
 
 #[cfg(not(feature = "acme"))]
+#[expect(clippy::unused_self, reason = "as it is with ACME")]
 impl Certificates {
     pub fn new(_: &Path, _: Arc<Challenges>) -> Self {
         Self

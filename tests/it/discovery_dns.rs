@@ -5,12 +5,14 @@
     reason = "a test that can't get its value has failed"
 )]
 
+use std::time::Duration;
+
 use serde_json::Value;
 
 use crate::support::{
     Whole,
     dns::{Dns, Record},
-    whole,
+    until, whole,
 };
 
 async fn shop(dns: &Dns, source: &str) -> Whole {
@@ -39,7 +41,8 @@ fn found(app: &Value) -> Vec<String> {
         .collect()
 }
 
-async fn until_found(shop: &Whole, wanted: &[&str]) {
+async fn until_found(shop: &Whole, wanted: &[impl AsRef<str>]) {
+    let wanted: Vec<_> = wanted.iter().map(AsRef::as_ref).collect();
     shop.until(&format!("{wanted:?}"), |app| found(app) == wanted)
         .await;
 }
@@ -63,13 +66,38 @@ async fn addresses_of_both_kinds_are_endpoints_and_are_asked_for_again_by_their_
     let shop = shop(&dns, "dns = \"app.internal:8080\"").await;
     until_found(&shop, &["127.0.0.2:8080 1", "[::1]:8080 1"]).await;
     let asked = dns.asked();
-    tokio::time::timeout(
-        std::time::Duration::from_millis(1300),
-        std::future::pending::<()>(),
-    )
-    .await
-    .unwrap_err();
+    tokio::time::timeout(Duration::from_millis(1300), std::future::pending::<()>())
+        .await
+        .unwrap_err();
     assert_eq!(dns.asked(), asked, "they hold for an hour");
+    shop.stop().await;
+}
+
+#[tokio::test]
+async fn records_that_hold_for_no_time_are_asked_for_again_each_second_and_no_sooner() {
+    let dns = Dns::start().await;
+    dns.set_ttl(0);
+    dns.say("app.internal", &[address("127.0.0.2")]);
+    let shop = shop(&dns, "dns = \"app.internal:8080\"").await;
+    until_found(&shop, &["127.0.0.2:8080 1"]).await;
+    until("three looks", || dns.looks().len() >= 3).await;
+    for pair in dns.looks().windows(2) {
+        let pause = pair[1] - pair[0];
+        assert!(pause >= Duration::from_millis(990), "{pause:?}");
+    }
+    shop.stop().await;
+}
+
+#[tokio::test]
+async fn answers_that_no_datagram_can_carry_are_asked_for_by_tcp() {
+    let dns = Dns::start().await;
+    dns.truncate();
+    let found = ["127.0.0.2", "127.0.0.3", "127.0.0.4"];
+    dns.say("app.internal", &found.map(address));
+    let shop = shop(&dns, "dns = \"app.internal:8080\"").await;
+    until_found(&shop, &found.map(|ip| format!("{ip}:8080 1"))).await;
+    dns.say("app.internal", &[address("127.0.0.5")]);
+    until_found(&shop, &["127.0.0.5:8080 1"]).await;
     shop.stop().await;
 }
 

@@ -17,8 +17,7 @@ use tokio::{
 };
 
 use crate::support::{
-    App, Authority, Client, PATIENCE, Pair, Proxy, authority, endpoint, pebble, proxy, until,
-    within,
+    App, Authority, Client, PATIENCE, Pair, Proxy, authority, endpoint, proxy, until, within,
 };
 
 /// A folder with certificates that tests exchange.
@@ -726,7 +725,7 @@ async fn a_certificate_is_got_by_itself_and_a_cached_one_serves_without_the_auth
     let app = endpoint("blue").start().await;
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let plain = free.local_addr().unwrap();
-    let Some(pebble) = pebble(plain.port(), 1, 3600).await else {
+    let Some(pebble) = crate::support::pebble(plain.port(), 1, 3600).await else {
         return;
     };
     drop(free);

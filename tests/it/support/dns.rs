@@ -4,9 +4,14 @@ use std::{
     collections::BTreeMap,
     net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex},
+    time::Instant,
 };
 
-use tokio::{net::UdpSocket, task::AbortHandle};
+use tokio::{
+    io::{self, AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream, UdpSocket},
+    task::AbortHandle,
+};
 
 #[derive(Clone)]
 pub enum Record {
@@ -22,34 +27,36 @@ struct Zone {
     /// In place of any answer.
     code: u8,
     silent: bool,
-    asked: usize,
+    /// Says by UDP nothing but that there is more.
+    truncates: bool,
+    asked: Vec<(Instant, Kind)>,
 }
+
+type Kind = u16;
+
+const A: Kind = 1;
+const SRV: Kind = 33;
+const AAAA: Kind = 28;
 
 pub struct Dns {
     pub address: SocketAddr,
     zone: Arc<Mutex<Zone>>,
-    task: AbortHandle,
+    tasks: [AbortHandle; 2],
 }
 
 impl Dns {
     pub async fn start() -> Self {
-        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-        let address = socket.local_addr().unwrap();
+        let (datagrams, connections) = bind().await;
+        let address = datagrams.local_addr().unwrap();
         let zone = Arc::<Mutex<Zone>>::default();
-        let shared = zone.clone();
-        let task = tokio::spawn(async move {
-            let mut buffer = [0; 1500];
-            while let Ok((length, from)) = socket.recv_from(&mut buffer).await {
-                let answer = answer(&buffer[..length], &mut shared.lock().unwrap());
-                if let Some(answer) = answer {
-                    socket.send_to(&answer, from).await.unwrap();
-                }
-            }
-        });
+        let tasks = [
+            tokio::spawn(by_udp(datagrams, zone.clone())),
+            tokio::spawn(by_tcp(connections, zone.clone())),
+        ];
         Self {
             address,
             zone,
-            task: task.abort_handle(),
+            tasks: tasks.map(|task| task.abort_handle()),
         }
     }
 
@@ -68,8 +75,20 @@ impl Dns {
         self.zone.lock().unwrap().silent = silent;
     }
 
+    /// From now on there is more to every answer than a datagram carries.
+    pub fn truncate(&self) {
+        self.zone.lock().unwrap().truncates = true;
+    }
+
     pub fn asked(&self) -> usize {
-        self.zone.lock().unwrap().asked
+        self.zone.lock().unwrap().asked.len()
+    }
+
+    /// When it was asked for addresses of version 4.
+    pub fn looks(&self) -> Vec<Instant> {
+        let zone = self.zone.lock().unwrap();
+        let looks = zone.asked.iter().filter(|(_, kind)| *kind == A);
+        looks.map(|(at, _)| *at).collect()
     }
 
     pub fn set_ttl(&self, ttl: u32) {
@@ -79,12 +98,51 @@ impl Dns {
 
 impl Drop for Dns {
     fn drop(&mut self) {
-        self.task.abort();
+        self.tasks.iter().for_each(AbortHandle::abort);
     }
 }
 
-fn answer(query: &[u8], zone: &mut Zone) -> Option<Vec<u8>> {
-    zone.asked += 1;
+/// One port of both protocols.
+async fn bind() -> (UdpSocket, TcpListener) {
+    loop {
+        let datagrams = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        // Somebody else may have it.
+        if let Ok(connections) = TcpListener::bind(datagrams.local_addr().unwrap()).await {
+            return (datagrams, connections);
+        }
+    }
+}
+
+async fn by_udp(socket: UdpSocket, zone: Arc<Mutex<Zone>>) {
+    let mut buffer = [0; 1500];
+    while let Ok((length, from)) = socket.recv_from(&mut buffer).await {
+        let answer = answer(&buffer[..length], &mut zone.lock().unwrap(), true);
+        if let Some(answer) = answer {
+            socket.send_to(&answer, from).await.unwrap();
+        }
+    }
+}
+
+async fn by_tcp(listener: TcpListener, zone: Arc<Mutex<Zone>>) {
+    while let Ok((stream, _)) = listener.accept().await {
+        // Until whoever asks has no more questions.
+        tokio::spawn(converse(stream, zone.clone()));
+    }
+}
+
+async fn converse(mut stream: TcpStream, zone: Arc<Mutex<Zone>>) -> io::Result<()> {
+    loop {
+        let mut query = vec![0; stream.read_u16().await?.into()];
+        stream.read_exact(&mut query).await?;
+        let answer = answer(&query, &mut zone.lock().unwrap(), false);
+        if let Some(answer) = answer {
+            stream.write_u16(answer.len().try_into().unwrap()).await?;
+            stream.write_all(&answer).await?;
+        }
+    }
+}
+
+fn answer(query: &[u8], zone: &mut Zone, may_truncate: bool) -> Option<Vec<u8>> {
     let mut at = 12;
     let mut labels = Vec::new();
     while query[at] > 0 {
@@ -93,16 +151,21 @@ fn answer(query: &[u8], zone: &mut Zone) -> Option<Vec<u8>> {
         at = end;
     }
     let kind = u16::from_be_bytes([query[at + 1], query[at + 2]]);
+    zone.asked.push((Instant::now(), kind));
+    let truncated = may_truncate && zone.truncates;
     let known = zone.records.get(&labels.join("."));
     let code = match (zone.code, known) {
         (0, None) => 3,
         (code, _) => code,
     };
-    let records = known.filter(|_| code == 0).into_iter().flatten();
+    let records = known
+        .filter(|_| code == 0 && !truncated)
+        .into_iter()
+        .flatten();
     let data: Vec<_> = records.filter_map(|record| data(record, kind)).collect();
     let mut answer = query[..2].to_vec();
     answer.extend([
-        0x81,
+        0x81 | (u8::from(truncated) << 1),
         0x80 | code,
         0,
         1,
@@ -125,9 +188,9 @@ fn answer(query: &[u8], zone: &mut Zone) -> Option<Vec<u8>> {
 
 fn data(record: &Record, kind: u16) -> Option<Vec<u8>> {
     match (record, kind) {
-        (Record::Address(IpAddr::V4(ip)), 1) => Some(ip.octets().to_vec()),
-        (Record::Address(IpAddr::V6(ip)), 28) => Some(ip.octets().to_vec()),
-        (Record::Service(priority, weight, port, target), 33) => {
+        (Record::Address(IpAddr::V4(ip)), A) => Some(ip.octets().to_vec()),
+        (Record::Address(IpAddr::V6(ip)), AAAA) => Some(ip.octets().to_vec()),
+        (Record::Service(priority, weight, port, target), SRV) => {
             let mut data = Vec::new();
             for number in [priority, weight, port] {
                 data.extend(number.to_be_bytes());
