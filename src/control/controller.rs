@@ -241,6 +241,10 @@ impl Controller {
         };
         let (rise, fall, at) = (probe.rise, probe.fall, Timestamp::now());
         let passed = probed.passed;
+        let snapshot = self.press.publisher.current();
+        if let Some(stats) = snapshot.pool_stats(&probed.endpoint) {
+            stats.probed.count(passed);
+        }
         let error = probed.last.error.clone();
         let Some(turn) = self
             .roster

@@ -5,7 +5,7 @@ use std::{
 
 use crossbeam_utils::CachePadded;
 
-use super::{Connections, Quota, balance::PeakEwma};
+use super::{Connections, Probed, Quota, balance::PeakEwma};
 use crate::{
     telemetry::{EndpointShard, PoolShard, Reading, Tried, WorkerShard},
     units::{EndpointKey, Name, PoolKey},
@@ -25,6 +25,8 @@ pub struct Identity<K, S> {
     /// Of an endpoint.
     pub connections: Connections,
     latency: PeakEwma,
+    /// Of a pool.
+    pub probed: Probed,
 }
 
 /// One address in one pool.
@@ -45,6 +47,7 @@ impl<K, S: Default> Identity<K, S> {
             quota: Quota::default(),
             connections: Connections::default(),
             latency: PeakEwma::default(),
+            probed: Probed::default(),
         }
     }
 

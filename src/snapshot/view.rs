@@ -5,7 +5,7 @@ use crate::{
     config::plan,
     pool::{Candidates, Endpoint, PoolStats, ServiceStats, State, Transport},
     routing::{Affinity, Limiter, Preview, Router, Splitter},
-    units::{Admits, ErrorPages, Name, OwnAnswer, RouteRules, Warmth, Weights},
+    units::{Admits, EndpointKey, ErrorPages, Name, OwnAnswer, RouteRules, Warmth, Weights},
 };
 
 /// Everything a request is decided on, and everything status shows of decisions. Immutable; unchanged services are
@@ -100,6 +100,13 @@ impl Snapshot {
             .services
             .binary_search_by(|service| service.plan.name.as_str().cmp(name));
         found.ok().map(|index| &self.services[index])
+    }
+
+    /// What is measured of an endpoint's pool.
+    pub fn pool_stats(&self, endpoint: &EndpointKey) -> Option<&Arc<PoolStats>> {
+        let service = self.service(endpoint.service.as_str())?;
+        let place = service.pool(endpoint.pool.as_str())?;
+        Some(&service.pools[place].stats)
     }
 
     /// The services that are not as they were in the snapshot of that generation. Whoever follows the snapshots looks at

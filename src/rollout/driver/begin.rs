@@ -62,8 +62,17 @@ impl Driver {
         let snapshot = self.snapshot();
         let watch = Watch::new(&rollout, &plan, &snapshot, now);
         let mut ride = Ride::new(rollout, plan, watch);
-        // Whatever the rollout served last: a decision that came after it is seen by its revision.
+        // The file may have been edited while nobody looked.
+        let share = ride.rollout.share;
         ride.expected = served(&ride, &snapshot);
+        for member in &ride.rollout.members {
+            let expected = ride.expected.get_mut(member.service.as_str());
+            if let Some(weights) = expected
+                && (weights.share(member.to.as_str()) - share).abs() > 1e-6
+            {
+                *weights = Weights::default();
+            }
+        }
         self.rides.insert(ride.rollout.id, ride);
     }
 
@@ -112,6 +121,13 @@ impl Driver {
             _ => return Err(Refusal::new(Code::InvalidRequest, "this begins nothing")),
         };
         let plan = Arc::new(self.plan_of(&start, &view)?);
+        if plan.strategy == plan::Strategy::Rolling {
+            return Err(Refusal::new(
+                Code::InvalidPlan,
+                "`rolling` replaces endpoints of one pool, and is not done from pool to pool",
+            )
+            .hint("canary and blue-green go from one pool to another"));
+        }
         let now = self.now();
         if let Some(until) = plan.freeze.iter().find_map(|freeze| freeze.until(now)) {
             return Err(

@@ -30,13 +30,13 @@ pub async fn run(control: Handle, faults: FaultReports, outside: Outside, config
     };
     let mut driver = Driver::new(control, outside, config);
     driver.take_up().await;
+    driver.look_at_weights().await;
     let mut faults = faults;
     let mut readers = driver.control.readers().clone();
     let mut period = time::interval(PERIOD);
     period.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            biased;
             Some(report) = faults.next() => driver.fault(&report).await,
             asked = asks.recv() => match asked {
                 Some((request, reply)) => driver.asked(request, reply).await,

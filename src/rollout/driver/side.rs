@@ -53,6 +53,8 @@ pub(super) struct Side {
 struct Both {
     stable: Tried,
     candidate: Tried,
+    /// Of the candidate: asked, failed.
+    probes: (u64, u64),
 }
 
 impl Both {
@@ -60,6 +62,10 @@ impl Both {
         Self {
             stable: self.stable.since(&earlier.stable),
             candidate: self.candidate.since(&earlier.candidate),
+            probes: (
+                self.probes.0.saturating_sub(earlier.probes.0),
+                self.probes.1.saturating_sub(earlier.probes.1),
+            ),
         }
     }
 
@@ -99,6 +105,7 @@ impl Side {
         let both = Both {
             stable: stable.tried(),
             candidate: candidate.tried(),
+            probes: candidate.probed.read(),
         };
         let spans = plan.steps.iter().map(|step| match step.then {
             plan::Then::Hold(span) | plan::Then::Judge(span) => span,
@@ -127,6 +134,7 @@ impl Side {
         Both {
             stable: self.stable.tried(),
             candidate: self.candidate.tried(),
+            probes: self.candidate.probed.read(),
         }
     }
 
@@ -142,7 +150,7 @@ impl Side {
                 seen_by_user: false,
             }),
         }
-        if report.arm == Arm::Stable {
+        if report.arm == Arm::Stable || !self.guard.may_fire() {
             return None;
         }
         self.mark(now);
@@ -246,14 +254,20 @@ impl Side {
 
     /// The bounds that the candidate has broken of late.
     fn broken(&mut self, plan: &plan::Rollout, totals: &Both, now: Timestamp) -> Vec<Bound> {
-        let recent = totals.since(&self.marks[1].1).candidate;
+        let recent = totals.since(&self.marks[1].1);
+        let (asked, failed) = recent.probes;
+        let probes = Figures {
+            requests: asked,
+            errors: failed,
+        };
+        let recent = recent.candidate;
         let sample = Sample {
             requests: recent.requests,
             errors: recent.errors,
             latency: recent.response,
             clients: None,
         };
-        let bounds = absolute(&plan.absolute, &sample, Figures::default());
+        let bounds = absolute(&plan.absolute, &sample, probes);
         let low = bounds
             .iter()
             .any(|bound| bound.on == On::Success && !matches!(bound.kept, Kept::Yes));

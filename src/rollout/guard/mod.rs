@@ -105,6 +105,12 @@ impl Guard {
         }
     }
 
+    /// Whether what was counted is worth a look: [`Guard::fires`] may say something.
+    pub fn may_fire(&self) -> bool {
+        let enough = -self.settings.alpha.ln();
+        self.test.evidence() >= enough || self.budget.evidence() >= enough
+    }
+
     /// Why the candidate must be taken back. `whole`: what was counted since the rollout began; `recent`: in the last minute or so, so
     /// that a long good time does not hide what begins now.
     pub fn fires(&self, recent: Seen, whole: Seen) -> Option<Evidence> {
