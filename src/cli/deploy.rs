@@ -158,16 +158,13 @@ async fn attach(client: &Client, args: &Deploy, running: &Rollout) -> Result<Exi
 /// The one pool that has all traffic.
 fn served(seen: &Service) -> Result<Name, Failure> {
     let mut weighted = seen.weights.iter().filter(|(_, weight)| **weight > 0);
-    match (weighted.next(), weighted.next()) {
-        (Some((pool, _)), None) => Ok(pool.clone()),
-        _ => {
-            let name = &seen.name;
-            let why = format!("{name} has no one pool with all traffic");
-            let hint =
-                format!("`cutover switch {name} POOL` or `cutover rollback {name}` settles it");
-            Err(Failure::new(Exit::Refused, why).hint(hint))
-        }
+    if let (Some((pool, _)), None) = (weighted.next(), weighted.next()) {
+        return Ok(pool.clone());
     }
+    let name = &seen.name;
+    let why = format!("{name} has no one pool with all traffic");
+    let hint = format!("`cutover switch {name} POOL` or `cutover rollback {name}` settles it");
+    Err(Failure::new(Exit::Refused, why).hint(hint))
 }
 
 fn is_there(seen: &Service, from: &Name, args: &Deploy) -> bool {

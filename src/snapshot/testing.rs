@@ -57,14 +57,7 @@ pub fn service(
             secret: Secret::new(b"secret".to_vec()),
         }),
         fail_open: plan::FailOpen::Below(Percent::NONE),
-        timeouts: Timeouts {
-            connect: second,
-            response: second,
-            idle: second,
-            request: None,
-            keep_alive: second,
-            tunnel: second,
-        },
+        timeouts: timeouts(second),
         retries: Retries {
             attempts: 1,
             budget: Percent::WHOLE,
@@ -103,6 +96,17 @@ pub fn service(
         admits: Admits::default(),
         trial: None,
         pools: names().zip(endpoints).collect(),
+    }
+}
+
+fn timeouts(span: Duration) -> Timeouts {
+    Timeouts {
+        connect: span,
+        response: span,
+        idle: span,
+        request: None,
+        keep_alive: span,
+        tunnel: span,
     }
 }
 

@@ -42,6 +42,7 @@ fn a_service_has_the_promised_shape() {
             "waiting",
             "settled",
             "pools",
+            "rolls_out",
             "rollout",
             "drift"
         ]

@@ -314,7 +314,9 @@ proptest! {
         let load = |text: &str| outside(|outside| load_text(Path::new("/srv/cutover.toml"), text, outside));
         let mut plan = load(SMALL).expect("the file is right").plan;
         for service in plan.services.values_mut() {
-            std::sync::Arc::make_mut(service).rollout = rollout.clone().into();
+            let service = std::sync::Arc::make_mut(service);
+            service.rollout = rollout.clone().into();
+            service.rolls_out = true;
         }
         let text = export(&plan, &Overlay::default());
         prop_assert!(!text.contains("s3cr3t"));
