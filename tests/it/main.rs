@@ -57,6 +57,7 @@ mod resend;
 mod retries;
 mod rollout_hooks;
 mod rollout_steps;
+mod rollouts_crash;
 mod rollouts_told;
 mod route_rules;
 mod shortages;

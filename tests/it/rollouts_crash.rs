@@ -1,0 +1,217 @@
+//! A process that is killed in the middle of a rollout, and the one that comes after it.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that can't get its value has failed"
+)]
+
+use std::{fs, net::SocketAddr, path::PathBuf, process::Stdio, time::Duration};
+
+use serde_json::{Value, json};
+use tokio::process::{Child, Command};
+
+use crate::support::{App, Client, PATIENCE, endpoint, free_address, told};
+
+/// The SHA-256 of `secret`.
+const TOKEN: &str = "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b";
+
+const PLAN: &str = r#"
+warm_up = "0s"
+bake = "1h"
+steps = [{ share = "20%", approval = true }, { share = "50%", approval = true }]
+"#;
+
+/// A real process on a folder that outlives it.
+struct Site {
+    folder: tempfile::TempDir,
+    admin: SocketAddr,
+    process: Option<Child>,
+    _apps: [App; 2],
+}
+
+impl Site {
+    /// `green`: where the new version is; where nothing is, it is never proven.
+    async fn start(green: Option<SocketAddr>) -> Self {
+        let apps = [
+            endpoint("blue").start().await,
+            endpoint("green").start().await,
+        ];
+        let admin = free_address();
+        let green = green.map_or_else(|| apps[1].address.to_string(), |green| green.to_string());
+        let text = format!(
+            "workers = 1\nadmin.address = \"{admin}\"\n\
+             admin.tokens = [{{ name = \"ops\", role = \"operator\", sha256 = \"{TOKEN}\" }}]\n\
+             [[listeners]]\naddress = \"127.0.0.1:0\"\n[services.app]\nweights = {{ blue = 100, green = 0 }}\n\
+             probe = {{ interval = \"50ms\", timeout = \"50ms\" }}\n\
+             pools.blue.endpoints = [\"{}\"]\npools.green.endpoints = [\"{green}\"]\n[services.app.rollout]\n{PLAN}",
+            apps[0].address
+        );
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("cutover.toml"), text).unwrap();
+        let mut site = Self {
+            folder,
+            admin,
+            process: None,
+            _apps: apps,
+        };
+        site.run().await;
+        site
+    }
+
+    fn file(&self) -> PathBuf {
+        self.folder.path().join("cutover.toml")
+    }
+
+    /// Until blue serves.
+    async fn run(&mut self) {
+        let process = Command::new(env!("CARGO_BIN_EXE_cutover"))
+            .args(["run", "--config"])
+            .arg(self.file())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        self.process = Some(process);
+        let up = async {
+            while tokio::net::TcpStream::connect(self.admin).await.is_err() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, up).await.unwrap();
+        self.until("blue to serve", "/v1/services/app", |app| {
+            app["pools"]["blue"]["ready"] == 1
+        })
+        .await;
+    }
+
+    /// Nothing is written, said or waited for.
+    async fn kill(&mut self) {
+        let mut process = self.process.take().unwrap();
+        process.kill().await.unwrap();
+    }
+
+    async fn ask(&self, path: &str) -> Value {
+        let mut operator = Client::connect(self.admin).await;
+        serde_json::from_str(&told(&mut operator, path).await).unwrap()
+    }
+
+    async fn until(&self, what: &str, path: &str, holds: impl Fn(&Value) -> bool) -> Value {
+        let wait = async {
+            loop {
+                let seen = self.ask(path).await;
+                if holds(&seen) {
+                    return seen;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let seen = tokio::time::timeout(PATIENCE, wait).await;
+        if let Ok(seen) = seen {
+            return seen;
+        }
+        panic!("waited too long for {what}: {:#}", self.ask(path).await)
+    }
+
+    async fn post(&self, path: &str, body: &Value) {
+        let body = body.to_string();
+        let length = body.len();
+        let mut operator = Client::connect(self.admin).await;
+        operator
+            .send(format!(
+                "POST {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer secret\r\n\
+                 content-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
+            ))
+            .await;
+        let answer = operator.answer().await;
+        assert_eq!(answer.status, 200, "{path}: {}", answer.body);
+    }
+
+    async fn begin(&self) {
+        self.post("/v1/services/app/rollouts", &json!({ "to": "green" }))
+            .await;
+    }
+
+    async fn say(&self, verb: &str) {
+        self.post(&format!("/v1/rollouts/1/{verb}"), &json!({}))
+            .await;
+    }
+
+    async fn until_step(&self, step: u64) {
+        self.until("its step", "/v1/rollouts/1", |seen| {
+            seen["step"] == step && seen["phase"] == "waiting"
+        })
+        .await;
+    }
+
+    async fn until_it_is(&self, state: &str) {
+        self.until(state, "/v1/rollouts/1", |seen| seen["state"] == state)
+            .await;
+    }
+
+    /// Where it stands, and what is served.
+    async fn stands(&self) -> (Value, Value, Value, Value) {
+        let rollout = self.ask("/v1/rollouts/1").await;
+        let app = self.ask("/v1/services/app").await;
+        let [state, step, share] = ["state", "step", "share"].map(|key| rollout[key].clone());
+        (state, step, share, app["weights"].clone())
+    }
+
+    /// Killed where it stands, and taken up there.
+    async fn is_taken_up(&mut self) {
+        let before = self.stands().await;
+        self.kill().await;
+        self.run().await;
+        assert_eq!(self.stands().await, before);
+    }
+}
+
+#[tokio::test]
+async fn one_that_is_killed_while_the_new_version_is_not_proven_goes_on_proving_it() {
+    let mut site = Site::start(Some(free_address())).await;
+    site.begin().await;
+    site.until_it_is("preparing").await;
+    site.is_taken_up().await;
+    assert_eq!(site.stands().await.3, json!({ "blue": 100, "green": 0 }));
+    site.say("abort").await;
+    site.until_it_is("failed").await;
+}
+
+#[tokio::test]
+async fn one_that_is_killed_in_a_step_goes_on_at_its_share_and_never_above() {
+    let mut site = Site::start(None).await;
+    site.begin().await;
+    site.until_step(1).await;
+    site.is_taken_up().await;
+    assert_eq!(site.stands().await.3, json!({ "blue": 80, "green": 20 }));
+    site.until_step(1).await;
+    site.say("pause").await;
+    site.is_taken_up().await;
+    site.say("resume").await;
+    site.until("green to be proven again", "/v1/services/app", |app| {
+        app["pools"]["green"]["ready"] == 1
+    })
+    .await;
+    site.say("promote").await;
+    site.until_step(2).await;
+    site.is_taken_up().await;
+    site.say("abort").await;
+    site.until_it_is("failed").await;
+    assert_eq!(site.stands().await.3, json!({ "blue": 100, "green": 0 }));
+}
+
+#[tokio::test]
+async fn one_that_is_killed_while_it_bakes_goes_on_with_everything_and_may_be_taken_back() {
+    let mut site = Site::start(None).await;
+    site.begin().await;
+    site.until_step(1).await;
+    site.post("/v1/rollouts/1/promote", &json!({ "full": true }))
+        .await;
+    site.until_it_is("baking").await;
+    site.is_taken_up().await;
+    site.say("abort").await;
+    site.until_it_is("failed").await;
+    assert_eq!(site.stands().await.3, json!({ "blue": 100, "green": 0 }));
+    // What is over stays as it was.
+    site.is_taken_up().await;
+}
