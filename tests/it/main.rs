@@ -56,6 +56,7 @@ mod rescue;
 mod resend;
 mod retries;
 mod rollout_hooks;
+mod rollout_statistics;
 mod rollout_steps;
 mod rollouts_crash;
 mod rollouts_told;

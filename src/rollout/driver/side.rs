@@ -32,6 +32,8 @@ pub(super) struct Side {
     whole: Both,
     /// When the candidate got its share.
     shifted: Both,
+    /// Clients that had met errors until then, at both.
+    met: [u64; 2],
     /// When its latency was first looked at with it.
     warm: Both,
     /// A while ago, and as long before that.
@@ -120,6 +122,7 @@ impl Side {
             looks: Looks::new(spans, plan.judge.interval, plan.judge.max_hold),
             whole: both.clone(),
             shifted: both.clone(),
+            met: [0, 0],
             warm: both.clone(),
             marks: [(now, both.clone()), (now, both)],
             begun: now,
@@ -178,6 +181,7 @@ impl Side {
             self.frozen = Some(self.sample(Arm::Stable, &totals));
         }
         self.shifted = totals.clone();
+        self.met = Arm::ALL.map(|arm| self.guard.clients(arm));
         self.warm = totals;
     }
 
@@ -212,12 +216,27 @@ impl Side {
             Arm::Stable => (shifted.stable, warm.stable),
             Arm::Candidate => (shifted.candidate, warm.candidate),
         };
+        let failing = self.guard.clients(arm) - self.met[arm as usize];
         Sample {
             requests: counts.requests,
             errors: counts.errors,
             latency: warm.response,
-            clients: None,
+            failing_clients: self.sticky.then_some(failing),
         }
+    }
+
+    /// What both did in the last minute or two of a step that is longer: what begins now is not hidden by the good time before it. Not where
+    /// clients keep to their version: how many of them failed in it is not known.
+    fn recent(&self, totals: &Both) -> Option<Pair> {
+        let (since, mark) = &self.marks[1];
+        (!self.sticky && *since > self.begun).then(|| {
+            let recent = totals.since(mark);
+            Pair {
+                stable: sample(recent.stable),
+                candidate: sample(recent.candidate),
+                baseline: Baseline::Now,
+            }
+        })
     }
 
     /// Looks at what was seen so far. `alone`: the candidate has all requests.
@@ -240,7 +259,9 @@ impl Side {
                 baseline: Baseline::Frozen,
             })
         };
-        let judgement = pair.map(|pair| judge(&plan.judge, self.margin, look, &pair, None));
+        let recent = self.recent(&totals).filter(|_| share < 1.0);
+        let judgement =
+            pair.map(|pair| judge(&plan.judge, self.margin, look, &pair, recent.as_ref()));
         let current = dealt(&totals.since(&self.shifted), share);
         let dealt = self.dealt.iter().copied().chain([current]);
         let mismatch = mismatch(dealt.filter(|dealt| dealt.share > 0.0 && dealt.share < 1.0));
@@ -265,7 +286,7 @@ impl Side {
             requests: recent.requests,
             errors: recent.errors,
             latency: recent.response,
-            clients: None,
+            failing_clients: None,
         };
         let bounds = absolute(&plan.absolute, &sample, probes);
         let low = bounds
@@ -315,6 +336,16 @@ impl Side {
             live.p95_ms = quantile(0.95);
             live.p99_ms = quantile(0.99);
         }
+    }
+}
+
+/// Of whoever's requests.
+fn sample(tried: Tried) -> Sample {
+    Sample {
+        requests: tried.requests,
+        errors: tried.errors,
+        latency: tried.response,
+        failing_clients: None,
     }
 }
 

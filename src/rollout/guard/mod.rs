@@ -94,6 +94,14 @@ impl Guard {
         }
     }
 
+    /// How many clients met their first error at this version.
+    pub fn clients(&self, arm: Arm) -> u64 {
+        match arm {
+            Arm::Candidate => self.candidate.clients,
+            Arm::Stable => self.stable.clients,
+        }
+    }
+
     /// A user has seen a failure of one that was told as an error before.
     pub fn felt(&mut self, arm: Arm, share: f64) {
         if share > 0.0 && share < 1.0 {

@@ -128,7 +128,7 @@ mod tests {
             ]
             .into_iter()
             .collect(),
-            clients: None,
+            failing_clients: None,
         }
     }
 

@@ -1,4 +1,4 @@
-//! The distributions that the tests stand on. Counts are numbers that need not be whole: what is correlated counts for less.
+//! The distributions that the tests stand on. Counts are numbers that need not be whole, so that one can ask for what more of the same would prove.
 
 use std::f64::consts::SQRT_2;
 

@@ -94,16 +94,14 @@ pub(super) fn tail(allowed: &LatencyMargin, pair: &Pair, look: Look) -> Finding 
             format!("{name}: nothing was measured"),
         );
     };
-    let part = |sample: &Sample, some: u64| {
-        Part::new(number(some), number(sample.latency.count())).scaled(sample.weight())
-    };
+    let part = |sample: &Sample, some: u64| Part::new(number(some), number(sample.latency.count()));
     let slower = slower_than(&candidate.latency, edge);
     let by_chance = owns_so_many(part(candidate, slower), part(stable, above));
     let too_slow = limit(allowed, edge, pair.baseline);
     let beyond = part(candidate, slower_than(&candidate.latency, too_slow));
     // The slowest of stable's are as many as the quantile says, however many of them are alike.
     let all = number(stable.latency.count());
-    let slowest = Part::new(all * (1.0 - allowed.quantile), all).scaled(stable.weight());
+    let slowest = Part::new(all * (1.0 - allowed.quantile), all);
     let alpha = promised(look.promise);
     let tells = |beyond, slowest| most_above(beyond, slowest, alpha) < 0.0;
     let beside = format!(
@@ -148,8 +146,7 @@ pub(super) fn bulk(allowed: &LatencyMargin, pair: &Pair, look: Look) -> Option<F
     if candidate.latency.count().min(stable.latency.count()) < RANKED {
         return None;
     }
-    let weights = (candidate.weight(), stable.weight());
-    let ranks = ranks::compare(&candidate.latency, &stable.latency, weights)?;
+    let ranks = ranks::compare(&candidate.latency, &stable.latency)?;
     let (at, own, others) = [0.5, 0.9].into_iter().find_map(|quantile| {
         let (own, others) = (
             candidate.latency.quantile(quantile)?,

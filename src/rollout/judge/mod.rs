@@ -22,7 +22,7 @@ pub use self::{
     looks::{Look, Looks},
     margin::{Traffic, margin},
     mismatch::{Dealt, Mismatch, mismatch},
-    sample::{Baseline, Clients, Pair, Sample},
+    sample::{Baseline, Pair, Sample},
     verdict::{Finding, Judgement, Of, Verdict},
 };
 use crate::units::JudgeSettings;
@@ -97,7 +97,7 @@ mod tests {
                     )
                 })
                 .collect(),
-            clients: None,
+            failing_clients: None,
         }
     }
 
@@ -274,14 +274,11 @@ mod tests {
     fn errors_of_one_client_that_keeps_to_its_version_are_no_harm_but_no_proof_of_good_either() {
         let settings = errors_only();
         let with = |failing| Sample {
-            clients: Some(Clients { seen: 500, failing }),
+            failing_clients: Some(failing),
             ..sample(2400, 60, 100)
         };
         let stable = || Sample {
-            clients: Some(Clients {
-                seen: 1500,
-                failing: 30,
-            }),
+            failing_clients: Some(30),
             ..sample(7200, 36, 100)
         };
         assert!(matches!(

@@ -12,8 +12,7 @@ pub(super) struct Ranks {
     pub(super) by_chance: f64,
 }
 
-/// `weights`: what part of each one's requests count, for what is correlated.
-pub(super) fn compare(candidate: &Reading, stable: &Reading, weights: (f64, f64)) -> Option<Ranks> {
+pub(super) fn compare(candidate: &Reading, stable: &Reading) -> Option<Ranks> {
     let (own, others) = (number(candidate.count()), number(stable.count()));
     if own == 0.0 || others == 0.0 {
         return None;
@@ -28,11 +27,8 @@ pub(super) fn compare(candidate: &Reading, stable: &Reading, weights: (f64, f64)
     }
     let all = own + others;
     let untied = 1.0 - ties / (all.powi(3) - all).max(1.0);
-    let (own_worth, others_worth) = (own * weights.0, others * weights.1);
     let deviation =
-        ((own_worth.recip() + others_worth.recip() + (own_worth * others_worth).recip()) * untied
-            / 12.0)
-            .sqrt();
+        ((own.recip() + others.recip() + (own * others).recip()) * untied / 12.0).sqrt();
     let slower = won / (own * others);
     let by_chance = if deviation > 0.0 {
         normal_above((slower - 0.5) / deviation)
@@ -61,7 +57,6 @@ mod tests {
         let ranks = compare(
             &reading(&[3, 5, 5, 7, 9, 9, 12]),
             &reading(&[1, 2, 3, 5, 5, 6]),
-            (1.0, 1.0),
         )
         .unwrap();
         assert!((ranks.slower - 34.5 / 42.0).abs() < 1e-12, "{ranks:?}");
@@ -71,8 +66,8 @@ mod tests {
     #[test]
     fn what_is_all_alike_is_no_slower() {
         let alike = reading(&[5; 100]);
-        let ranks = compare(&alike, &alike, (1.0, 1.0)).unwrap();
+        let ranks = compare(&alike, &alike).unwrap();
         assert!((ranks.slower - 0.5).abs() < 1e-12 && ranks.by_chance > 0.4);
-        assert_eq!(compare(&alike, &reading(&[]), (1.0, 1.0)), None);
+        assert_eq!(compare(&alike, &reading(&[])), None);
     }
 }

@@ -12,15 +12,9 @@ pub struct Sample {
     pub errors: u64,
     /// From the request written to the head of the answer, of those that succeeded.
     pub latency: Reading,
-    /// Where clients keep to their version. Elsewhere each request is dealt out anew, and it does not matter whose it is.
-    pub clients: Option<Clients>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Clients {
-    pub seen: u64,
-    /// Those that met an error.
-    pub failing: u64,
+    /// Where clients keep to their version: how many of them met an error, each once. Elsewhere each request is dealt out anew, and it does
+    /// not matter whose it is.
+    pub failing_clients: Option<u64>,
 }
 
 /// Both versions over the same time.
@@ -42,9 +36,6 @@ pub enum Baseline {
     Frozen,
 }
 
-/// How alike two requests of one client are, of 1: for what is not known, a usual figure.
-const ALIKE: f64 = 0.1;
-
 impl Sample {
     pub fn rate(&self) -> f64 {
         part(self.errors, self.requests.max(self.errors))
@@ -56,19 +47,8 @@ impl Sample {
 
     /// With one error for each client, where clients keep to their version: what fails again and again for one is no proof of harm.
     pub(super) fn failed_anew(&self) -> Part {
-        let errors = match self.clients {
-            Some(clients) => clients.failing.min(self.errors),
-            None => self.errors,
-        };
+        let clients = self.failing_clients.unwrap_or(self.errors);
+        let errors = clients.min(self.errors);
         Part::new(number(errors), number(self.requests.max(self.errors)))
-    }
-
-    /// What part of its requests count as if nobody had sent more than one: clients that keep to a version are each of their own kind.
-    pub(super) fn weight(&self) -> f64 {
-        let each = match self.clients {
-            Some(clients) => part(self.requests, clients.seen.max(1)),
-            None => 1.0,
-        };
-        1.0 / (1.0 + (each - 1.0).max(0.0) * ALIKE)
     }
 }
