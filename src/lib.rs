@@ -18,6 +18,7 @@ pub mod config;
 pub mod control;
 pub mod demo;
 pub mod discovery;
+pub mod notices;
 #[cfg(feature = "otlp")]
 pub mod otlp;
 pub mod outbound;

@@ -14,6 +14,7 @@ use crate::{
         ActorKind, EjectionCause, Phase,
         view::{Pool, Service, ServiceState, View},
     },
+    notices::Tally,
     pool::State,
     probe::Failures,
     rollout::Outside,
@@ -75,6 +76,7 @@ pub struct Figures<'a> {
     pub windows: &'a Mutex<Windows>,
     pub access_log: &'a AccessLog,
     pub outside: &'a Outside,
+    pub notices: &'a Tally,
     /// `None`: none are exported.
     pub spans: Option<&'a SpanCounts>,
 }
@@ -95,6 +97,7 @@ impl Figures<'_> {
         self.control(&mut out);
         self.process(&mut out);
         self.outside.expose(&mut out);
+        self.notices.expose(&mut out);
         out.render()
     }
 

@@ -3,6 +3,7 @@
 use std::{
     io,
     path::{Path, PathBuf},
+    sync::Arc,
     time::SystemTime,
 };
 
@@ -16,7 +17,7 @@ use crate::{
     admin::Rejected,
     config::{
         self, Edit, Hash, Loaded, Plan, Problems, SURELY,
-        plan::{self, Admin, Shutdown, Token},
+        plan::{self, Admin, Notify, Shutdown, Token},
         problem,
     },
     control::{Actor, Applied, Code, Handle, Order, Refusal},
@@ -76,6 +77,8 @@ pub struct Site {
     pub control: Handle,
     pub server: Server,
     pub access_log: AccessLog,
+    /// Who is told of events.
+    pub told: watch::Sender<Vec<Arc<Notify>>>,
 }
 
 impl Loader {
@@ -220,6 +223,7 @@ impl Loader {
         }
         site.server.serve(prepared);
         self.tokens.send_replace(plan.admin.tokens.clone());
+        site.told.send_replace(plan.notify.clone());
         if let Err(error) = site
             .access_log
             .apply(&log_settings(&plan.telemetry.access_log))

@@ -21,7 +21,10 @@ use super::{
 use crate::{
     admin,
     config::{self, Loaded, Plan, plan},
-    control, discovery, outlier, pool, probe,
+    control, discovery,
+    notices::{self, Tally},
+    outbound::Client,
+    outlier, pool, probe,
     rollout::{self, Outside},
     server::{self, Server},
     telemetry::{AccessLog, SpanCounts, Windows, WorkerShard, access_log},
@@ -78,6 +81,7 @@ impl Plane {
         })?;
         let prepared = server.prepare(&plan.listeners, &certificates.issued())?;
         let watched = watch_endpoints(&control, (nudges, reports), &options.config, &mut tasks);
+        let (told, tally) = tell_others(&control, &plan, &mut tasks);
         let windows = Arc::new(Mutex::new(Windows::new(now())));
         tasks.spawn(sample(control.readers().clone(), windows.clone()));
 
@@ -86,17 +90,14 @@ impl Plane {
         let (path, loader) = (options.config.clone(), orders);
         let file = admin::ConfigFile { path, loader };
         let logs = (access_log.clone(), exporting.counts());
-        let measured = measured(&server, workers, watched, windows, logs);
+        let measured = measured(&server, workers, (watched, tally), windows, logs);
         let state = admin::State::new(control.clone(), given, Some(file), measured);
         let bound = Bound {
             listeners: prepared.addresses(),
             admin: admin_listener.address(),
             telemetry: telemetry_listener.as_ref().map(admin::Listener::address),
         };
-        tasks.spawn(answer(admin_listener, admin::router(state.clone())));
-        if let Some(listener) = telemetry_listener {
-            tasks.spawn(answer(listener, admin::telemetry(state)));
-        }
+        answer((admin_listener, telemetry_listener), state, &mut tasks);
         if options.signals {
             signals::listen(asks)?;
         }
@@ -105,6 +106,7 @@ impl Plane {
             control,
             server,
             access_log,
+            told,
         };
         let plane = Self {
             site,
@@ -141,6 +143,19 @@ fn watch_endpoints(
     (probes, outside)
 }
 
+/// Starts who tells events to others, those that the plan names; whom to tell later is said by what is returned.
+fn tell_others(
+    control: &control::Handle,
+    plan: &Plan,
+    tasks: &mut JoinSet<()>,
+) -> (watch::Sender<Vec<Arc<plan::Notify>>>, Tally) {
+    let (told, named) = watch::channel(plan.notify.clone());
+    let tally = Tally::default();
+    let telling = notices::run(control.clone(), named, Client::default(), tally.clone());
+    tasks.spawn(telling);
+    (told, tally)
+}
+
 /// The file, with certificates whatever their time: to refuse the start would make of one listener's trouble everybody's.
 fn load(path: &Path) -> Result<Loaded, StartError> {
     let loaded = config::load(path).map_err(StartError::Config)?;
@@ -150,7 +165,19 @@ fn load(path: &Path) -> Result<Loaded, StartError> {
     Ok(loaded)
 }
 
-async fn answer(listener: admin::Listener, router: admin::Router) {
+/// Opens the operator's door, and where there is one, that for telemetry alone.
+fn answer(
+    (operator, telemetry): (admin::Listener, Option<admin::Listener>),
+    state: admin::State,
+    tasks: &mut JoinSet<()>,
+) {
+    tasks.spawn(serve(operator, admin::router(state.clone())));
+    if let Some(listener) = telemetry {
+        tasks.spawn(serve(listener, admin::telemetry(state)));
+    }
+}
+
+async fn serve(listener: admin::Listener, router: admin::Router) {
     if let Err(error) = listener.serve(router).await {
         tracing::error!(%error, "an admin listener ended");
         future::pending::<()>().await;
@@ -161,7 +188,7 @@ async fn answer(listener: admin::Listener, router: admin::Router) {
 fn measured(
     server: &Server,
     workers: Vec<Arc<WorkerShard>>,
-    (probes, outside): (probe::Failures, Outside),
+    ((probes, outside), notices): ((probe::Failures, Outside), Tally),
     windows: Arc<Mutex<Windows>>,
     (access_log, spans): (AccessLog, Option<Arc<SpanCounts>>),
 ) -> admin::Measured {
@@ -175,6 +202,7 @@ fn measured(
             certificates: &gauge.certificates(),
             probes: &probes,
             outside: &outside,
+            notices: &notices,
             windows: &sampled,
             access_log: &access_log,
             spans: spans.as_deref(),

@@ -342,6 +342,18 @@ pub const HOOKS: Metric = metric(
     &["point", "result"],
     "Hooks of rollouts that were asked, by what they came to",
 );
+pub const METRIC_QUERIES: Metric = metric(
+    Counter,
+    "cutover_metric_queries_total",
+    &["result"],
+    "Questions for figures from outside, by what the sources answered",
+);
+pub const NOTIFICATIONS: Metric = metric(
+    Counter,
+    "cutover_notifications_total",
+    &["target", "result"],
+    "Events that others were to be told of, by their place in the file",
+);
 pub const BUILD_INFO: Metric = metric(Gauge, "cutover_build_info", &["version"], "1");
 pub const START_TIME: Metric = metric(
     Gauge,
@@ -410,6 +422,8 @@ pub const ALL: &[&Metric] = &[
     &ACCESS_LOG_LINES,
     &SPANS,
     &HOOKS,
+    &METRIC_QUERIES,
+    &NOTIFICATIONS,
     &BUILD_INFO,
     &START_TIME,
 ];

@@ -22,6 +22,7 @@ pub mod dns;
 pub mod h2;
 mod pebble;
 mod pool;
+mod prometheus;
 pub mod trial;
 pub mod websocket;
 pub mod websocket_h2;
@@ -36,6 +37,7 @@ pub use cutover::{Proxy, free_address, proxy};
 pub use h2::{Call, H2App, Wire, h2_endpoint};
 pub use pebble::{Pebble, pebble};
 pub use pool::members;
+pub use prometheus::{Prometheus, prometheus};
 pub use whole::{Whole, told, whole};
 
 /// Longer than anything a test waits for takes on a busy machine.
