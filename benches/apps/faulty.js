@@ -1,14 +1,16 @@
 // An app server whose faults can be ordered: faulty.js NAME SEED PORT ADDRESS...
 //
-// `/healthz` passes, except that the first `flapping` addresses fail it every other second. `/mode?ms=5&errors=0&status=500&flapping=0`
-// sets how long an answer takes, which part of them is `status` instead, and how many addresses flap. `/count` tells how many requests
-// came. Everything else is 1 KiB. SIGTERM: no new connections, what is under way ends.
+// `/healthz` passes, except that the first `flapping` addresses fail it every other second. `/mode?ms=5&spread=0&errors=0&status=500&flapping=0`
+// sets how long an answer takes at least and how much more on average, which part of them is `status` instead, and how many addresses flap.
+// `/count` tells how many requests came, `/seen` when the first and the last since it was asked before (seconds of the monotonic clock, 0: none).
+// Everything else is 1 KiB. SIGTERM: no new connections, what is under way ends.
 const http = require('http');
 
 const [name, seed, port, ...addresses] = process.argv.slice(2);
 const page = Buffer.alloc(1024, 'x');
-const mode = { ms: 5, errors: 0, status: 500, flapping: 0 };
+const mode = { ms: 5, spread: 0, errors: 0, status: 500, flapping: 0 };
 let count = 0;
+let seen = [0, 0];
 let dice = Number(seed) || 1;
 
 // Park and Miller's generator: the same faults in every run of a seed.
@@ -27,6 +29,22 @@ function reply(response, status, body) {
   response.end(body);
 }
 
+// Most answers take little more, a few much: p95 is three times `spread` above `ms`.
+function wait() {
+  return mode.spread ? mode.ms - mode.spread * Math.log(1 - draw()) : mode.ms;
+}
+
+function note() {
+  const now = Number(process.hrtime.bigint()) / 1e9;
+  seen = [seen[0] || now, now];
+  count += 1;
+}
+
+function tell(response) {
+  reply(response, 200, seen.map((at) => at.toFixed(6)).join(' '));
+  seen = [0, 0];
+}
+
 function order(url, response) {
   for (const [key, value] of url.searchParams) mode[key] = Number(value);
   reply(response, 200, JSON.stringify(mode));
@@ -37,9 +55,10 @@ function answer(request, response) {
   if (url.pathname === '/healthz') return reply(response, healthy(request.socket.localAddress) ? 200 : 503, '');
   if (url.pathname === '/mode') return order(url, response);
   if (url.pathname === '/count') return reply(response, 200, String(count));
-  count += 1;
+  if (url.pathname === '/seen') return tell(response);
+  note();
   const status = draw() < mode.errors ? mode.status : 200;
-  return mode.ms ? setTimeout(() => reply(response, status, page), mode.ms) : reply(response, status, page);
+  return mode.ms ? setTimeout(() => reply(response, status, page), wait()) : reply(response, status, page);
 }
 
 const servers = addresses.map((host) => http.createServer((request, response) => {

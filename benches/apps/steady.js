@@ -1,26 +1,32 @@
-// A client that asks at a fixed rate whatever the answers, on kept connections, and never twice: steady.js PORT RATE SECONDS METHOD LOG
+// A client that asks at a fixed rate whatever the answers, on kept connections, and never twice: steady.js PORT RATE SECONDS METHOD LOG [CLIENTS]
 //
+// Each request is one of the clients' (1), who have an address of loopback each, by turns. SIGTERM: no new requests, what is under way ends.
 // A line per request: when it began (seconds of the monotonic clock), how long it took (ms), status or the error's name, who answered.
 const fs = require('fs');
 const http = require('http');
 
-const [port, rate, seconds, method, log] = process.argv.slice(2);
+const [port, rate, seconds, method, log, clients = 1] = process.argv.slice(2);
 const agent = new http.Agent({ keepAlive: true, maxSockets: Infinity, maxFreeSockets: 4096 });
 const out = fs.createWriteStream(log);
 const now = () => Number(process.hrtime.bigint()) / 1e9;
-const total = Number(rate) * Number(seconds);
+let total = Number(rate) * Number(seconds);
 const start = now();
 let begun = 0;
 let ended = 0;
+
+function close() {
+  if (ended === total) out.end(() => process.exit(0));
+}
 
 function ask() {
   const at = now();
   const done = (outcome, who) => {
     out.write(`${at.toFixed(6)} ${((now() - at) * 1e3).toFixed(3)} ${outcome} ${who}\n`);
     ended += 1;
-    if (ended === total) out.end(() => process.exit(0));
+    close();
   };
-  const options = { host: '127.0.0.1', port, method, path: '/', agent, timeout: 20000 };
+  const localAddress = `127.0.0.${1 + (begun % Number(clients))}`;
+  const options = { host: '127.0.0.1', localAddress, port, method, path: '/', agent, timeout: 20000 };
   let over = false;
   const once = (outcome, who) => { if (!over) { over = true; done(outcome, who); } };
   const request = http.request(options, (response) => {
@@ -38,4 +44,8 @@ function tick() {
   while (begun < due) { begun += 1; ask(); }
   if (begun < total) setTimeout(tick, 1);
 }
+process.on('SIGTERM', () => {
+  total = begun;
+  close();
+});
 tick();

@@ -61,6 +61,11 @@ class App:
     def count(self):
         return int(self._ask("/count"))
 
+    def seen(self):
+        """When the first and the last request came since it was asked before; both 0 where none did."""
+        first, last = map(float, self._ask("/seen").split())
+        return first, last
+
     def _ask(self, path):
         with urllib.request.urlopen(f"http://{self.hosts[0]}:{self.port}{path}", timeout=10) as answer:
             return answer.read().decode()
@@ -83,11 +88,11 @@ class Line:
 
 
 class Client:
-    """Runs in a process of its own until `lines` waits for its end."""
+    """Runs in a process of its own until `lines` waits for its end, or `stop` ends it."""
 
-    def __init__(self, site, seconds, method="GET"):
+    def __init__(self, site, seconds, method="GET", clients=1):
         self.log, self.due = site.dir / "client.log", site.rate * seconds
-        words = ["node", str(BENCHES / "apps" / "steady.js"), *map(str, (site.port, site.rate, seconds, method, self.log))]
+        words = ["node", str(BENCHES / "apps" / "steady.js"), *map(str, (site.port, site.rate, seconds, method, self.log, clients))]
         self.begun = time.monotonic()
         self.process = subprocess.Popen(on_cores(OTHER_CORES, words))
 
@@ -95,9 +100,14 @@ class Client:
         if self.process.wait(120):
             sys.exit("the client broke off")
         lines = [Line(float(begun), float(ms), outcome, who) for begun, ms, outcome, who in (text.split() for text in self.log.read_text().splitlines())]
-        if len(lines) != self.due:
+        if self.due is not None and len(lines) != self.due:
             sys.exit(f"the client has written down {len(lines)} of {self.due} requests")
         return lines
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        self.due = None
+        return self.lines()
 
     def until(self, seconds):
         """Waits until it has been asking for so long."""

@@ -1,8 +1,9 @@
 //! `cutover demo`: two versions of a built-in app, the proxy in front of them with a real file, and a client that counts every
-//! failure, walked from 100 % blue to green and back.
+//! failure, walked from 100 % blue to green and back, by hand and by rollouts.
 
 mod apps;
 mod load;
+mod rollouts;
 mod story;
 mod table;
 

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// How long each step is watched.
-const STEP: Duration = Duration::from_millis(2500);
+const STEP: Duration = Duration::from_secs(2);
 const PER_SECOND: u32 = 500;
 
 pub struct Options {
@@ -26,7 +26,7 @@ pub struct Options {
 }
 
 #[derive(Debug, thiserror::Error)]
-enum Failed {
+pub(super) enum Failed {
     #[error("cannot start: {0}")]
     Start(#[from] StartError),
     #[error("{0}")]
@@ -59,7 +59,7 @@ pub fn run(options: &Options) -> ExitCode {
 }
 
 #[expect(clippy::print_stdout, reason = "this is a demonstration's page")]
-fn say(text: &str) {
+pub(super) fn say(text: &str) {
     println!("{text}");
 }
 
@@ -70,6 +70,7 @@ async fn demonstrate(options: &Options) -> Result<u64, Failed> {
     say(&stage.bill());
     say(&Table::head());
     stage.walk().await?;
+    stage.roll_out().await?;
     say(&format!("\n{}", stage.table.summary()));
     let failures = stage.table.failures;
     if options.hold {
@@ -82,16 +83,16 @@ async fn demonstrate(options: &Options) -> Result<u64, Failed> {
 }
 
 /// Everything that takes part.
-struct Stage {
-    blue: App,
+pub(super) struct Stage {
+    pub(super) blue: App,
     green: App,
     /// A second endpoint of green, which an edit of the file adds.
     green2: App,
     file: PathBuf,
     proxy: Running,
     admin: Client,
-    load: Load,
-    table: Table,
+    pub(super) load: Load,
+    pub(super) table: Table,
 }
 
 impl Stage {
@@ -177,7 +178,7 @@ impl Stage {
         self.send(Method::PUT, "weights", &body).await
     }
 
-    async fn post(&self, verb: &str, body: Value) -> Result<Value, Failed> {
+    pub(super) async fn post(&self, verb: &str, body: Value) -> Result<Value, Failed> {
         self.send(Method::POST, verb, &body).await
     }
 
@@ -188,27 +189,30 @@ impl Stage {
         serde_json::from_slice(&answer).map_err(|error| unexpected(&error))
     }
 
-    async fn service(&self) -> Result<Value, Failed> {
-        let service = self.admin.get("/v1/services/app").await;
-        service.map_err(Failed::Admin)
+    pub(super) async fn ask(&self, target: &str) -> Result<Value, Failed> {
+        self.admin.get(target).await.map_err(Failed::Admin)
     }
 
     /// Lets the load run for a step and prints what came of it.
     async fn watch(&mut self, step: &str) -> Result<(), Failed> {
         drop(self.load.take());
         tokio::time::sleep(STEP).await;
-        let seen = self.load.take();
-        let service = self.service().await?;
-        let share = |pool: &str| service["share"]["requested"][pool].as_f64().unwrap_or(0.0);
-        let requested = [("blue", share("blue")), ("green", share("green"))];
+        let (requested, seen) = (self.shares().await?, self.load.take());
         say(&self.table.row(step, &requested, &seen));
         Ok(())
+    }
+
+    /// What each pool is to get now.
+    pub(super) async fn shares(&self) -> Result<[(&'static str, f64); 2], Failed> {
+        let service = self.ask("/v1/services/app").await?;
+        let share = |pool: &str| service["share"]["requested"][pool].as_f64().unwrap_or(0.0);
+        Ok([("blue", share("blue")), ("green", share("green"))])
     }
 
     async fn until_ready(&self, pool: &str, count: u64) -> Result<(), Failed> {
         let bound = tokio::time::Instant::now() + Duration::from_secs(10);
         loop {
-            let service = self.service().await?;
+            let service = self.ask("/v1/services/app").await?;
             if service["pools"][pool]["ready"].as_u64() == Some(count) {
                 return Ok(());
             }
@@ -242,6 +246,7 @@ impl Stage {
             format!("{on} shift app green=25%"),
             format!("{on} switch app green --wait"),
             format!("{on} rollback app"),
+            format!("{on} rollout start app --to green --preset fast --follow"),
             format!("{on} events"),
             format!("$EDITOR {}", self.file.display()),
         ];
@@ -252,7 +257,7 @@ impl Stage {
     }
 }
 
-fn unexpected(what: &(impl Display + ?Sized)) -> Failed {
+pub(super) fn unexpected(what: &(impl Display + ?Sized)) -> Failed {
     Failed::Unexpected(what.to_string())
 }
 

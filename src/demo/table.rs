@@ -49,9 +49,17 @@ impl Table {
         row
     }
 
+    /// Of one whose new version is bad: how slow that is says nothing of the proxy.
+    pub fn row_of_bad(&mut self, step: &str, requested: &[(&str, f64)], seen: &Tally) -> String {
+        let slowest = self.slowest;
+        let row = self.row(step, requested, seen);
+        self.slowest = slowest;
+        row
+    }
+
     pub fn summary(&self) -> String {
         format!(
-            "{} requests, {} failed, p99 of the slowest step {}",
+            "{} requests, {} failed, p99 of the slowest step with good versions {}",
             self.requests,
             self.failures,
             millis(self.slowest)
