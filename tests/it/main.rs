@@ -28,6 +28,7 @@ mod config_watch;
 mod connection_limits;
 mod console;
 mod control;
+mod deploys;
 mod discovery;
 #[cfg(feature = "dns")]
 mod discovery_dns;
@@ -62,6 +63,7 @@ mod rollout_statistics;
 mod rollout_steps;
 mod rollouts_crash;
 mod rollouts_told;
+mod rollouts_whole;
 mod route_rules;
 mod shortages;
 mod slow_start;

@@ -96,6 +96,8 @@ fn rollout(stage: Stage, share: f64) -> Rollout {
         counts: Counts::default(),
         promoted: (share >= 1.0).then(|| at(0)),
         retry_of: None,
+        paused_ms: 0,
+        keys: Vec::new(),
         log: Vec::new(),
     }
 }
@@ -249,6 +251,25 @@ fn the_documented_table_of_stages_and_orders_is_what_happens() {
         docs.contains(&table),
         "docs/rollouts.md should say:\n{table}"
     );
+}
+
+#[test]
+fn what_is_told_to_be_possible_is_what_is_followed() {
+    for (place, rollout) in places() {
+        let is_followed = |order| step(&rollout, &plan(), &facts(60), Input::Order(order)).is_ok();
+        let orders = ORDERS.iter().filter(|(_, order)| is_followed(*order));
+        let mut followed: Vec<_> = orders
+            .map(|(name, _)| name.split(' ').next().unwrap())
+            .collect();
+        if place == "failed" {
+            followed.push("retry");
+        }
+        followed.sort_unstable();
+        followed.dedup();
+        let mut told = rollout.verbs(at(60));
+        told.sort_unstable();
+        assert_eq!(told, followed, "{place}");
+    }
 }
 
 #[test]

@@ -57,6 +57,10 @@ async fn start(
         writer.caller.may_operate(other.as_str())?;
     }
     let seen = state.control.view().await?;
+    if seen.service(service.as_str()).is_none() {
+        let none = format!("there is no service `{service}`");
+        return Err(Problem::new(Code::UnknownService, none));
+    }
     if body.supersede {
         let services: Vec<_> = body.with.keys().chain([&service]).collect();
         for ended in shown::all(&seen).iter().filter(|of| !of.is_over()) {
@@ -85,9 +89,7 @@ async fn start(
     }));
     let order = writer.order(body.reason, dry_run.dry_run)?;
     is_at_revision(&seen, &service, &order)?;
-    ask(&state, what, order)
-        .await
-        .map_err(Problem::in_body_but_service)
+    ask(&state, what, order).await.map_err(Problem::in_body)
 }
 
 /// Rollouts that are under way, and the last of each service that were.

@@ -68,6 +68,13 @@ impl Verb {
     }
 }
 
+impl Verb {
+    /// All that it says, to tell it from another.
+    pub fn said(&self) -> String {
+        format!("{self:?}")
+    }
+}
+
 /// How a rollout goes on whose weights somebody has changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Resume {

@@ -114,7 +114,7 @@ pub fn delivery<'a>(
 fn paused(rollout: &Rollout, now: Timestamp) -> f64 {
     let still = rollout.paused.as_ref();
     let still = still.and_then(|paused| between(Some(paused.since), Some(now)));
-    still.unwrap_or(0.0)
+    std::time::Duration::from_millis(rollout.paused_ms).as_secs_f64() + still.unwrap_or(0.0)
 }
 
 /// In seconds; none of less than none, for a clock that was set back.
@@ -273,9 +273,12 @@ mod tests {
     #[test]
     fn pauses_count_until_now_where_they_last() {
         let paused = json!({ "reason": "person", "since": at("12:00:00"), "detail": "" });
-        let running = over("baking", &json!({ "ended": null, "paused": paused }));
+        let running = over(
+            "baking",
+            &json!({ "ended": null, "paused": paused, "paused_ms": 1500 }),
+        );
         let sum = delivery([&running].into_iter(), at("00:00:00"), at("12:00:10"));
         assert_eq!(sum.running, 1);
-        assert!((sum.paused_seconds - 10.0).abs() < 1e-9);
+        assert!((sum.paused_seconds - 11.5).abs() < 1e-9);
     }
 }

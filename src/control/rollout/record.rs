@@ -9,6 +9,8 @@ use crate::{
 
 /// How many entries of its log a rollout keeps.
 const LOG: usize = 200;
+/// How many keys of calls.
+const KEYS: usize = 20;
 
 /// One rollout, of one service or of several that are moved and taken back together.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -45,8 +47,23 @@ pub struct Rollout {
     /// The one that this is begun anew from.
     #[serde(default)]
     pub retry_of: Option<u64>,
+    /// How long it did not go on by itself, up to the end of its last pause.
+    #[serde(default)]
+    pub paused_ms: u64,
+    /// The calls with a key that it has followed: one that comes once more is not followed again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keys: Vec<Keyed>,
     /// Oldest first.
     pub log: Vec<Entry>,
+}
+
+/// A call that was followed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Keyed {
+    pub key: String,
+    /// What it was.
+    pub said: String,
+    pub at: Timestamp,
 }
 
 /// One service of a rollout.
@@ -148,6 +165,24 @@ impl Rollout {
 
     pub fn is_over(&self) -> bool {
         self.stage.is_over()
+    }
+
+    /// Goes on after a pause. How long that was.
+    pub fn end_pause(&mut self, now: Timestamp) -> Option<jiff::SignedDuration> {
+        let paused = self.paused.take()?;
+        let span = now
+            .duration_since(paused.since)
+            .max(jiff::SignedDuration::ZERO);
+        self.paused_ms += u64::try_from(span.as_millis()).unwrap_or(0);
+        Some(span)
+    }
+
+    /// Remembers a call that it follows.
+    pub fn remember(&mut self, key: String, said: String, at: Timestamp) {
+        if self.keys.len() >= KEYS {
+            self.keys.remove(0);
+        }
+        self.keys.push(Keyed { key, said, at });
     }
 
     /// The new version has had a share, if only for a moment.

@@ -97,15 +97,20 @@ impl Driver {
             Ok((rollout, _, _)) if request.dry_run => {
                 let _ = reply.send(Ok(told(rollout, true)));
             }
-            Ok((rollout, plan, notes)) => match self.set_out(rollout, plan, &request.by).await {
-                Err(refusal) => {
-                    let _ = reply.send(Err(refusal));
+            Ok((mut rollout, plan, notes)) => {
+                if let Some(key) = request.key {
+                    rollout.remember(key, request.what.said(), rollout.started);
                 }
-                Ok(mut answer) => {
-                    answer.notes.extend(notes);
-                    let _ = reply.send(Ok(answer));
+                match self.set_out(rollout, plan, &request.by).await {
+                    Err(refusal) => {
+                        let _ = reply.send(Err(refusal));
+                    }
+                    Ok(mut answer) => {
+                        answer.notes.extend(notes);
+                        let _ = reply.send(Ok(answer));
+                    }
                 }
-            },
+            }
         }
     }
 
@@ -148,8 +153,10 @@ impl Driver {
             )));
         }
         let members = members(&start, &view, !running.is_empty())?;
-        for (id, _) in running {
-            self.supersede(id).await;
+        if !request.dry_run {
+            for (id, _) in running {
+                self.supersede(id).await;
+            }
         }
         let rollout = Rollout {
             id: next_id(&view),
@@ -172,6 +179,8 @@ impl Driver {
             counts: Counts::default(),
             promoted: None,
             retry_of,
+            paused_ms: 0,
+            keys: Vec::new(),
             log: Vec::new(),
         };
         Ok((rollout, plan, Vec::new()))

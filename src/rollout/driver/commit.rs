@@ -35,7 +35,7 @@ impl Driver {
             // It may serve by now, or be about to.
             next.moves = next.moves.or(Some(Move::Back { force: true }));
         }
-        ride.watch.count(&mut next.rollout.counts);
+        next.rollout.counts = ride.watch.counts();
         let rises = matches!(next.moves, Some(Move::To(_)));
         let changes = changes(ride, &next, kind);
         if rises {

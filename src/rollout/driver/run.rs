@@ -22,6 +22,8 @@ use crate::{
 
 /// Between two looks at the clock.
 const PERIOD: Duration = Duration::from_millis(100);
+/// How long the key of a call is known.
+const KEYS_LAST: jiff::SignedDuration = jiff::SignedDuration::from_hours(24);
 
 /// Drives every rollout until control is gone.
 pub async fn run(control: Handle, faults: FaultReports, outside: Outside, config: PathBuf) {
@@ -196,6 +198,50 @@ impl Driver {
     }
 
     pub async fn asked(&mut self, request: Request, reply: Reply) {
+        match self.answered(&request).await {
+            Ok(None) => self.follow_order(request, reply).await,
+            Ok(Some(told)) => {
+                let _ = reply.send(Ok(told));
+            }
+            Err(refusal) => {
+                let _ = reply.send(Err(refusal));
+            }
+        }
+    }
+
+    /// Of a call with a key that was followed before: what has become of it.
+    async fn answered(&self, request: &Request) -> Result<Option<Told>, Refusal> {
+        let Some(key) = request.key.as_ref().filter(|_| !request.dry_run) else {
+            return Ok(None);
+        };
+        let view = self.control.view().await?;
+        let kept = view
+            .services
+            .iter()
+            .flat_map(|service| service.rollouts.iter().chain(&service.rollout));
+        let driven = self.rides.values().map(|ride| &ride.rollout);
+        // What is driven knows more than what was written.
+        let mut all = driven.chain(kept.map(AsRef::as_ref));
+        let now = self.now();
+        let found = all.find_map(|rollout| {
+            let mut keys = rollout.keys.iter();
+            let known =
+                keys.find(|known| known.key == *key && now.duration_since(known.at) < KEYS_LAST)?;
+            Some((rollout, known))
+        });
+        match found {
+            None => Ok(None),
+            Some((rollout, known)) if known.said == request.what.said() => {
+                Ok(Some(told(rollout.clone(), true)))
+            }
+            Some(_) => Err(Refusal::new(
+                Code::IdempotencyMismatch,
+                "the key was used for something else within the last 24 hours",
+            )),
+        }
+    }
+
+    async fn follow_order(&mut self, request: Request, reply: Reply) {
         let (id, order) = match &request.what {
             Verb::Start(_) | Verb::Retry { .. } => return self.begin(request, reply).await,
             Verb::Promote { id, full } => (*id, Order::Promote { full: *full }),
@@ -230,7 +276,13 @@ impl Driver {
                 let _ = reply.send(Ok(told(next.rollout, true)));
                 self.let_go_of_what_is_over();
             }
-            Ok(next) => self.follow(id, next, Some(reply), facts.by).await,
+            Ok(mut next) => {
+                if let Some(key) = request.key {
+                    let said = request.what.said();
+                    next.rollout.remember(key, said, facts.now);
+                }
+                self.follow(id, next, Some(reply), facts.by).await;
+            }
         }
     }
 

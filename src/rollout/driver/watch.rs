@@ -26,6 +26,8 @@ pub(super) struct Watch {
     live: Live,
     /// When what is shown is brought up to date next.
     shown: Timestamp,
+    /// What was counted before it was taken up: by a process that is gone.
+    before: Counts,
     first_error: Option<Timestamp>,
     /// Said once.
     mismatched: bool,
@@ -59,6 +61,7 @@ impl Watch {
             sides: sides.collect(),
             live: Live::default(),
             shown: now,
+            before: rollout.counts,
             first_error: rollout.counts.first_error,
             mismatched: false,
         };
@@ -82,15 +85,15 @@ impl Watch {
     }
 
     /// Brings the counts up to date.
-    pub fn count(&self, counts: &mut Counts) {
+    pub fn counts(&self) -> Counts {
         let mut all = Counts {
             first_error: self.first_error,
-            ..Counts::default()
+            ..self.before
         };
         for side in self.sides.values() {
             side.add(&mut all);
         }
-        *counts = all;
+        all
     }
 
     /// The rollout stands somewhere else.
@@ -224,6 +227,7 @@ impl Watch {
             until,
             stable: ArmLive::default(),
             candidate: ArmLive::default(),
+            counts: Some(self.counts()),
             ..self.live.clone()
         };
         for side in self.sides.values() {

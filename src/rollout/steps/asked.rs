@@ -332,8 +332,7 @@ impl Machine<'_> {
     fn go_on(&mut self) {
         let now = self.facts.now;
         let rollout = self.rollout();
-        if let Some(paused) = rollout.paused.take() {
-            let span = now.duration_since(paused.since);
+        if let Some(span) = rollout.end_pause(now) {
             rollout.since = rollout.since.checked_add(span).unwrap_or(now).min(now);
         }
     }

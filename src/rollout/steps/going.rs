@@ -7,7 +7,7 @@ use crate::{
     config::plan::{self, HookPoint, Then},
     control::{
         Kind,
-        rollout::{Cause, Pause, Phase, Rollout, Stage},
+        rollout::{Cause, Pause, Paused, Phase, Rollout, Stage},
     },
     units::{Insufficient, Percent, Timestamp, Unsure},
 };
@@ -124,8 +124,13 @@ impl Machine<'_> {
             _ => {}
         }
         self.rollout().since = now;
-        if let Some(paused) = &mut self.rollout().paused {
-            paused.since = now;
+        let rollout = self.rollout();
+        if let Some(paused) = rollout.paused.clone() {
+            rollout.end_pause(now);
+            rollout.paused = Some(Paused {
+                since: now,
+                ..paused
+            });
         }
         self.tell(Kind::RolloutResumed, "goes on after a restart");
     }
@@ -270,7 +275,7 @@ impl Machine<'_> {
         let moves = self.next.rollout.share > 0.0;
         self.enter(Stage::RollingBack);
         let rollout = self.rollout();
-        rollout.paused = None;
+        rollout.end_pause(now);
         rollout.cause = Some(cause);
         rollout.share = 0.0;
         rollout.restored = Some(now);
@@ -401,7 +406,7 @@ impl Machine<'_> {
             self.rollout().share = 0.0;
         }
         self.enter(Stage::Superseded);
-        self.rollout().paused = None;
+        self.rollout().end_pause(now);
         self.rollout().ended = Some(now);
         self.tell(
             Kind::RolloutSuperseded,
