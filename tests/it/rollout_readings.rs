@@ -106,7 +106,7 @@ async fn until(metric: &Metric, is_it: impl Fn(&Finding) -> bool) -> Look {
             look = found => look,
         }
     };
-    within("a finding", found).await
+    within("a finding", Box::pin(found)).await
 }
 
 /// An app of which blue takes ten orders between two scrapes, and green seven.

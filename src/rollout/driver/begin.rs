@@ -15,12 +15,24 @@ use crate::{
     },
     control::{
         Actor, Change, Code, Kind, Order, Refusal, View,
-        rollout::{Counts, Part, Pause, Paused, Phase, Request, Rollout, Stage, Start, Verb},
+        rollout::{
+            Counts, Member, Part, Pause, Paused, Phase, Request, Rollout, Stage, Start, Verb,
+        },
     },
     rollout::steps::{Input, Task},
     snapshot::Snapshot,
     units::{Name, PoolKey, RescueRule, Weights},
 };
+
+/// A start that may be made.
+pub(super) struct Checked {
+    pub plan: Arc<plan::Rollout>,
+    pub members: Vec<Member>,
+    /// Those that it supersedes.
+    running: Vec<u64>,
+    id: u64,
+    retry_of: Option<u64>,
+}
 
 impl Driver {
     /// Those that were under way when the process ended go on from where they were.
@@ -40,6 +52,7 @@ impl Driver {
         for rollout in under_way {
             let id = rollout.id;
             self.mount(rollout);
+            self.follow_figures(id);
             self.input(id, Input::Restarted).await;
         }
     }
@@ -89,36 +102,26 @@ impl Driver {
         Ok(())
     }
 
-    pub async fn begin(&mut self, request: Request, reply: Reply) {
+    /// Begins what has all that it needs.
+    pub async fn begin_for(&mut self, request: Request, reply: Reply) {
         match self.prepare(&request).await {
             Err(refusal) => {
                 let _ = reply.send(Err(refusal));
             }
-            Ok((rollout, _, _)) if request.dry_run => {
+            Ok((rollout, _)) if request.dry_run => {
                 let _ = reply.send(Ok(told(rollout, true)));
             }
-            Ok((mut rollout, plan, notes)) => {
+            Ok((mut rollout, plan)) => {
                 if let Some(key) = request.key {
                     rollout.remember(key, request.what.said(), rollout.started);
                 }
-                match self.set_out(rollout, plan, &request.by).await {
-                    Err(refusal) => {
-                        let _ = reply.send(Err(refusal));
-                    }
-                    Ok(mut answer) => {
-                        answer.notes.extend(notes);
-                        let _ = reply.send(Ok(answer));
-                    }
-                }
+                let _ = reply.send(self.set_out(rollout, plan, &request.by).await);
             }
         }
     }
 
     /// All that must hold before anything is done.
-    async fn prepare(
-        &mut self,
-        request: &Request,
-    ) -> Result<(Rollout, Arc<plan::Rollout>, Vec<String>), Refusal> {
+    pub async fn check(&self, request: &Request) -> Result<Checked, Refusal> {
         let view = self.control.view().await?;
         let (start, retry_of) = match &request.what {
             Verb::Start(start) => ((**start).clone(), None),
@@ -152,14 +155,35 @@ impl Driver {
                 "`cutover rollout abort {service}` ends it, `cutover rollout start --supersede` puts another in its place"
             )));
         }
-        let members = members(&start, &view, !running.is_empty())?;
+        Ok(Checked {
+            members: members(&start, &view, !running.is_empty())?,
+            running: running.into_iter().map(|(id, _)| id).collect(),
+            id: next_id(&view),
+            plan,
+            retry_of,
+        })
+    }
+
+    /// The rollout as it begins; those that it supersedes are ended.
+    async fn prepare(
+        &mut self,
+        request: &Request,
+    ) -> Result<(Rollout, Arc<plan::Rollout>), Refusal> {
+        let Checked {
+            members,
+            running,
+            id,
+            plan,
+            retry_of,
+        } = self.check(request).await?;
+        let now = self.now();
         if !request.dry_run {
-            for (id, _) in running {
-                self.supersede(id).await;
+            for superseded in running {
+                self.supersede(superseded).await;
             }
         }
         let rollout = Rollout {
-            id: next_id(&view),
+            id,
             members,
             plan: typed(&plan),
             steps: plan.steps.len(),
@@ -183,7 +207,7 @@ impl Driver {
             keys: Vec::new(),
             log: Vec::new(),
         };
-        Ok((rollout, plan, Vec::new()))
+        Ok((rollout, plan))
     }
 
     /// The plan that is asked for, or the one of the first service.
@@ -273,6 +297,7 @@ impl Driver {
         ride.expected = served(&ride, &snapshot);
         self.rides.insert(id, ride);
         self.begin_task(id, Task::Prove);
+        self.follow_figures(id);
         let mut answer = told(rollout, applied.durable);
         answer.notes = applied.notes;
         Ok(answer)

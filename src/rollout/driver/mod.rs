@@ -3,6 +3,7 @@
 
 mod begin;
 mod commit;
+mod figures;
 mod members;
 mod ride;
 mod run;

@@ -34,6 +34,16 @@ pub(super) struct Ride {
     pub not_before: Timestamp,
     /// Of hooks that are being asked.
     pub asking: Option<AbortHandle>,
+    /// Who looks at figures from outside.
+    pub following: Vec<AbortHandle>,
+}
+
+impl Drop for Ride {
+    fn drop(&mut self) {
+        for follower in &self.following {
+            follower.abort();
+        }
+    }
 }
 
 impl Ride {
@@ -48,6 +58,7 @@ impl Ride {
             waiting: VecDeque::new(),
             not_before: Timestamp::UNIX_EPOCH,
             asking: None,
+            following: Vec::new(),
         }
     }
 

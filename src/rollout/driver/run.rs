@@ -1,11 +1,15 @@
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::{
+    sync::mpsc,
     task::JoinSet,
     time::{self, Instant, MissedTickBehavior},
 };
 
-use super::ride::{Reply, Ride};
+use super::{
+    figures::LOOKS,
+    ride::{Reply, Ride},
+};
 use crate::{
     control::{
         Actor, ActorKind, Applied, Code, Handle, Refusal,
@@ -13,7 +17,7 @@ use crate::{
     },
     pool::{FaultReport, FaultReports},
     rollout::{
-        Outside,
+        Outside, readings,
         steps::{self, Facts, Input, Moved, Next, Order},
     },
     snapshot::Snapshot,
@@ -30,7 +34,8 @@ pub async fn run(control: Handle, faults: FaultReports, outside: Outside, config
     let Some(mut asks) = control.take_asks() else {
         return;
     };
-    let mut driver = Driver::new(control, outside, config);
+    let (looks, mut seen) = mpsc::channel(LOOKS);
+    let mut driver = Driver::new(control, outside, config, looks);
     driver.take_up().await;
     driver.look_at_weights().await;
     let mut faults = faults;
@@ -44,6 +49,7 @@ pub async fn run(control: Handle, faults: FaultReports, outside: Outside, config
                 Some((request, reply)) => driver.asked(request, reply).await,
                 None => return,
             },
+            Some((id, look)) = seen.recv() => driver.saw(id, look).await,
             Some(done) = driver.tasks.join_next(), if !driver.tasks.is_empty() => {
                 if let Ok(done) = done {
                     driver.done(done).await;
@@ -71,6 +77,12 @@ pub(super) enum Done {
         answer: Result<Applied, Refusal>,
         reply: Option<Reply>,
     },
+    /// The sources of a rollout that is to begin were asked; why one of them can't be.
+    Probed {
+        request: Request,
+        reply: Reply,
+        failed: Option<String>,
+    },
 }
 
 pub(super) struct Driver {
@@ -82,18 +94,28 @@ pub(super) struct Driver {
     /// Under way.
     pub rides: BTreeMap<u64, Ride>,
     pub tasks: JoinSet<Done>,
+    /// They go on until they are aborted.
+    pub followers: JoinSet<()>,
+    pub looks: mpsc::Sender<(u64, readings::Look)>,
     /// A moment by both clocks: one that is set does not hurry a rollout.
     origin: (Timestamp, Instant),
 }
 
 impl Driver {
-    fn new(control: Handle, outside: Outside, config: PathBuf) -> Self {
+    fn new(
+        control: Handle,
+        outside: Outside,
+        config: PathBuf,
+        looks: mpsc::Sender<(u64, readings::Look)>,
+    ) -> Self {
         Self {
             control,
             outside,
             config,
             rides: BTreeMap::new(),
             tasks: JoinSet::new(),
+            followers: JoinSet::new(),
+            looks,
             origin: (Timestamp::now(), Instant::now()),
         }
     }
@@ -158,6 +180,7 @@ impl Driver {
 
     async fn tick(&mut self) {
         let now = self.now();
+        while self.followers.try_join_next().is_some() {}
         let ids: Vec<u64> = self.rides.keys().copied().collect();
         for id in ids {
             let Some(ride) = self.rides.get_mut(&id) else {
@@ -194,6 +217,11 @@ impl Driver {
                 answer,
                 reply,
             } => self.committed(id, *next, answer, reply).await,
+            Done::Probed {
+                request,
+                reply,
+                failed,
+            } => self.probed(request, reply, failed).await,
         }
     }
 

@@ -84,6 +84,15 @@ impl Watch {
         })
     }
 
+    /// A figure from outside, as it was last.
+    pub fn shows(&mut self, name: String, figure: Option<f64>) {
+        let metrics = &mut self.live.metrics;
+        match metrics.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, last)) => *last = figure,
+            None => metrics.push((name, figure)),
+        }
+    }
+
     /// Brings the counts up to date.
     pub fn counts(&self) -> Counts {
         let mut all = Counts {
@@ -127,7 +136,10 @@ impl Watch {
             },
             _ => return,
         };
-        self.live = Live::default();
+        self.live = Live {
+            metrics: std::mem::take(&mut self.live.metrics),
+            ..Live::default()
+        };
         for side in self.sides.values_mut() {
             side.begin(&plan.judge, rollout.share, lasts, now);
         }
