@@ -102,7 +102,10 @@ pub fn detail(of: &Rollout, lives: &Lives, is_last: bool, now: Timestamp) -> wir
 
 /// As they are kept, or where it is under way as they are now.
 fn counts(of: &Rollout, live: Option<&Live>) -> wire::RolloutCounts {
-    let counts = live.and_then(|live| live.counts).unwrap_or(of.counts);
+    // Whichever was brought up to date last: counts only grow.
+    let live = live.and_then(|live| live.counts);
+    let live = live.filter(|live| live.requests >= of.counts.requests);
+    let counts = live.unwrap_or(of.counts);
     wire::RolloutCounts {
         requests: counts.requests,
         errors: counts.errors,
