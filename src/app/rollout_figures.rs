@@ -5,7 +5,7 @@ use crate::{
         rollout::Rollout,
         view::{Ended, Outcome, Service, View},
     },
-    telemetry::{Exposition, names},
+    telemetry::{Exposition, Tried, names},
 };
 
 /// As status names them; `none`: no rollout is under way.
@@ -52,6 +52,25 @@ pub fn rollouts(view: &View, service: &Service, out: &mut Exposition) {
     }
     out.count(&names::ROLLOUT_FELT, [name], felt);
     out.count(&names::ROLLOUT_RESCUED, [name], rescued);
+    for pool in &service.pools {
+        arm([name, pool.name.as_str()], &pool.stats.tried(), out);
+    }
+}
+
+/// Of pools that were compared with another since the process began.
+fn arm(labels: [&str; 2], tried: &Tried, out: &mut Exposition) {
+    if tried.requests == 0 && tried.assigned == 0 {
+        return;
+    }
+    for (metric, count) in [
+        (&names::TRIED_REQUESTS, tried.requests),
+        (&names::TRIED_ERRORS, tried.errors),
+        (&names::TRIED_RESCUED, tried.rescued),
+        (&names::TRIED_FELT, tried.felt),
+    ] {
+        out.count(metric, labels, count);
+    }
+    out.histogram(&names::TRIED_RESPONSE, labels, &tried.response);
 }
 
 fn info(running: &Rollout, service: &Service, out: &mut Exposition) {

@@ -2,7 +2,7 @@
 
 use super::names::{
     Metric,
-    MetricKind::{Counter, Gauge, Summary},
+    MetricKind::{Counter, Gauge, Histogram, Summary},
     metric,
 };
 
@@ -59,4 +59,34 @@ pub const ROLLOUT_RESCUED: Metric = metric(
     "cutover_rollout_rescued_requests_total",
     &["service"],
     "Errors of new versions that the stable ones made up for, of rollouts that are over",
+);
+pub const TRIED_REQUESTS: Metric = metric(
+    Counter,
+    "cutover_rollout_requests_total",
+    &["service", "pool"],
+    "First attempts that a pool has answered or failed while it was compared with another in a rollout",
+);
+pub const TRIED_ERRORS: Metric = metric(
+    Counter,
+    "cutover_rollout_errors_total",
+    &["service", "pool"],
+    "Those of them that its endpoints have failed",
+);
+pub const TRIED_RESCUED: Metric = metric(
+    Counter,
+    "cutover_rollout_rescued_total",
+    &["service", "pool"],
+    "Those of the errors that the stable pool has answered instead",
+);
+pub const TRIED_FELT: Metric = metric(
+    Counter,
+    "cutover_rollout_felt_total",
+    &["service", "pool"],
+    "Those of the errors after which the client got a failure",
+);
+pub const TRIED_RESPONSE: Metric = metric(
+    Histogram,
+    "cutover_rollout_response_seconds",
+    &["service", "pool"],
+    "From the request written to the answer's head, of what a rollout compares",
 );

@@ -62,6 +62,7 @@ mod rollout_readings;
 mod rollout_statistics;
 mod rollout_steps;
 mod rollouts_crash;
+mod rollouts_rescued;
 mod rollouts_told;
 mod rollouts_whole;
 mod route_rules;
