@@ -80,10 +80,10 @@ impl Plane {
             challenges,
         })?;
         let prepared = server.prepare(&plan.listeners, &certificates.issued())?;
-        let watched = watch_endpoints(&control, (nudges, reports), &options.config, &mut tasks);
+        let windows = sampled(&control, &mut tasks);
+        let told = (nudges, reports, windows.clone());
+        let watched = watch_endpoints(&control, told, &options.config, &mut tasks);
         let (told, tally) = tell_others(&control, &plan, &mut tasks);
-        let windows = Arc::new(Mutex::new(Windows::new(now())));
-        tasks.spawn(sample(control.readers().clone(), windows.clone()));
 
         let (tokens, given) = watch::channel(plan.admin.tokens.clone());
         let (orders, loads) = mpsc::channel(16);
@@ -122,11 +122,18 @@ impl Plane {
     }
 }
 
+/// What the pools did of late, kept from now on.
+fn sampled(control: &control::Handle, tasks: &mut JoinSet<()>) -> Arc<Mutex<Windows>> {
+    let windows = Arc::new(Mutex::new(Windows::new(now())));
+    tasks.spawn(sample(control.readers().clone(), windows.clone()));
+    windows
+}
+
 /// Starts what tells control which endpoints there are, and how they are: by asking them, and by what they do to requests; and what takes
 /// rollouts on by it.
 fn watch_endpoints(
     control: &control::Handle,
-    (nudges, reports): (pool::Nudges, pool::FaultReports),
+    (nudges, reports, windows): (pool::Nudges, pool::FaultReports, Arc<Mutex<Windows>>),
     config: &Path,
     tasks: &mut JoinSet<()>,
 ) -> (probe::Failures, Outside) {
@@ -137,6 +144,7 @@ fn watch_endpoints(
         control.clone(),
         reports,
         outside.clone(),
+        windows,
         config.to_owned(),
     ));
     tasks.spawn(discovery::run(control.clone()));

@@ -80,7 +80,10 @@ async fn a_version_that_fails_from_its_first_request_is_taken_back_and_nobody_ha
     .await;
     let metrics = shop.ask("/metrics").await;
     let of = |name: &str, pool: &str| {
-        value(&metrics, &format!("cutover_rollout_{name}{{service=\"app\",pool=\"{pool}\"}}"))
+        value(
+            &metrics,
+            &format!("cutover_rollout_{name}{{service=\"app\",pool=\"{pool}\"}}"),
+        )
     };
     let errors = of("errors_total", "green");
     assert!(errors >= 5, "{metrics}");

@@ -1,9 +1,10 @@
 //! How a rollout is begun, and taken up again after a restart.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use super::{
     members::members,
+    outlook::outlook,
     ride::{Reply, Ride},
     run::{Driver, told},
     watch::Watch,
@@ -16,7 +17,7 @@ use crate::{
     control::{
         Actor, Change, Code, Kind, Order, Refusal, View,
         rollout::{
-            Counts, Member, Part, Pause, Paused, Phase, Request, Rollout, Stage, Start, Verb,
+            Counts, Member, Part, Pause, Paused, Phase, Request, Rollout, Stage, Start, Told, Verb,
         },
     },
     rollout::steps::{Input, Task},
@@ -108,14 +109,19 @@ impl Driver {
             Err(refusal) => {
                 let _ = reply.send(Err(refusal));
             }
-            Ok((rollout, _)) if request.dry_run => {
-                let _ = reply.send(Ok(told(rollout, true)));
+            Ok((rollout, _, notes)) if request.dry_run => {
+                let answer = told(rollout, true);
+                let _ = reply.send(Ok(Told { notes, ..answer }));
             }
-            Ok((mut rollout, plan)) => {
+            Ok((mut rollout, plan, notes)) => {
                 if let Some(key) = request.key {
                     rollout.remember(key, request.what.said(), rollout.started);
                 }
-                let _ = reply.send(self.set_out(rollout, plan, &request.by).await);
+                let answer = self.set_out(rollout, plan, &request.by).await;
+                let _ = reply.send(answer.map(|mut told| {
+                    told.notes.extend(notes);
+                    told
+                }));
             }
         }
     }
@@ -168,7 +174,7 @@ impl Driver {
     async fn prepare(
         &mut self,
         request: &Request,
-    ) -> Result<(Rollout, Arc<plan::Rollout>), Refusal> {
+    ) -> Result<(Rollout, Arc<plan::Rollout>, Vec<String>), Refusal> {
         let Checked {
             members,
             running,
@@ -207,7 +213,23 @@ impl Driver {
             keys: Vec::new(),
             log: Vec::new(),
         };
-        Ok((rollout, plan))
+        let notes = self.outlook(&rollout, &plan);
+        Ok((rollout, plan, notes))
+    }
+
+    /// What its steps will take at the traffic now seen.
+    fn outlook(&self, rollout: &Rollout, plan: &plan::Rollout) -> Vec<String> {
+        let windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut notes = Vec::new();
+        for member in &rollout.members {
+            let stable = windows.window(&PoolKey {
+                service: member.service.clone(),
+                pool: member.from.clone(),
+            });
+            let lines = outlook(plan, &stable).into_iter();
+            notes.extend(lines.map(|line| format!("{}: {line}", member.service)));
+        }
+        notes
     }
 
     /// The plan that is asked for, or the one of the first service.

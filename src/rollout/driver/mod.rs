@@ -5,6 +5,7 @@ mod begin;
 mod commit;
 mod figures;
 mod members;
+mod outlook;
 mod ride;
 mod run;
 mod side;

@@ -1,4 +1,9 @@
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use tokio::{
     sync::mpsc,
@@ -21,6 +26,7 @@ use crate::{
         steps::{self, Facts, Input, Moved, Next, Order},
     },
     snapshot::Snapshot,
+    telemetry::Windows,
     units::Timestamp,
 };
 
@@ -30,12 +36,18 @@ const PERIOD: Duration = Duration::from_millis(100);
 const KEYS_LAST: jiff::SignedDuration = jiff::SignedDuration::from_hours(24);
 
 /// Drives every rollout until control is gone.
-pub async fn run(control: Handle, faults: FaultReports, outside: Outside, config: PathBuf) {
+pub async fn run(
+    control: Handle,
+    faults: FaultReports,
+    outside: Outside,
+    windows: Arc<Mutex<Windows>>,
+    config: PathBuf,
+) {
     let Some(mut asks) = control.take_asks() else {
         return;
     };
     let (looks, mut seen) = mpsc::channel(LOOKS);
-    let mut driver = Driver::new(control, outside, config, looks);
+    let mut driver = Driver::new(control, (outside, windows), config, looks);
     driver.take_up().await;
     driver.look_at_weights().await;
     let mut faults = faults;
@@ -89,6 +101,8 @@ pub(super) struct Driver {
     pub control: Handle,
     /// By which hooks are asked.
     pub outside: Outside,
+    /// What the pools did of late.
+    pub windows: Arc<Mutex<Windows>>,
     /// The file: what a plan names beside it is looked for there.
     pub config: PathBuf,
     /// Under way.
@@ -104,13 +118,14 @@ pub(super) struct Driver {
 impl Driver {
     fn new(
         control: Handle,
-        outside: Outside,
+        (outside, windows): (Outside, Arc<Mutex<Windows>>),
         config: PathBuf,
         looks: mpsc::Sender<(u64, readings::Look)>,
     ) -> Self {
         Self {
             control,
             outside,
+            windows,
             config,
             rides: BTreeMap::new(),
             tasks: JoinSet::new(),
