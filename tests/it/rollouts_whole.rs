@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::{
     console::bare_cli,
-    support::{App, PATIENCE, Whole, endpoint, whole},
+    support::{App, PATIENCE, Whole, endpoint, whole, within},
 };
 
 /// The SHA-256 of `secret`.
@@ -520,5 +520,59 @@ async fn a_call_that_comes_once_more_with_its_key_is_followed_once() {
         (200, &json!("succeeded")),
         "{late:#}"
     );
+    shop.whole.stop().await;
+}
+
+#[tokio::test]
+async fn services_that_belong_together_are_moved_and_taken_back_together() {
+    let shop = shop(ASKS).await;
+    let (blue, green) = (&shop.blue.address, &shop.green.address);
+    let api = format!(
+        "[services.api]\nhosts = [\"api.example\"]\nprobe = false\nweights = {{ blue = 1, green = 0 }}\n\
+         pools.blue.endpoints = [\"{blue}\"]\npools.green.endpoints = [\"{green}\"]\n"
+    );
+    let text = file(&shop.blue, &shop.green, BLUE, ASKS);
+    let text = text.replace(
+        "[services.app]\n",
+        "[services.app]\nhosts = [\"app.example\"]\n",
+    );
+    shop.whole.save(&format!("{text}{api}"));
+    let weights = async |service: &str| {
+        let seen = shop.whole.ask(&format!("/v1/services/{service}")).await;
+        let seen: Value = serde_json::from_str(&seen).unwrap();
+        seen["weights"]["green"].clone()
+    };
+    within("the other service", async {
+        while weights("api").await != 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+    let words = [
+        "rollout",
+        "start",
+        "app",
+        "--to",
+        "green",
+        "--with",
+        "api=green",
+    ];
+    let (code, text) = shop.run(&words).await;
+    assert_eq!(code, Some(0), "{text}");
+    let listed = shop.whole.ask("/v1/rollouts?service=api").await;
+    let listed: Value = serde_json::from_str(&listed).unwrap();
+    let id = listed["rollouts"][0]["id"].as_u64().unwrap();
+    shop.until_it_asks(id).await;
+    assert_eq!(
+        (weights("app").await, weights("api").await),
+        (json!(20), json!(20))
+    );
+    let (code, text) = shop.run(&["rollout", "abort", "api"]).await;
+    assert_eq!(code, Some(0), "{text}");
+    assert_eq!(
+        (weights("app").await, weights("api").await),
+        (json!(0), json!(0))
+    );
+    shop.until_state(id, "failed").await;
     shop.whole.stop().await;
 }
