@@ -576,3 +576,23 @@ async fn services_that_belong_together_are_moved_and_taken_back_together() {
     shop.until_state(id, "failed").await;
     shop.whole.stop().await;
 }
+
+#[tokio::test]
+async fn a_freeze_of_the_file_holds_whatever_plan_a_start_names() {
+    let frozen = "freeze = [\"2020-01-01T00:00/2090-01-01T00:00 UTC\"]";
+    let shop = shop(&format!("{ASKS}{frozen}\n")).await;
+    let steps = json!([{ "share": "10%", "hold": "1s" }]);
+    for body in [
+        json!({ "to": "green" }),
+        json!({ "to": "green", "preset": "fast" }),
+        json!({ "to": "green", "plan": { "steps": steps } }),
+    ] {
+        let (status, problem) = shop.post("/v1/services/app/rollouts", body.clone()).await;
+        assert_eq!(
+            (status, &problem["code"]),
+            (409, &json!("frozen")),
+            "{body}"
+        );
+    }
+    assert_eq!(shop.weights().await, share(100, 0));
+}

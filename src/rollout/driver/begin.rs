@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, PoisonError};
 
+use serde_json::json;
+
 use super::{
     members::members,
     outlook::outlook,
@@ -134,7 +136,7 @@ impl Driver {
             Verb::Retry { id } => (again(&view, *id)?, Some(*id)),
             _ => return Err(Refusal::new(Code::InvalidRequest, "this begins nothing")),
         };
-        let plan = Arc::new(self.plan_of(&start, &view)?);
+        let plan = Arc::new(self.plan_of(&start, &view, retry_of.is_some())?);
         if plan.strategy == plan::Strategy::Rolling {
             return Err(Refusal::new(
                 Code::InvalidPlan,
@@ -232,27 +234,33 @@ impl Driver {
         notes
     }
 
-    /// The plan that is asked for, or the one of the first service.
-    fn plan_of(&self, start: &Start, view: &View) -> Result<plan::Rollout, Refusal> {
+    /// The plan of the first service, as far as the start says nothing else: its freezes and hooks hold for every start. One that is tried
+    /// again has its own plan, whatever the file says by now.
+    fn plan_of(
+        &self,
+        start: &Start,
+        view: &View,
+        tried_again: bool,
+    ) -> Result<plan::Rollout, Refusal> {
         let invalid = |detail: String| Refusal::new(Code::InvalidPlan, detail);
-        match (&start.plan, &start.preset) {
-            (Some(_), Some(_)) => Err(invalid(
-                "a plan and a preset: one of them says it".to_owned(),
-            )),
-            (Some(plan), None) => from_json(plan, None, &self.config)
-                .map_err(|problems| invalid(problems.to_string())),
-            (None, Some(name)) => preset(name).ok_or_else(|| {
-                invalid(format!("there is no preset `{name}`"))
-                    .hint("there are fast, standard and careful")
-            }),
-            (None, None) => {
-                let first = start.services.first();
-                let first = first.and_then(|part| view.plan.services.get(&part.service));
-                Ok(first
-                    .map(|service| (*service.rollout).clone())
-                    .unwrap_or_default())
+        let first = start.services.first();
+        let first = first.and_then(|part| view.plan.services.get(&part.service));
+        let usual = first.map(|service| &*service.rollout);
+        let over = usual.filter(|_| !tried_again);
+        let said = match (&start.plan, &start.preset) {
+            (None, None) => return Ok(usual.cloned().unwrap_or_default()),
+            (Some(_), Some(_)) => {
+                let why = "a plan and a preset: one of them says it";
+                return Err(invalid(why.to_owned()));
             }
-        }
+            (Some(plan), None) => plan.clone(),
+            (None, Some(name)) if preset(name).is_none() => {
+                return Err(invalid(format!("there is no preset `{name}`"))
+                    .hint("there are fast, standard and careful"));
+            }
+            (None, Some(name)) => json!({ "preset": name }),
+        };
+        from_json(&said, over, &self.config).map_err(|problems| invalid(problems.to_string()))
     }
 
     /// Those under way of its services.
