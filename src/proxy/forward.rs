@@ -254,7 +254,7 @@ fn prepare(
 pub(super) fn pass_on(
     answered: Answered,
     decision: Decision,
-    attempts: Attempts,
+    attempts: &mut Attempts,
     progress: &Rc<Progress>,
     began: Instant,
 ) -> Response<Body> {
@@ -264,11 +264,7 @@ pub(super) fn pass_on(
         fields,
         connection,
     } = answered;
-    let Attempts {
-        mut witness,
-        subject,
-        ..
-    } = attempts;
+    let (mut witness, subject) = (attempts.witness.take(), attempts.subject.take());
     if let Some(witness) = &mut witness {
         witness.answered(answer.status(), answer.headers());
     }

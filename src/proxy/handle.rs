@@ -121,7 +121,7 @@ impl Proxy {
             let switched = Box::pin(self.switch(sent, decision, progress, began)).await;
             return Subject::switched(attempts.subject, switched);
         }
-        Ok(pass_on(sent, decision, attempts, progress, began))
+        Ok(pass_on(sent, decision, &mut attempts, progress, began))
     }
 
     /// Begins an entry of the access log, where this request is to have one.
