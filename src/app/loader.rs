@@ -4,10 +4,13 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::Arc,
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
-use tokio::sync::{mpsc, watch};
+use tokio::{
+    sync::{mpsc, watch},
+    time::{Instant, sleep_until},
+};
 
 use super::{
     certificates::{Certificates, News, changes},
@@ -25,6 +28,9 @@ use crate::{
     telemetry::AccessLog,
 };
 
+/// Between two tries at an edit that a rollout stands against.
+const AGAIN: Duration = Duration::from_secs(1);
+
 /// Reads, checks, binds and has control apply. Nothing has changed unless all of it went well.
 pub struct Loader {
     path: PathBuf,
@@ -33,6 +39,8 @@ pub struct Loader {
     in_force: Hash,
     /// Of the bytes that were refused last, until others are applied.
     refused: Option<Hash>,
+    /// An edit that a rollout stands against, and when it is tried again.
+    waits: Option<(Edit, Instant)>,
     /// Of the plan the process was started with: what needs a restart to change.
     fixed: Fixed,
     tokens: watch::Sender<Vec<Token>>,
@@ -95,6 +103,7 @@ impl Loader {
             plan: plan.clone(),
             in_force: hash,
             refused: None,
+            waits: None,
             fixed: Fixed::of(plan),
             tokens,
             edits,
@@ -106,6 +115,7 @@ impl Loader {
     pub async fn event(&mut self) -> Event {
         tokio::select! {
             edit = edited(&mut self.edits) => Event::Edited(edit),
+            edit = once_more(self.waits) => Event::Edited(edit),
             news = self.certificates.news() => Event::Certificates(news),
         }
     }
@@ -137,8 +147,10 @@ impl Loader {
     pub async fn follow(&mut self, edit: Edit, site: &Site) {
         let known = edit.hash == self.in_force && self.refused.is_none();
         if known || self.refused == Some(edit.hash) {
+            self.waits = None;
             return;
         }
+        let again = self.waits.take().is_some_and(|(waits, _)| waits == edit);
         let loaded = config::load(&self.path);
         if let Ok(loaded) = &loaded
             && edit.still_for < SURELY
@@ -146,14 +158,30 @@ impl Loader {
         {
             return;
         }
-        // The outcome is an event, a metric and a line in status.
-        if self
-            .apply(loaded, Order::by(Actor::file()), site)
-            .await
-            .is_err()
-        {
-            self.refused = Some(edit.hash);
+        // Nobody is told the same again every few seconds.
+        if again && self.still_waits(&loaded, site).await {
+            self.waits = Some((edit, Instant::now() + AGAIN));
+            return;
         }
+        // The outcome is an event, a metric and a line in status.
+        match self.apply(loaded, Order::by(Actor::file()), site).await {
+            Ok(_) => {}
+            Err(rejected) if waits_for_a_rollout(&rejected) => {
+                self.waits = Some((edit, Instant::now() + AGAIN));
+            }
+            Err(_) => self.refused = Some(edit.hash),
+        }
+    }
+
+    /// Whether what has stood against an edit still does.
+    async fn still_waits(&self, loaded: &Result<Loaded, Problems>, site: &Site) -> bool {
+        let Ok(loaded) = loaded else {
+            return false;
+        };
+        let mut order = Order::by(Actor::file());
+        order.dry_run = true;
+        let would = site.control.load(loaded.plan.clone(), order).await;
+        would.is_err_and(|refusal| refusal.code == Code::RolloutRunning)
     }
 
     /// Reads the file because somebody asks.
@@ -234,7 +262,7 @@ impl Loader {
             site.control.certificate(false, said).await;
         }
         self.certificates.keep(&plan);
-        (self.plan, self.in_force, self.refused) = (plan, hash, None);
+        (self.plan, self.in_force, self.refused, self.waits) = (plan, hash, None, None);
         self.show_certificates(site);
         Ok(applied)
     }
@@ -247,6 +275,21 @@ impl Loader {
             note.to_owned()
         })
     }
+}
+
+/// Never returns where nothing waits.
+async fn once_more(waits: Option<(Edit, Instant)>) -> Edit {
+    match waits {
+        Some((edit, at)) => {
+            sleep_until(at).await;
+            edit
+        }
+        None => std::future::pending().await,
+    }
+}
+
+fn waits_for_a_rollout(rejected: &Rejected) -> bool {
+    matches!(rejected, Rejected::Refused(refusal) if refusal.code == Code::RolloutRunning)
 }
 
 /// Never returns where nothing is watched, or nothing any more.

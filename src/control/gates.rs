@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Change, Code, Kind, Order, Refusal, book::pool_key, eligibility::Roster, precedence::gainers,
-    stage::Stage,
+    Change, Code, Kind, Order, Refusal, book::pool_key, eligibility::Roster, needed,
+    precedence::gainers, stage::Stage,
 };
 use crate::units::{Admission, Name, Span};
 
@@ -151,19 +151,23 @@ fn last(
     let Ok((_, after)) = stage.book.service(service) else {
         return Ok(());
     };
-    let narrowed = stage
-        .narrowed
-        .iter()
-        .filter(|key| key.service == *service && after.weights.get(key.pool.as_str()) > 0);
+    let narrowed = stage.narrowed.iter().filter(|key| key.service == *service);
     for key in narrowed {
+        let weight = after.weights.get(key.pool.as_str());
+        let needed = match weight {
+            0 => needed::goes_back_to(&stage.book, service, &key.pool),
+            weight => Some(format!("has weight {weight}")),
+        };
+        let Some(needed) = needed else {
+            continue;
+        };
         let count = stage.book.count(roster, &stage.fresh, key, None);
         if count.ready > 0 {
             continue;
         }
-        let weight = after.weights.get(key.pool.as_str());
         let mut refusal = Refusal::new(
             Code::LastReadyEndpoint,
-            format!("{key} has weight {weight} and would be left without a ready endpoint"),
+            format!("{key} {needed} and would be left without a ready endpoint"),
         )
         .hint(format!(
             "move its traffic first, or insist: {}",

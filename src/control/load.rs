@@ -11,7 +11,7 @@ use super::{
     eligibility::Roster,
     found,
     memory::ServiceMemory,
-    pending,
+    needed, pending,
     precedence::{self, Weighing},
     stage::{Draft, Stage},
     targets::field,
@@ -39,6 +39,7 @@ pub(super) fn load(
     let plan = share(plan, &stage.before.plan);
     let old = stage.before.plan.clone();
     if live {
+        needed::refuse_removals(&stage.before, &plan, stage.at)?;
         refuse_removals(&stage.before, &plan)?;
         tell_differences(stage, &old, &plan);
     }
@@ -62,6 +63,9 @@ pub(super) fn load(
         } else {
             add(stage, service)?;
         }
+    }
+    if live {
+        needed::refuse_empty(stage)?;
     }
     Ok(())
 }
@@ -356,9 +360,9 @@ fn keep_endpoints(
     }
     let weights = stage.book.service_weights(name);
     for pool in service.pools.values() {
-        if weights.get(pool.name.as_str()) == 0
-            || pending::is_replaced(&stage.book, roster, name, &pool.name)
-        {
+        let idle = weights.get(pool.name.as_str()) == 0
+            && !needed::holds(&stage.book, name, &pool.name, stage.at);
+        if idle || pending::is_replaced(&stage.book, roster, name, &pool.name) {
             continue;
         }
         let now = stage.book.members(name, &pool.name);

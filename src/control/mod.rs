@@ -25,6 +25,7 @@ mod leaving;
 mod load;
 mod look;
 mod memory;
+mod needed;
 mod orders;
 mod pending;
 mod precedence;

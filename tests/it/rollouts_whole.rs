@@ -596,3 +596,118 @@ async fn a_freeze_of_the_file_holds_whatever_plan_a_start_names() {
     }
     assert_eq!(shop.weights().await, share(100, 0));
 }
+
+/// As `ASKS`, with a bake that nobody ends.
+const BAKES: &str = r#"
+warm_up = "0s"
+bake = "10m"
+steps = [{ share = "20%", approval = true }]
+"#;
+
+/// The file with green, and with a third pool in blue's stead.
+fn without_blue(shop: &Shop) -> String {
+    let text = file(&shop.blue, &shop.green, "{ green = 100 }", BAKES);
+    text.replace("pools.blue.", "pools.next.")
+}
+
+async fn baking() -> (Shop, u64) {
+    let shop = shop(BAKES).await;
+    let id = shop.start().await;
+    shop.until_it_asks(id).await;
+    shop.obeys(id, "promote", json!({ "full": true })).await;
+    shop.until_state(id, "baking").await;
+    (shop, id)
+}
+
+/// Why the file that is saved is not in force.
+async fn refused_file(shop: &Shop) -> String {
+    let seen = async {
+        loop {
+            let status: Value = serde_json::from_str(&shop.whole.ask("/v1/status").await).unwrap();
+            if let Some(problems) = status["config"]["problems"].as_str() {
+                return problems.to_owned();
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    within("the refusal", seen).await
+}
+
+#[tokio::test]
+async fn a_file_that_takes_the_way_back_away_is_refused_until_the_rollout_needs_it_no_more() {
+    let (shop, id) = baking().await;
+    shop.whole.save(&without_blue(&shop));
+    let why = refused_file(&shop).await;
+    let needs = format!(
+        "the file removes pool `blue` of service `app`, and rollout {id} of app still needs it (baking until"
+    );
+    assert!(why.starts_with(&needs), "{why}");
+    assert_eq!(shop.whole.events("config-rejected").await, 1);
+    assert!(shop.whole.service().await["pools"]["next"].is_null());
+    shop.obeys(id, "abort", json!({})).await;
+    assert_eq!(shop.weights().await, share(100, 0));
+    shop.until_state(id, "failed").await;
+    // Nobody saves it again.
+    shop.whole
+        .until("the file to apply", |app| {
+            app["weights"]["green"] == 100 && app["pools"]["blue"].is_null()
+        })
+        .await;
+    shop.whole.stop().await;
+}
+
+#[tokio::test]
+async fn a_service_or_all_endpoints_of_a_pool_that_a_rollout_needs_are_not_removed() {
+    let (shop, id) = baking().await;
+    let text = file(&shop.blue, &shop.green, "{ green = 100, blue = 0 }", BAKES);
+    let blue = format!("pools.blue.endpoints = [\"{}\"]", shop.blue.address);
+    shop.whole
+        .save(&text.replace(&blue, "pools.blue.endpoints = []"));
+    let why = refused_file(&shop).await;
+    let what = "the file removes every endpoint of pool `blue`";
+    assert!(why.starts_with(what), "{why}");
+    shop.whole
+        .save(&text.replace("services.app", "services.other"));
+    let wait = async {
+        while !refused_file(&shop)
+            .await
+            .starts_with("the file removes service `app`")
+        {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    within("the other refusal", wait).await;
+    let drain = "/v1/services/app/pools/blue/drain";
+    let (status, problem) = shop.post(drain, json!({})).await;
+    assert_eq!(
+        (status, &problem["code"]),
+        (409, &json!("last-ready-endpoint")),
+        "{problem:#}"
+    );
+    shop.obeys(id, "abort", json!({})).await;
+    assert_eq!(shop.weights().await, share(100, 0));
+    shop.whole.stop().await;
+}
+
+#[tokio::test]
+async fn the_old_pool_stays_while_it_may_be_gone_back_to_unless_the_file_gives_that_up() {
+    let plan = BAKES.replace("10m", "0s");
+    let shop = shop(&plan).await;
+    let id = shop.start().await;
+    shop.until_it_asks(id).await;
+    shop.obeys(id, "promote", json!({ "full": true })).await;
+    shop.until_state(id, "succeeded").await;
+    shop.whole.save(&without_blue(&shop));
+    let why = refused_file(&shop).await;
+    assert!(
+        why.contains(&format!("rollout {id} of app may be undone until")),
+        "{why}"
+    );
+    let given_up =
+        without_blue(&shop).replace("bake = \"10m\"", "bake = \"0s\"\nundo_window = \"0s\"");
+    shop.whole.save(&given_up);
+    shop.whole
+        .until("the file to apply", |app| app["pools"]["blue"].is_null())
+        .await;
+    shop.whole.stop().await;
+}

@@ -163,6 +163,12 @@ impl Rollout {
             .find(|member| member.service == *service)
     }
 
+    /// The stable pool of a service and the new one.
+    pub fn pools(&self, service: &Name) -> impl Iterator<Item = &Name> {
+        let member = self.member(service).into_iter();
+        member.flat_map(|member| [&member.from, &member.to])
+    }
+
     pub fn is_over(&self) -> bool {
         self.stage.is_over()
     }

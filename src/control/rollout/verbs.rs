@@ -1,6 +1,6 @@
 //! What a person may say of a rollout where it stands.
 
-use serde_json::Value;
+use std::time::Duration;
 
 use super::{Pause, Phase, Rollout, Stage};
 use crate::units::{Span, Timestamp};
@@ -40,14 +40,25 @@ impl Rollout {
 
     /// When it can be undone no more, once it has succeeded.
     pub fn undone_until(&self) -> Option<Timestamp> {
-        let span = |key: &str| {
-            let text = self.plan.get(key).and_then(Value::as_str)?;
-            let span: Span = text.parse().ok()?;
-            jiff::SignedDuration::try_from(span.0).ok()
-        };
+        self.undone_within(self.planned("undo_window")?)
+    }
+
+    /// The same, had its plan this window.
+    pub fn undone_within(&self, window: Span) -> Option<Timestamp> {
+        let bake = self.planned("bake").map_or(Duration::ZERO, |bake| bake.0);
         let since = self.promoted.unwrap_or(self.since);
-        let since = since.checked_add(span("bake").unwrap_or_default()).ok()?;
-        since.checked_add(span("undo_window")?).ok()
+        let lasts = jiff::SignedDuration::try_from(bake + window.0).ok()?;
+        since.checked_add(lasts).ok()
+    }
+
+    /// When its bake ends by itself.
+    pub fn bakes_until(&self) -> Option<Timestamp> {
+        let bake = jiff::SignedDuration::try_from(self.planned("bake")?.0).ok()?;
+        self.since.checked_add(bake).ok()
+    }
+
+    fn planned(&self, key: &str) -> Option<Span> {
+        self.plan.get(key)?.as_str()?.parse().ok()
     }
 
     fn may_be_undone(&self, now: Timestamp) -> bool {
