@@ -14,8 +14,12 @@ pub struct Prometheus {
     _folder: tempfile::TempDir,
 }
 
-/// Starts Debian's prometheus, which scrapes this address ten times a second. Nothing where it is not installed: `tests/run` installs it.
-pub async fn prometheus(scraped: SocketAddr) -> Option<Prometheus> {
+/// Starts Debian's prometheus, which scrapes this address ten times a second.
+///
+/// # Panics
+///
+/// Where it is not installed: `tests/run` installs it.
+pub async fn prometheus(scraped: SocketAddr) -> Prometheus {
     let folder = tempfile::tempdir().unwrap();
     let config = format!(
         "global: {{ scrape_interval: 100ms, scrape_timeout: 100ms }}\n\
@@ -36,20 +40,18 @@ pub async fn prometheus(scraped: SocketAddr) -> Option<Prometheus> {
         .stderr(Stdio::null())
         .kill_on_drop(true)
         .spawn();
-    let process = process
-        .inspect_err(|error| {
-            eprintln!("prometheus cannot be started ({error}); tests/run installs it");
-        })
-        .ok()?;
+    let process = process.unwrap_or_else(|error| {
+        panic!("prometheus cannot be started ({error}): tests/run installs it")
+    });
     within("prometheus", async {
         while TcpStream::connect(address).await.is_err() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     })
     .await;
-    Some(Prometheus {
+    Prometheus {
         url: format!("http://{address}"),
         _process: process,
         _folder: folder,
-    })
+    }
 }
