@@ -231,7 +231,11 @@ impl Driver {
                 next,
                 answer,
                 reply,
-            } => self.committed(id, *next, answer, reply).await,
+            } => {
+                self.committed(id, *next, answer, reply).await;
+                // Somebody's hand that came while the disk was written was not looked at then.
+                self.look_at_weights().await;
+            }
             Done::Probed {
                 request,
                 reply,
