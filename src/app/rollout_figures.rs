@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// As status names them; `none`: no rollout is under way.
-const STATES: [&str; 8] = [
+const STATES: [&str; 9] = [
     "none",
     "preparing",
     "stepping",
@@ -17,13 +17,19 @@ const STATES: [&str; 8] = [
     "baking",
     "draining",
     "rolling-back",
+    "stuck",
     "paused",
 ];
 
 pub fn rollouts(view: &View, service: &Service, out: &mut Exposition) {
     let name = service.plan.name.as_str();
     let running = service.rollout.as_ref().filter(|of| !of.is_over());
-    let state = running.map_or("none", |of| of.state());
+    let state = running.map_or(
+        "none",
+        |of| {
+            if of.is_stuck() { "stuck" } else { of.state() }
+        },
+    );
     for one in STATES {
         let value = if one == state { 1.0 } else { 0.0 };
         out.gauge(&names::ROLLOUT_STATE, [name, one], value);

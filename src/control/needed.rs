@@ -135,6 +135,6 @@ pub(super) fn refuse_empty(stage: &Stage) -> Result<(), Refusal> {
 }
 
 fn refusal(what: &str, need: Need) -> Refusal {
-    let detail = format!("{what}, and {}", need.why);
+    let detail = format!("{what}, and {}: {}", need.why, need.ends);
     Refusal::new(Code::RolloutRunning, detail).hint(need.ends)
 }

@@ -15,6 +15,7 @@ use cutover::{
     },
     rollout::steps::{
         Answer, Attempt, Denied, Facts, Input, Look, Move, Moved, Next, Order, Task, step, until,
+        wants_time,
     },
     units::{Insufficient, Percent, Timestamp, Unsure},
 };
@@ -168,6 +169,7 @@ fn going_on() -> Vec<(&'static str, Rollout)> {
         ("baking", rollout(Stage::Baking, 1.0)),
         ("draining", rollout(Stage::Draining, 1.0)),
         ("rolling back", rollout(Stage::RollingBack, 0.0)),
+        ("rolling back: stuck", rollout(Stage::RollingBack, 1.0)),
         ("succeeded", rollout(Stage::Succeeded, 1.0)),
         ("failed", rollout(Stage::Failed, 0.0)),
         ("superseded", rollout(Stage::Superseded, 0.0)),
@@ -644,4 +646,52 @@ fn blue_and_green_without_steps_switch_once_the_new_one_is_proven() {
         Input::Proven(Err("not proven".to_owned())),
     );
     assert_eq!(unproven.rollout.cause.unwrap().kind, "not-ready");
+}
+
+#[test]
+fn a_way_back_that_cannot_be_taken_is_told_and_taken_as_soon_as_it_can() {
+    let mut stuck = rollout(Stage::RollingBack, 1.0);
+    stuck.cause = Some(bad());
+    let told = after(
+        &stuck,
+        &plan(),
+        60,
+        Input::Stuck("no pool `blue`".to_owned()),
+    );
+    assert_eq!(told.told, Some(Kind::RolloutAlarm));
+    assert!(told.moves.is_none() && told.rollout.restored.is_none());
+    let early = after(&told.rollout, &plan(), 61, Input::Drained { left: 0 });
+    assert_eq!(
+        (early.rollout.stage, early.told),
+        (Stage::RollingBack, None)
+    );
+    let restarted = after(&told.rollout, &plan(), 62, Input::Restarted);
+    assert!(restarted.tasks.is_empty());
+    assert!(wants_time(&restarted.rollout, &plan(), at(63)));
+    let taken = after(&restarted.rollout, &plan(), 63, Input::Tick);
+    assert_eq!(taken.moves, Some(Move::Back { force: false }));
+    assert_eq!(taken.told, Some(Kind::RolloutRollback));
+    assert_eq!(taken.rollout.restored, Some(at(63)));
+    assert!(taken.tasks.contains(&Task::Drain));
+    let over = after(&taken.rollout, &plan(), 64, Input::Drained { left: 0 });
+    assert_eq!(over.rollout.stage, Stage::Failed);
+}
+
+#[test]
+fn whoever_moves_the_weights_while_the_way_back_is_stuck_has_the_last_word() {
+    let stuck = rollout(Stage::RollingBack, 1.0);
+    let moved = |share| {
+        Input::Moved(Moved {
+            by: person(),
+            share,
+            back: false,
+            detail: "app serves next by anna".to_owned(),
+        })
+    };
+    let theirs = after(&stuck, &plan(), 60, moved(0.5));
+    assert_eq!((theirs.rollout.stage, theirs.moves), (Stage::Failed, None));
+    assert!((theirs.rollout.share - 0.5).abs() < 1e-9);
+    let gone = after(&stuck, &plan(), 60, moved(0.0));
+    assert_eq!((gone.rollout.stage, gone.moves), (Stage::RollingBack, None));
+    assert!(gone.tasks.contains(&Task::Drain));
 }

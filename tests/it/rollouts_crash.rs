@@ -64,6 +64,10 @@ impl Site {
 
     /// Until blue serves.
     async fn run(&mut self) {
+        self.run_until("blue").await;
+    }
+
+    async fn run_until(&mut self, pool: &str) {
         let process = Command::new(env!("CARGO_BIN_EXE_cutover"))
             .args(["run", "--config"])
             .arg(self.file())
@@ -79,8 +83,8 @@ impl Site {
             }
         };
         tokio::time::timeout(PATIENCE, up).await.unwrap();
-        self.until("blue to serve", "/v1/services/app", |app| {
-            app["pools"]["blue"]["ready"] == 1
+        self.until("it to serve", "/v1/services/app", |app| {
+            app["pools"][pool]["ready"] == 1
         })
         .await;
     }
@@ -114,6 +118,11 @@ impl Site {
     }
 
     async fn post(&self, path: &str, body: &Value) {
+        let (status, answer) = self.asks(path, body).await;
+        assert_eq!(status, 200, "{path}: {answer:#}");
+    }
+
+    async fn asks(&self, path: &str, body: &Value) -> (u16, Value) {
         let body = body.to_string();
         let length = body.len();
         let mut operator = Client::connect(self.admin).await;
@@ -124,7 +133,7 @@ impl Site {
             ))
             .await;
         let answer = operator.answer().await;
-        assert_eq!(answer.status, 200, "{path}: {}", answer.body);
+        (answer.status, serde_json::from_str(&answer.body).unwrap())
     }
 
     async fn begin(&self) {
@@ -214,4 +223,59 @@ async fn one_that_is_killed_while_it_bakes_goes_on_with_everything_and_may_be_ta
     assert_eq!(site.stands().await.3, json!({ "blue": 100, "green": 0 }));
     // What is over stays as it was.
     site.is_taken_up().await;
+}
+
+#[tokio::test]
+async fn a_way_back_that_an_edit_has_taken_away_is_alarmed_and_taken_once_it_is_there_again() {
+    let mut site = Site::start(None).await;
+    site.begin().await;
+    site.until_step(1).await;
+    site.post("/v1/rollouts/1/promote", &json!({ "full": true }))
+        .await;
+    site.until_it_is("baking").await;
+    site.kill().await;
+    // Nobody was there to refuse it.
+    let whole = fs::read_to_string(site.file()).unwrap();
+    let without = whole
+        .replace("pools.blue.", "pools.next.")
+        .replace("{ blue = 100, green = 0 }", "{ green = 100 }");
+    fs::write(site.file(), &without).unwrap();
+    site.run_until("green").await;
+    let (status, problem) = site.asks("/v1/rollouts/1/abort", &json!({})).await;
+    assert_eq!(
+        (status, &problem["code"]),
+        (404, &json!("unknown-pool")),
+        "{problem:#}"
+    );
+    let events = "/v1/events?type=rollout-alarm";
+    let alarms = site
+        .until("the alarm", events, |seen| seen["events"][0].is_object())
+        .await;
+    let why = alarms["events"][0]["reason"].as_str().unwrap();
+    assert!(
+        why.starts_with("goes back, and the weights cannot be moved"),
+        "{why}"
+    );
+    let seen = site.ask("/v1/rollouts/1").await;
+    assert_eq!(
+        (&seen["state"], &seen["share"]),
+        (&json!("rolling-back"), &json!(1.0))
+    );
+    assert!(seen["restored"].is_null());
+    let mut operator = Client::connect(site.admin).await;
+    let metrics = told(&mut operator, "/metrics").await;
+    let stuck = "cutover_rollout_state{service=\"app\",state=\"stuck\"} 1\n";
+    assert!(metrics.contains(stuck), "{metrics}");
+    // There it is again: nobody says another word.
+    fs::write(site.file(), &without.replace("pools.next.", "pools.blue.")).unwrap();
+    site.until_it_is("failed").await;
+    let (_, _, share, weights) = site.stands().await;
+    assert_eq!(
+        (share, weights),
+        (json!(0.0), json!({ "blue": 100, "green": 0 }))
+    );
+    assert_eq!(
+        site.ask(events).await["events"].as_array().unwrap().len(),
+        1
+    );
 }

@@ -169,6 +169,11 @@ impl Rollout {
         member.flat_map(|member| [&member.from, &member.to])
     }
 
+    /// It goes back, and the new version has its share still.
+    pub fn is_stuck(&self) -> bool {
+        self.stage == Stage::RollingBack && self.share > 0.0
+    }
+
     pub fn is_over(&self) -> bool {
         self.stage.is_over()
     }

@@ -29,7 +29,7 @@ impl Rollout {
                 "skip",
                 !theirs && (asks || (steps && waits) || self.stage == Stage::Baking),
             ),
-            ("abort", goes),
+            ("abort", goes || self.is_stuck()),
             ("retry", self.stage == Stage::Failed),
             ("undo", self.may_be_undone(now)),
         ];

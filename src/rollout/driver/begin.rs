@@ -335,7 +335,10 @@ impl Driver {
 }
 
 /// What the services of a rollout serve now.
-fn served(ride: &Ride, snapshot: &Snapshot) -> std::collections::BTreeMap<Name, Weights> {
+pub(super) fn served(
+    ride: &Ride,
+    snapshot: &Snapshot,
+) -> std::collections::BTreeMap<Name, Weights> {
     let services = ride.services();
     services
         .filter_map(|name| {

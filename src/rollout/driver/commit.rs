@@ -3,6 +3,7 @@
 use std::{future::poll_fn, sync::Arc, task::Poll, time::Duration};
 
 use super::{
+    begin::served,
     ride::{Reply, Ride},
     run::{Done, Driver, told},
 };
@@ -83,8 +84,11 @@ impl Driver {
             asking.abort();
         }
         ride.watch.enters(&ride.rollout, &ride.plan, before, now);
-        for task in &next.tasks {
-            self.begin_task(id, *task);
+        // What follows a way back waits until it is taken.
+        if !matches!(next.moves, Some(Move::Back { .. })) {
+            for task in &next.tasks {
+                self.begin_task(id, *task);
+            }
         }
         self.let_go_of_what_is_over();
     }
@@ -108,11 +112,17 @@ impl Driver {
         ride.commits -= 1;
         // Another word came meanwhile: what it says is in force, or about to be.
         let stands = rises && ride.rising == Some(next.rollout.stage);
+        let back = matches!(next.moves, Some(Move::Back { .. }));
         match answer {
             Ok(applied) => {
                 if stands {
                     ride.rising = None;
                     self.adopt(id, &next);
+                } else if back {
+                    ride.stuck = None;
+                    for task in &next.tasks {
+                        self.begin_task(id, *task);
+                    }
                 }
                 if let Some(reply) = reply {
                     let mut told = told(next.rollout, applied.durable);
@@ -129,6 +139,9 @@ impl Driver {
                         why: refusal.detail.clone(),
                     };
                     self.input(id, Input::Refused(attempt)).await;
+                } else if back {
+                    self.way_back_refused(id, next.rollout.stage, &refusal.detail)
+                        .await;
                 }
                 if let Some(reply) = reply {
                     let _ = reply.send(Err(refusal));
@@ -136,6 +149,34 @@ impl Driver {
             }
         }
         self.go_on_with_what_waits(id).await;
+    }
+
+    /// The weights are as they were: so it says, alarms, and tries again.
+    async fn way_back_refused(&mut self, id: u64, stage: Stage, why: &str) {
+        if stage != Stage::RollingBack {
+            // Control drives on what it did not give up.
+            if self.take_up_again(id).await.is_ok() {
+                self.input(id, Input::Restarted).await;
+            }
+            return;
+        }
+        let (now, snapshot) = (self.now(), self.snapshot());
+        let Some(ride) = self.rides.get_mut(&id) else {
+            return;
+        };
+        ride.not_before = now.checked_add(AGAIN).unwrap_or(now);
+        ride.expected = served(ride, &snapshot);
+        let members = ride.rollout.members.iter();
+        let shares = members.filter_map(|member| {
+            let weights = ride.expected.get(&member.service)?;
+            Some(weights.share(member.to.as_str()))
+        });
+        ride.rollout.share = shares.fold(0.0, f64::max);
+        ride.rollout.restored = None;
+        if ride.stuck.as_deref() != Some(why) {
+            ride.stuck = Some(why.to_owned());
+            self.input(id, Input::Stuck(why.to_owned())).await;
+        }
     }
 
     async fn go_on_with_what_waits(&mut self, id: u64) {

@@ -30,6 +30,8 @@ pub(super) struct Ride {
     pub commits: usize,
     /// Orders that came while it rises.
     pub waiting: VecDeque<(Request, Reply)>,
+    /// Why its way back could not be taken, as last told.
+    pub stuck: Option<String>,
     /// What was refused is not asked for again before.
     pub not_before: Timestamp,
     /// Of hooks that are being asked.
@@ -56,6 +58,7 @@ impl Ride {
             rising: None,
             commits: 0,
             waiting: VecDeque::new(),
+            stuck: None,
             not_before: Timestamp::UNIX_EPOCH,
             asking: None,
             following: Vec::new(),

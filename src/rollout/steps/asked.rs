@@ -265,6 +265,10 @@ impl Machine<'_> {
 
     fn order_abort(&mut self) -> Result<(), Denied> {
         match self.next.rollout.stage {
+            Stage::RollingBack if self.next.rollout.is_stuck() => {
+                self.back_again(true);
+                Ok(())
+            }
             Stage::RollingBack => Err(denied(
                 "it goes back already",
                 "`cutover wait SERVICE rollout` waits for its end",

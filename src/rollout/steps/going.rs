@@ -38,6 +38,12 @@ impl Machine<'_> {
             Input::Proven(proven) => self.proven(proven),
             Input::Asked(point, answer) => self.answered(point, answer),
             Input::Refused(attempt) => self.refused(attempt),
+            Input::Stuck(why) => self.tell(
+                Kind::RolloutAlarm,
+                format!(
+                    "goes back, and the weights cannot be moved: {why}; tried again until they can"
+                ),
+            ),
             Input::Bad(cause) => self.bad(cause),
             Input::Alarm(said) => self.tell(Kind::RolloutAlarm, said),
             Input::Look(look) => self.look(look),
@@ -63,6 +69,11 @@ impl Machine<'_> {
             return;
         }
         match (self.next.rollout.stage, self.next.rollout.stage.phase()) {
+            (Stage::RollingBack, _) if self.next.rollout.is_stuck() => {
+                let insists = |cause: &Cause| matches!(&*cause.kind, "abort" | "undo");
+                let force = self.next.rollout.cause.as_ref().is_some_and(insists);
+                self.back_again(force);
+            }
             (_, Some(Phase::Shifting)) => self.shift(),
             (Stage::Stepping { .. }, Some(Phase::WarmingUp)) if self.is_late() => {
                 self.enter_phase(Phase::Waiting);
@@ -120,6 +131,7 @@ impl Machine<'_> {
             } => {
                 self.next.tasks.push(Task::Ask(HookPoint::BeforePromote));
             }
+            Stage::RollingBack if self.next.rollout.is_stuck() => {}
             Stage::Draining | Stage::RollingBack => self.next.tasks.push(Task::Drain),
             _ => {}
         }
@@ -286,6 +298,35 @@ impl Machine<'_> {
         self.tell(Kind::RolloutRollback, said);
     }
 
+    /// Moves the weights that could not be moved before.
+    pub(super) fn back_again(&mut self, force: bool) {
+        let now = self.facts.now;
+        let rollout = self.rollout();
+        rollout.share = 0.0;
+        rollout.restored = Some(now);
+        self.next.moves = Some(Move::Back { force });
+        self.after_rollback();
+        self.tell(
+            Kind::RolloutRollback,
+            "the stable version has everything again, after all",
+        );
+    }
+
+    /// Whose weights they are by now has the last word.
+    fn moved_while_stuck(&mut self, moved: &Moved) {
+        let now = self.facts.now;
+        self.rollout().share = moved.share;
+        if moved.share > 0.0 {
+            self.enter(Stage::Failed);
+            self.rollout().ended = Some(now);
+            self.tell(Kind::RolloutFailed, moved.detail.clone());
+        } else {
+            self.rollout().restored = Some(now);
+            self.after_rollback();
+            self.tell(Kind::RolloutRollback, moved.detail.clone());
+        }
+    }
+
     fn after_rollback(&mut self) {
         self.next.tasks.push(Task::Drain);
         if self
@@ -351,6 +392,9 @@ impl Machine<'_> {
 
     fn moved(&mut self, moved: &Moved) {
         match self.next.rollout.stage {
+            Stage::RollingBack if self.next.rollout.is_stuck() => {
+                return self.moved_while_stuck(moved);
+            }
             // It has no weights to lose, or they are no longer its own.
             Stage::RollingBack | Stage::Draining => return,
             _ => {}
@@ -381,7 +425,7 @@ impl Machine<'_> {
                     format!("the old version has ended its work{still}"),
                 );
             }
-            Stage::RollingBack => {
+            Stage::RollingBack if !self.next.rollout.is_stuck() => {
                 self.enter(Stage::Failed);
                 self.rollout().ended = Some(now);
                 self.tell(

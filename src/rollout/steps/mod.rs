@@ -29,6 +29,8 @@ pub enum Input {
     Asked(HookPoint, Answer),
     /// What was to come next could not be put in force.
     Refused(Attempt),
+    /// It goes back, and the weights could not be moved: why not.
+    Stuck(String),
     /// Reason enough to take the new version back.
     Bad(Cause),
     /// What a look at the figures says, where it is no reason to go back.
@@ -176,7 +178,8 @@ pub fn wants_time(rollout: &Rollout, plan: &plan::Rollout, now: Timestamp) -> bo
     if let Some(paused) = &rollout.paused {
         return paused.reason == Pause::StableNotReady;
     }
-    rollout.stage.phase() == Some(crate::control::rollout::Phase::Shifting)
+    rollout.is_stuck()
+        || rollout.stage.phase() == Some(crate::control::rollout::Phase::Shifting)
         || until(rollout, plan).is_some_and(|until| now >= until)
 }
 
