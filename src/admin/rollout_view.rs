@@ -83,6 +83,7 @@ pub fn short(of: &Rollout, lives: &Lives, is_last: bool, now: Timestamp) -> wire
             Vec::new()
         },
         retry_of: of.retry_of,
+        batch: batch(of),
     }
 }
 
@@ -159,10 +160,20 @@ fn step(of: Stage) -> Option<usize> {
 }
 
 fn awaits(of: &Rollout) -> Option<String> {
-    let step = of.plan.get("steps")?.get(of.stage.step()?)?;
+    let at = of.stage.step()?;
+    let at = if of.is_rolling() { 0 } else { at };
+    let step = of.plan.get("steps")?.get(at)?;
     let kinds = ["approval", "judge", "hold"];
     let kind = kinds.into_iter().find(|kind| step.get(kind).is_some())?;
     Some(kind.to_owned())
+}
+
+/// The endpoints that it is about, and those that it has left drained.
+fn batch(of: &Rollout) -> Option<Vec<String>> {
+    let batches = of.batches.as_ref()?;
+    let is_about = of.stage.step().is_some() || batches.out;
+    let addresses = batches.current().iter().filter(|_| is_about);
+    Some(addresses.map(ToString::to_string).collect())
 }
 
 fn phase(of: Stage) -> Option<String> {

@@ -203,6 +203,39 @@ impl Handle {
         leaving.until_empty(timeout).await
     }
 
+    /// The same for single endpoints; those that are not there any more have none.
+    pub async fn until_emptied(&self, endpoints: &[EndpointKey], timeout: Duration) -> Left {
+        let snapshot = self.readers().current();
+        let found = endpoints
+            .iter()
+            .flat_map(|key| members(&snapshot, &key.service, &key.pool, Some(key)));
+        let leaving = Leaving {
+            endpoints: found.collect(),
+            stay: Vec::new(),
+        };
+        leaving.until_empty(timeout).await
+    }
+
+    /// Waits until all of these are ready that are there. `false`: the time was over first.
+    pub async fn until_are_ready(&self, targets: Vec<Target>, timeout: Duration) -> bool {
+        let pools: Vec<_> = targets
+            .iter()
+            .map(|target| key(target.service(), target.pool()))
+            .collect();
+        let _hurried = Hurried::new(&self.hurried, &pools);
+        let deadline = time::Instant::now() + timeout;
+        loop {
+            let snapshot = self.readers().current();
+            if targets.iter().all(|target| is_ready(&snapshot, target)) {
+                return true;
+            }
+            if time::Instant::now() >= deadline {
+                return false;
+            }
+            time::sleep(LOOK).await;
+        }
+    }
+
     async fn recall(&self, act: &Act) -> Result<Option<Result<Applied, Refusal>>, Refusal> {
         if act.order.idempotency_key.is_none() {
             return Ok(None);
@@ -361,22 +394,7 @@ impl Handle {
         if put.is_empty() {
             return None;
         }
-        let pools: Vec<_> = put
-            .iter()
-            .map(|target| key(target.service(), target.pool()))
-            .collect();
-        let _hurried = Hurried::new(&self.hurried, &pools);
-        let deadline = time::Instant::now() + act.ready_timeout;
-        loop {
-            let snapshot = self.readers().current();
-            if put.iter().all(|target| is_ready(&snapshot, target)) {
-                return Some(true);
-            }
-            if time::Instant::now() >= deadline {
-                return Some(false);
-            }
-            time::sleep(LOOK).await;
-        }
+        Some(self.until_are_ready(put, act.ready_timeout).await)
     }
 }
 

@@ -89,8 +89,8 @@ fn way(interval: u64) -> impl Any<Value = (Strategy, Vec<Step>, Batch)> {
         }
         (Strategy::Canary, steps, Batch::Count(1))
     });
-    let plain = move || {
-        vec(then(interval), 0..4).prop_map(|thens| {
+    let plain = move |most| {
+        vec(then(interval), 0..=most).prop_map(|thens| {
             let step = |then| Step { share: None, then };
             thens.into_iter().map(step).collect::<Vec<_>>()
         })
@@ -101,8 +101,8 @@ fn way(interval: u64) -> impl Any<Value = (Strategy, Vec<Step>, Batch)> {
     ];
     prop_oneof![
         canary,
-        plain().prop_map(|steps| (Strategy::BlueGreen, steps, Batch::Count(1))),
-        (plain(), batch).prop_map(|(steps, batch)| (Strategy::Rolling, steps, batch)),
+        plain(3).prop_map(|steps| (Strategy::BlueGreen, steps, Batch::Count(1))),
+        (plain(1), batch).prop_map(|(steps, batch)| (Strategy::Rolling, steps, batch)),
     ]
 }
 

@@ -51,6 +51,7 @@ fn said() -> Said {
         step: Some(2),
         steps: 4,
         share: 0.01,
+        endpoints: Vec::new(),
         next_share: Some(0.1),
         verdict: Some("good".into()),
         findings: vec!["0 errors in 240 requests".into()],

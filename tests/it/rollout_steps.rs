@@ -5,7 +5,7 @@
     reason = "a test that can't get its value has failed"
 )]
 
-use std::{fmt::Write, time::Duration};
+use std::{collections::BTreeSet, fmt::Write, time::Duration};
 
 use cutover::{
     config::plan::{Hook, HookPoint, Rollout as Plan, Step, Then},
@@ -99,6 +99,7 @@ fn rollout(stage: Stage, share: f64) -> Rollout {
         retry_of: None,
         paused_ms: 0,
         keys: Vec::new(),
+        batches: None,
         log: Vec::new(),
     }
 }
@@ -107,6 +108,8 @@ fn facts(now: i64) -> Facts {
     Facts {
         now: at(now),
         stable_is_ready: true,
+        batch_is_ready: true,
+        gone: BTreeSet::new(),
         by: person(),
         reason: None,
     }

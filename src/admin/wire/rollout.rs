@@ -164,7 +164,8 @@ pub struct Rollout {
     pub step: Option<usize>,
     /// How many the plan has.
     pub steps: usize,
-    /// What is waited for: `proving`, `asking`, `shifting`, `warming-up`, `waiting` or `extending`.
+    /// What is waited for: `proving`, `asking`, `shifting`, `warming-up`, `waiting` or `extending`; of a batch also `emptying`, `replacing`
+    /// or `restoring`.
     pub phase: Option<String>,
     /// What its step is: `hold`, `judge` or `approval`.
     pub awaits: Option<String>,
@@ -194,6 +195,8 @@ pub struct Rollout {
     pub verbs: Vec<String>,
     /// The one that this is begun anew from.
     pub retry_of: Option<u64>,
+    /// Of a rolling replacement: the endpoints of the batch that it is at, or has left drained. `null` elsewhere.
+    pub batch: Option<Vec<String>>,
 }
 
 /// `GET /v1/rollouts/{id}`

@@ -7,6 +7,7 @@ use std::{
 
 use super::{
     look::detail,
+    replace::replace,
     text::{entry, live_line, of_end},
 };
 use crate::{
@@ -27,10 +28,14 @@ const AWAY: Duration = Duration::from_mins(1);
 const LINE_ANEW: &str = "\r\x1b[K";
 
 /// Each to its end, one after the other.
-pub async fn follow_all(begun: Vec<(Client, u64)>, json: bool) -> Result<Exit, Failure> {
+pub async fn follow_all(
+    begun: Vec<(Client, u64)>,
+    exec: Option<&str>,
+    json: bool,
+) -> Result<Exit, Failure> {
     let mut worst = Exit::Done;
     for (client, id) in begun {
-        worst = worst.max(follow(&client, id, None, json).await?);
+        worst = worst.max(follow_with(&client, id, exec, None, json).await?);
     }
     Ok(worst)
 }
@@ -39,6 +44,17 @@ pub async fn follow_all(begun: Vec<(Client, u64)>, json: bool) -> Result<Exit, F
 pub async fn follow(
     client: &Client,
     id: u64,
+    timeout: Option<Duration>,
+    json: bool,
+) -> Result<Exit, Failure> {
+    follow_with(client, id, None, timeout, json).await
+}
+
+/// The same, with a command that replaces the endpoints of a batch.
+async fn follow_with(
+    client: &Client,
+    id: u64,
+    exec: Option<&str>,
     timeout: Option<Duration>,
     json: bool,
 ) -> Result<Exit, Failure> {
@@ -65,6 +81,11 @@ pub async fn follow(
                 say(of_end(&seen.rollout, exit));
             }
             return Ok(exit);
+        }
+        if let Some(exec) = exec
+            && seen.rollout.phase.as_deref() == Some("replacing")
+        {
+            replace(client, exec, &seen, json).await?;
         }
         if alive {
             say(live_line(&seen.rollout, Timestamp::now()));

@@ -3,6 +3,7 @@
 mod follow;
 mod look;
 mod order;
+mod replace;
 mod report;
 mod text;
 
@@ -84,7 +85,7 @@ impl FromStr for With {
 #[derive(Debug, Args)]
 pub struct Start {
     pub service: Name,
-    /// The pool that is to get the traffic
+    /// The pool that is to get the traffic; of a rolling replacement, the pool whose endpoints are replaced
     #[arg(long, value_name = "POOL")]
     pub to: Name,
     /// The pool that has it now (the one with all the weight, unless said)
@@ -116,6 +117,9 @@ pub struct Following {
     /// Show each step until it is over: 0 means that the new version has all requests, 8 that the old one has them again
     #[arg(long, short = 'f')]
     pub follow: bool,
+    /// Of a rolling replacement: replaces an endpoint of the batch that is empty: a command for the shell, in which {endpoint}, {service}, {pool} and {version} are replaced. It is followed
+    #[arg(long, value_name = "COMMAND")]
+    pub exec: Option<String>,
 }
 
 #[derive(Debug, Args)]

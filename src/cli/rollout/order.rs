@@ -6,7 +6,7 @@ use http::Method;
 use serde_json::Value;
 
 use super::{
-    Promote, Resume, Retry, Start, Told, Which, With, follow::follow_all, look::number,
+    Following, Promote, Resume, Retry, Start, Told, Which, With, follow::follow_all, look::number,
     text::changed,
 };
 use crate::{
@@ -22,6 +22,10 @@ use crate::{
 };
 
 pub async fn start(door: &Door, args: &Start) -> Result<Exit, Failure> {
+    if args.following.exec.is_some() {
+        // The command would run once for each instance.
+        door.client()?;
+    }
     let plan = args.plan.as_deref().map(plan).transpose()?;
     let asked = StartRollout {
         to: args.to.clone(),
@@ -46,7 +50,7 @@ pub async fn start(door: &Door, args: &Start) -> Result<Exit, Failure> {
         Ok(Order::new(Method::POST, path.clone(), asked.clone()))
     })
     .await?;
-    end(written, args.following.follow, args.writing.json).await
+    end(written, &args.following, args.writing.json).await
 }
 
 /// A plan that a person keeps in a file of its own.
@@ -57,13 +61,18 @@ fn plan(path: &Path) -> Result<Value, Failure> {
     config::plan_of_text(&text).map_err(failed)
 }
 
-async fn end(written: Written<RolloutChanged>, follow: bool, json: bool) -> Result<Exit, Failure> {
-    if !follow || written.done.is_empty() {
+async fn end(
+    written: Written<RolloutChanged>,
+    following: &Following,
+    json: bool,
+) -> Result<Exit, Failure> {
+    let exec = following.exec.as_deref();
+    if !(following.follow || exec.is_some()) || written.done.is_empty() {
         return Ok(written.exit);
     }
     let begun = written.done.into_iter();
     let begun = begun.map(|(client, changed)| (client, changed.rollout.rollout.id));
-    let exit = follow_all(begun.collect(), json).await?;
+    let exit = follow_all(begun.collect(), exec, json).await?;
     Ok(exit.max(written.exit))
 }
 
@@ -92,9 +101,12 @@ pub async fn resume(door: &Door, args: &Resume) -> Result<Exit, Failure> {
 }
 
 pub async fn retry(door: &Door, args: &Retry) -> Result<Exit, Failure> {
+    if args.following.exec.is_some() {
+        door.client()?;
+    }
     let asked = RolloutOrder::default();
     let written = tell(door, RolloutVerb::Retry, &args.of, &args.writing, &asked).await?;
-    end(written, args.following.follow, args.writing.json).await
+    end(written, &args.following, args.writing.json).await
 }
 
 pub async fn plainly(door: &Door, verb: RolloutVerb, args: &Told) -> Result<Exit, Failure> {

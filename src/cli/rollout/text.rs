@@ -125,9 +125,14 @@ fn standing(of: &Rollout, now: Timestamp) -> String {
 
 fn waiting(of: &Rollout) -> Option<String> {
     let text = match (of.phase.as_deref()?, of.awaits.as_deref()) {
+        ("proving", _) if of.batch.is_some() => "the batch is being proven",
         ("proving", _) => "the new pool is being proven",
         ("asking", _) => "hooks are asked",
+        ("shifting", _) if of.batch.is_some() => "the batch is about to be drained",
         ("shifting", _) => "about to shift",
+        ("emptying", _) => "the batch ends its work",
+        ("replacing", _) => "the batch is to be replaced",
+        ("restoring", _) => "the batch is about to be put back",
         ("warming-up", _) => "warming up",
         ("extending", _) => "too little is known yet",
         (_, Some("judge")) => "judged",
@@ -257,6 +262,18 @@ pub fn of_end(of: &Rollout, exit: Exit) -> String {
     let cause = of.cause.as_ref();
     let cause = cause.map_or_else(String::new, |cause| lines(&cause.detail));
     let mut text = match (exit, &of.paused) {
+        (Exit::Done, _) if of.batch.is_some() => {
+            Styled(GOOD, format!("all endpoints of {to} are replaced")).to_string()
+        }
+        (Exit::RolledBack | Exit::Refused, _) if of.batch.is_some() => {
+            let batch = of.batch.iter().flatten().map(String::as_str);
+            let batch: Vec<_> = batch.collect();
+            let out = match &batch[..] {
+                [] => String::new(),
+                batch => format!(", {} of {to} stay drained", clean(&batch.join(", "))),
+            };
+            Styled(BAD, format!("stopped{out}: {cause}")).to_string()
+        }
         (Exit::Done, _) => Styled(GOOD, format!("promoted: {to} has all requests")).to_string(),
         (Exit::RolledBack, _) => Styled(
             BAD,
@@ -286,7 +303,9 @@ pub fn next(of: &Rollout) -> Option<String> {
     let may = |verb: &str| of.verbs.iter().any(|may| may == verb);
     let paused = of.paused.as_ref().map(|paused| paused.reason.as_str());
     let verb = match paused {
-        Some("manual") if may("resume") => format!("resume {service} --restore-step"),
+        Some("manual") if may("resume") && of.batch.is_none() => {
+            format!("resume {service} --restore-step")
+        }
         Some(_) if may("resume") => format!("resume {service}"),
         Some(_) if may("abort") => format!("abort {service}"),
         _ if of.awaits.as_deref() == Some("approval") && may("promote") => {

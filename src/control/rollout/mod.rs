@@ -12,5 +12,5 @@ pub use super::rollouts::KEPT;
 pub use ask::{Asks, Door, Part, Request, Resume, Start, Told, Verb};
 pub use delivery::{Delivery, Spread, delivery};
 pub use live::{ArmLive, Live, Lives};
-pub use record::{Cause, Counts, Entry, Keyed, Member, Pause, Paused, Rollout};
+pub use record::{Batches, Cause, Counts, Entry, Keyed, Member, Pause, Paused, Rollout};
 pub use stage::{Phase, Stage};

@@ -4,7 +4,7 @@ use serde_json::Value;
 use super::Stage;
 use crate::{
     control::Actor,
-    units::{Name, RescueRule, Timestamp, Trial, Weights},
+    units::{Address, Name, RescueRule, Timestamp, Trial, Weights},
 };
 
 /// How many entries of its log a rollout keeps.
@@ -53,6 +53,9 @@ pub struct Rollout {
     /// The calls with a key that it has followed: one that comes once more is not followed again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub keys: Vec<Keyed>,
+    /// Of a rolling replacement.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batches: Option<Batches>,
     /// Oldest first.
     pub log: Vec<Entry>,
 }
@@ -64,6 +67,33 @@ pub struct Keyed {
     /// What it was.
     pub said: String,
     pub at: Timestamp,
+}
+
+/// The endpoints of a rolling replacement, as they were when it was begun.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Batches {
+    /// Those of each batch.
+    pub all: Vec<Vec<Address>>,
+    /// The one it is at, or was last.
+    pub at: usize,
+    /// That one is drained for it.
+    pub out: bool,
+}
+
+impl Batches {
+    /// The endpoints of the batch that it is at.
+    pub fn current(&self) -> &[Address] {
+        self.all.get(self.at).map_or(&[], Vec::as_slice)
+    }
+
+    /// Of all its endpoints, the part in the first `count` batches.
+    pub fn part(&self, count: usize) -> f64 {
+        let of = |batches: &[Vec<Address>]| {
+            let sum: usize = batches.iter().map(Vec::len).sum();
+            f64::from(u32::try_from(sum).unwrap_or(u32::MAX))
+        };
+        of(&self.all[..count.min(self.all.len())]) / of(&self.all).max(1.0)
+    }
 }
 
 /// One service of a rollout.
@@ -196,6 +226,11 @@ impl Rollout {
         self.keys.push(Keyed { key, said, at });
     }
 
+    /// Endpoints of one pool are replaced in batches; nothing goes from pool to pool.
+    pub fn is_rolling(&self) -> bool {
+        self.batches.is_some()
+    }
+
     /// The new version has had a share, if only for a moment.
     pub fn has_met_users(&self) -> bool {
         let logged = self.log.iter().any(|entry| entry.share > 0.0);
@@ -213,7 +248,9 @@ impl Rollout {
 
     /// Who is compared with whom in a service, for as long as they are.
     pub fn trial(&self, service: &Name, weights: &Weights) -> Option<Trial> {
-        let member = self.member(service).filter(|_| self.stage.compares())?;
+        let member = self
+            .member(service)
+            .filter(|_| self.stage.compares() && !self.is_rolling())?;
         let stable_serves = weights.get(member.from.as_str()) > 0;
         Some(Trial {
             id: self.id,

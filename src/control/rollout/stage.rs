@@ -42,6 +42,12 @@ pub enum Phase {
     Asking,
     /// The change of weights to serve.
     Shifting,
+    /// Of a batch of endpoints: that it ends its work.
+    Emptying,
+    /// Somebody who puts others in the place of the empty batch: hooks, or a person's word.
+    Replacing,
+    /// The end of its drain to be in force.
+    Restoring,
     /// The first requests after it, whose latency says nothing.
     WarmingUp,
     /// What the step says: time, a judgement, or somebody's word.

@@ -18,6 +18,22 @@ impl Rollout {
             Some(Phase::WarmingUp | Phase::Waiting | Phase::Extending)
         );
         let goes = self.stage.compares();
+        if self.is_rolling() {
+            let paused = pause.is_some_and(|pause| pause != Pause::StableNotReady);
+            let replacing = self.stage.phase() == Some(Phase::Replacing);
+            let all = [
+                ("promote", steps && waits && !theirs),
+                ("pause", goes && pause.is_none()),
+                ("resume", paused),
+                ("skip", !theirs && (asks || replacing || (steps && waits))),
+                ("abort", goes),
+                ("retry", self.stage == Stage::Failed),
+            ];
+            return all
+                .into_iter()
+                .filter_map(|(verb, may)| may.then_some(verb))
+                .collect();
+        }
         let all = [
             ("promote", moves && !theirs),
             ("pause", goes && pause.is_none()),

@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError};
 use serde_json::json;
 
 use super::{
+    batches,
     members::members,
     outlook::outlook,
     ride::{Reply, Ride},
@@ -13,13 +14,14 @@ use super::{
 };
 use crate::{
     config::{
-        plan,
+        plan::{self, HookPoint},
         rollout::{from_json, preset, typed},
     },
     control::{
         Actor, Change, Code, Kind, Order, Refusal, View,
         rollout::{
-            Counts, Member, Part, Pause, Paused, Phase, Request, Rollout, Stage, Start, Told, Verb,
+            Batches, Counts, Member, Part, Pause, Paused, Phase, Request, Rollout, Stage, Start,
+            Told, Verb,
         },
     },
     rollout::steps::{Input, Task},
@@ -31,6 +33,8 @@ use crate::{
 pub(super) struct Checked {
     pub plan: Arc<plan::Rollout>,
     pub members: Vec<Member>,
+    /// Of a rolling replacement.
+    pub batches: Option<Batches>,
     /// Those that it supersedes.
     running: Vec<u64>,
     id: u64,
@@ -81,7 +85,8 @@ impl Driver {
         // The file may have been edited while nobody looked.
         let share = ride.rollout.share;
         ride.expected = served(&ride, &snapshot);
-        for member in &ride.rollout.members {
+        let rolling = ride.rollout.is_rolling();
+        for member in ride.rollout.members.iter().filter(|_| !rolling) {
             let expected = ride.expected.get_mut(member.service.as_str());
             if let Some(weights) = expected
                 && (weights.share(member.to.as_str()) - share).abs() > 1e-6
@@ -136,14 +141,7 @@ impl Driver {
             Verb::Retry { id } => (again(&view, *id)?, Some(*id)),
             _ => return Err(Refusal::new(Code::InvalidRequest, "this begins nothing")),
         };
-        let plan = Arc::new(self.plan_of(&start, &view, retry_of.is_some())?);
-        if plan.strategy == plan::Strategy::Rolling {
-            return Err(Refusal::new(
-                Code::InvalidPlan,
-                "`rolling` replaces endpoints of one pool, and is not done from pool to pool",
-            )
-            .hint("canary and blue-green go from one pool to another"));
-        }
+        let mut plan = self.plan_of(&start, &view, retry_of.is_some())?;
         let now = self.now();
         if let Some(until) = plan.freeze.iter().find_map(|freeze| freeze.until(now)) {
             return Err(
@@ -163,11 +161,18 @@ impl Driver {
                 "`cutover rollout abort {service}` ends it, `cutover rollout start --supersede` puts another in its place"
             )));
         }
+        let (members, batches) = if plan.strategy == plan::Strategy::Rolling {
+            let (member, batches) = batches::begun(&start, &view, &mut plan)?;
+            (vec![member], Some(batches))
+        } else {
+            (members(&start, &view, !running.is_empty())?, None)
+        };
         Ok(Checked {
-            members: members(&start, &view, !running.is_empty())?,
+            members,
+            batches,
             running: running.into_iter().map(|(id, _)| id).collect(),
             id: next_id(&view),
-            plan,
+            plan: Arc::new(plan),
             retry_of,
         })
     }
@@ -179,11 +184,13 @@ impl Driver {
     ) -> Result<(Rollout, Arc<plan::Rollout>, Vec<String>), Refusal> {
         let Checked {
             members,
+            batches,
             running,
             id,
             plan,
             retry_of,
         } = self.check(request).await?;
+        let rolling = batches.is_some();
         let now = self.now();
         if !request.dry_run {
             for superseded in running {
@@ -194,9 +201,15 @@ impl Driver {
             id,
             members,
             plan: typed(&plan),
-            steps: plan.steps.len(),
+            steps: batches
+                .as_ref()
+                .map_or(plan.steps.len(), |batches| batches.all.len()),
             stage: Stage::Preparing {
-                phase: Phase::Proving,
+                phase: if rolling {
+                    Phase::Asking
+                } else {
+                    Phase::Proving
+                },
             },
             since: now,
             paused: None,
@@ -207,12 +220,13 @@ impl Driver {
             ended: None,
             cause: None,
             restored: None,
-            rescue: rescue(&plan),
+            rescue: rescue(&plan).filter(|_| !rolling),
             counts: Counts::default(),
             promoted: None,
             retry_of,
             paused_ms: 0,
             keys: Vec::new(),
+            batches,
             log: Vec::new(),
         };
         let notes = self.outlook(&rollout, &plan);
@@ -222,13 +236,15 @@ impl Driver {
     /// What its steps will take at the traffic now seen.
     fn outlook(&self, rollout: &Rollout, plan: &plan::Rollout) -> Vec<String> {
         let windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
+        let batch = rollout.batches.as_ref();
+        let share = batch.map_or(0.0, |batches| batches.part(1));
         let mut notes = Vec::new();
         for member in &rollout.members {
             let stable = windows.window(&PoolKey {
                 service: member.service.clone(),
                 pool: member.from.clone(),
             });
-            let lines = outlook(plan, &stable).into_iter();
+            let lines = outlook(plan, &stable, share).into_iter();
             notes.extend(lines.map(|line| format!("{}: {line}", member.service)));
         }
         notes
@@ -295,12 +311,17 @@ impl Driver {
         let detail = rollout
             .reason
             .clone()
-            .unwrap_or_else(|| "begun: the new pool is to be proven".to_owned());
+            .unwrap_or_else(|| match &rollout.batches {
+                Some(batches) => format!("begun: {} batches are to be replaced", batches.all.len()),
+                None => "begun: the new pool is to be proven".to_owned(),
+            });
         rollout.note(now, by, detail);
         let record = Arc::new(rollout.clone());
         let mut changes: Vec<Change> = Vec::new();
         for member in &rollout.members {
-            if let Some(version) = &member.version {
+            if let Some(version) = &member.version
+                && !rollout.is_rolling()
+            {
                 changes.push(Change::Version {
                     pool: PoolKey {
                         service: member.service.clone(),
@@ -326,7 +347,12 @@ impl Driver {
         let mut ride = Ride::new(rollout.clone(), plan, watch);
         ride.expected = served(&ride, &snapshot);
         self.rides.insert(id, ride);
-        self.begin_task(id, Task::Prove);
+        let first = if rollout.is_rolling() {
+            Task::Ask(HookPoint::BeforeStart)
+        } else {
+            Task::Prove
+        };
+        self.begin_task(id, first);
         self.follow_figures(id);
         let mut answer = told(rollout, applied.durable);
         answer.notes = applied.notes;

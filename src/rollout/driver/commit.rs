@@ -3,6 +3,7 @@
 use std::{future::poll_fn, sync::Arc, task::Poll, time::Duration};
 
 use super::{
+    batches,
     begin::served,
     ride::{Reply, Ride},
     run::{Done, Driver, told},
@@ -14,6 +15,7 @@ use crate::{
         hooks::{self, Said},
         steps::{Attempt, Input, Move, Next, Task},
     },
+    snapshot::Snapshot,
     units::{Name, Percent, PoolKey, Weights},
 };
 
@@ -23,6 +25,7 @@ const AGAIN: jiff::SignedDuration = jiff::SignedDuration::from_secs(1);
 impl Driver {
     /// Puts in force what follows. What raises nothing counts at once; a rise once it is written down and serves.
     pub async fn follow(&mut self, id: u64, mut next: Next, reply: Option<Reply>, by: Actor) {
+        let snapshot = self.snapshot();
         let Some(ride) = self.rides.get_mut(&id) else {
             return;
         };
@@ -32,13 +35,16 @@ impl Driver {
             }
             return;
         };
-        if next.rollout.stage == Stage::RollingBack && ride.rising.take().is_some() {
+        if next.rollout.stage == Stage::RollingBack
+            && !next.rollout.is_rolling()
+            && ride.rising.take().is_some()
+        {
             // It may serve by now, or be about to.
             next.moves = next.moves.or(Some(Move::Back { force: true }));
         }
         next.rollout.counts = ride.watch.counts();
-        let rises = matches!(next.moves, Some(Move::To(_)));
-        let changes = changes(ride, &next, kind);
+        let rises = next.moves.is_some_and(Move::rises);
+        let changes = changes(ride, &next, kind, &snapshot);
         if rises {
             ride.rising = Some(next.rollout.stage);
         }
@@ -68,14 +74,14 @@ impl Driver {
 
     /// It stands there now.
     fn adopt(&mut self, id: u64, next: &Next) {
-        let now = self.now();
+        let (now, snapshot) = (self.now(), self.snapshot());
         let Some(ride) = self.rides.get_mut(&id) else {
             return;
         };
         let before = (ride.rollout.stage, ride.rollout.share);
         ride.rollout = next.rollout.clone();
-        if let Some(moves) = next.moves {
-            ride.expected = weights(ride, moves);
+        if let Some(weights) = next.moves.and_then(|moves| weights(ride, moves)) {
+            ride.expected = weights;
         }
         let stage = ride.rollout.stage;
         if stage != before.0
@@ -83,7 +89,8 @@ impl Driver {
         {
             asking.abort();
         }
-        ride.watch.enters(&ride.rollout, &ride.plan, before, now);
+        ride.watch
+            .enters(&ride.rollout, &ride.plan, before, &snapshot, now);
         // What follows a way back waits until it is taken.
         if !matches!(next.moves, Some(Move::Back { .. })) {
             for task in &next.tasks {
@@ -100,7 +107,7 @@ impl Driver {
         answer: Result<Applied, Refusal>,
         reply: Option<Reply>,
     ) {
-        let rises = matches!(next.moves, Some(Move::To(_)));
+        let rises = next.moves.is_some_and(Move::rises);
         let now = self.now();
         let Some(ride) = self.rides.get_mut(&id) else {
             if let Some(reply) = reply {
@@ -194,6 +201,15 @@ impl Driver {
         };
         let control = self.control.clone();
         match task {
+            Task::Prove | Task::Drain if ride.rollout.is_rolling() => {
+                let waits = batches::wait(ride, task, control);
+                let waits = self.tasks.spawn(async move { Done::Came(id, waits.await) });
+                if let Some(ride) = self.rides.get_mut(&id)
+                    && let Some(before) = ride.asking.replace(waits)
+                {
+                    before.abort();
+                }
+            }
             Task::Prove => {
                 let pools = candidates(ride);
                 let timeout = ride.plan.ready_timeout;
@@ -297,33 +313,36 @@ fn leaving(ride: &Ride) -> Vec<PoolKey> {
 }
 
 /// One change of all its services: their weights, where they move, and where it stands.
-fn changes(ride: &Ride, next: &Next, told: Kind) -> Vec<Change> {
+fn changes(ride: &Ride, next: &Next, told: Kind, snapshot: &Snapshot) -> Vec<Change> {
     let rollout = Arc::new(next.rollout.clone());
-    let weights = next.moves.map(|moves| weights(ride, moves));
+    let weights = next.moves.and_then(|moves| weights(ride, moves));
     let force = matches!(next.moves, Some(Move::Back { force: true }));
     let services = ride.services();
-    services
-        .map(|service| Change::Rollout {
-            service: service.clone(),
-            rollout: rollout.clone(),
-            weights: weights
-                .as_ref()
-                .and_then(|weights| weights.get(service.as_str()).cloned()),
-            told,
-            force,
-        })
+    let stands = services.map(|service| Change::Rollout {
+        service: service.clone(),
+        rollout: rollout.clone(),
+        weights: weights
+            .as_ref()
+            .and_then(|weights| weights.get(service.as_str()).cloned()),
+        told,
+        force,
+    });
+    batches::changes(&ride.rollout, next, snapshot)
+        .into_iter()
+        .chain(stands)
         .collect()
 }
 
-/// Of each service, what a move comes to.
-fn weights(ride: &Ride, moves: Move) -> std::collections::BTreeMap<Name, Weights> {
+/// Of each service, what a move comes to; `None`: it moves no weights.
+fn weights(ride: &Ride, moves: Move) -> Option<std::collections::BTreeMap<Name, Weights>> {
+    let (to, from) = match moves {
+        Move::To(share) => parts(share),
+        Move::Back { .. } => (0, 100),
+        Move::Empty | Move::PutBack | Move::Out => return None,
+    };
     let members = ride.rollout.members.iter();
-    members
+    let weights = members
         .map(|member| {
-            let (to, from) = match moves {
-                Move::To(share) => parts(share),
-                Move::Back { .. } => (0, 100),
-            };
             let weights = [(member.from.clone(), from), (member.to.clone(), to)];
             let weights: Weights = weights
                 .into_iter()
@@ -331,7 +350,8 @@ fn weights(ride: &Ride, moves: Move) -> std::collections::BTreeMap<Name, Weights
                 .collect();
             (member.service.clone(), weights)
         })
-        .collect()
+        .collect();
+    Some(weights)
 }
 
 /// The new pool's weight and the stable one's, in hundredths where that is exact.

@@ -26,14 +26,19 @@ pub(super) const LOOKS: usize = 64;
 impl Driver {
     /// Asks every source that the start's plan names, and begins it once all have answered. What is under way goes on meanwhile.
     pub async fn begin(&mut self, request: Request, reply: Reply) {
-        let Checked { plan, members, .. } = match self.check(&request).await {
+        let Checked {
+            plan,
+            members,
+            batches,
+            ..
+        } = match self.check(&request).await {
             Ok(checked) => checked,
             Err(refusal) => {
                 let _ = reply.send(Err(refusal));
                 return;
             }
         };
-        if plan.metrics.is_empty() {
+        if plan.metrics.is_empty() || batches.is_some() {
             return self.begin_for(request, reply).await;
         }
         let outside = self.outside.clone();
@@ -68,6 +73,9 @@ impl Driver {
         let Some(ride) = self.rides.get_mut(&id) else {
             return;
         };
+        if ride.rollout.is_rolling() {
+            return;
+        }
         for metric in &ride.plan.metrics {
             for member in &ride.rollout.members {
                 let (metric, subject) = (metric.clone(), subject(member));

@@ -1,7 +1,9 @@
 //! Takes rollouts from one stage to the next: what [`steps`](super::steps) says is done here, as commands to control, and what comes of it
 //! is told it.
 
+mod batches;
 mod begin;
+mod beside;
 mod commit;
 mod figures;
 mod members;

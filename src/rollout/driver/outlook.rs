@@ -1,7 +1,7 @@
 //! What the steps of a rollout will take, told when it begins.
 
 use crate::{
-    config::plan::{Rollout, Then},
+    config::plan::{Rollout, Strategy, Then},
     rollout::{
         Counts,
         judge::{Traffic, estimate},
@@ -9,8 +9,8 @@ use crate::{
     telemetry::Window,
 };
 
-/// A line for each step that is judged, at the traffic that stable had of late.
-pub(super) fn outlook(plan: &Rollout, stable: &Window) -> Vec<String> {
+/// A line for each step that is judged, at the traffic that stable had of late. `share`: what the new version has before a step says so.
+pub(super) fn outlook(plan: &Rollout, stable: &Window, mut share: f64) -> Vec<String> {
     let traffic = Traffic {
         per_second: number(stable.requests) / stable.length.as_secs_f64().max(1.0),
         stable: Counts {
@@ -18,8 +18,13 @@ pub(super) fn outlook(plan: &Rollout, stable: &Window) -> Vec<String> {
             errors: stable.errors,
         },
     };
-    let mut share = 0.0;
     let mut lines = Vec::new();
+    let mut settings = plan.judge.clone();
+    let rolling = plan.strategy == Strategy::Rolling;
+    if rolling {
+        // Batches are judged by errors alone.
+        settings.latency = None;
+    }
     for (step, number) in plan.steps.iter().zip(1..) {
         if let Some(part) = step.share {
             share = f64::from(part.millionths()) / 1e6;
@@ -27,8 +32,13 @@ pub(super) fn outlook(plan: &Rollout, stable: &Window) -> Vec<String> {
         if let Then::Judge(hold) = step.then
             && share < 1.0
         {
-            let needs = estimate(&plan.judge, &traffic, &stable.latency, share, hold);
-            lines.push(format!("step {number}, {needs}"));
+            let needs = estimate(&settings, &traffic, &stable.latency, share, hold);
+            let step = if rolling {
+                "each batch".to_owned()
+            } else {
+                format!("step {number}")
+            };
+            lines.push(format!("{step}, {needs}"));
         }
     }
     lines
@@ -73,14 +83,38 @@ mod tests {
                 .collect(),
         };
         assert_eq!(
-            outlook(&plan, &window),
+            outlook(&plan, &window, 0.0),
             [
                 "step 2, 5 %: 14336 requests of the new version, 287s at the traffic now seen, show that it fails at most 0.254 points more often"
             ]
         );
         assert_eq!(
-            outlook(&plan, &Window::default()),
+            outlook(&plan, &Window::default(), 0.0),
             ["step 2, 5 %: can't be judged at the traffic now seen"]
         );
+    }
+
+    #[test]
+    fn a_batch_says_what_it_needs_at_its_part_of_the_pool() {
+        let minutes = Duration::from_mins;
+        let plan = Rollout {
+            strategy: Strategy::Rolling,
+            steps: vec![Step {
+                share: None,
+                then: Then::Judge(minutes(2)),
+            }],
+            ..Rollout::default()
+        };
+        let window = Window {
+            length: minutes(1),
+            requests: 60_000,
+            errors: 300,
+            ..Window::default()
+        };
+        let [line] = &outlook(&plan, &window, 0.25)[..] else {
+            panic!("one line for all batches");
+        };
+        assert!(line.starts_with("each batch, 25 %: "), "{line}");
+        assert!(!line.contains("can't"), "{line}");
     }
 }

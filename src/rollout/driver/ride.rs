@@ -34,7 +34,7 @@ pub(super) struct Ride {
     pub stuck: Option<String>,
     /// What was refused is not asked for again before.
     pub not_before: Timestamp,
-    /// Of hooks that are being asked.
+    /// Of hooks that are being asked, or of what else is waited for of a batch.
     pub asking: Option<AbortHandle>,
     /// Who looks at figures from outside.
     pub following: Vec<AbortHandle>,

@@ -1,5 +1,5 @@
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::PathBuf,
     sync::{Arc, Mutex},
     time::Duration,
@@ -12,6 +12,7 @@ use tokio::{
 };
 
 use super::{
+    batches,
     figures::LOOKS,
     ride::{Reply, Ride},
 };
@@ -152,6 +153,17 @@ impl Driver {
 
     pub fn facts(&self, ride: &Ride, by: Actor, reason: Option<String>) -> Facts {
         let snapshot = self.snapshot();
+        if let Some(batches) = &ride.rollout.batches {
+            let seen = batches::seen(&ride.rollout, batches, &snapshot);
+            return Facts {
+                now: self.now(),
+                stable_is_ready: seen.others_are_ready,
+                batch_is_ready: seen.is_ready,
+                gone: seen.gone,
+                by,
+                reason,
+            };
+        }
         let stable_is_ready = ride.rollout.members.iter().all(|member| {
             let service = snapshot.service(member.service.as_str());
             service.is_some_and(|service| {
@@ -162,6 +174,8 @@ impl Driver {
         Facts {
             now: self.now(),
             stable_is_ready,
+            batch_is_ready: true,
+            gone: BTreeSet::new(),
             by,
             reason,
         }
@@ -173,7 +187,12 @@ impl Driver {
             return;
         };
         // What it would rise to is decided on; only bad news and somebody's word come before it.
-        let urgent = matches!(input, Input::Bad(_) | Input::Moved(_) | Input::Refused(_));
+        // What is done to a batch must be known before more is.
+        let urgent = match input {
+            Input::Bad(_) | Input::Moved(_) => !ride.rollout.is_rolling(),
+            Input::Refused(_) => true,
+            _ => false,
+        };
         if ride.rising.is_some() && !urgent {
             return;
         }
@@ -307,7 +326,8 @@ impl Driver {
         let Some(ride) = self.rides.get_mut(&id) else {
             return;
         };
-        if ride.rising.is_some() && order != Order::Abort && !request.dry_run {
+        let at_once = order == Order::Abort && !ride.rollout.is_rolling();
+        if ride.rising.is_some() && !at_once && !request.dry_run {
             ride.waiting.push_back((request, reply));
             return;
         }

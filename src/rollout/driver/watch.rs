@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use super::side::{Seeing, Side};
+use super::{
+    beside::Beside,
+    side::{Seeing, Side},
+};
 use crate::{
     config::plan::{self, Then},
     control::rollout::{ArmLive, Cause, Counts, Live, Phase, Rollout, Stage},
@@ -23,6 +26,8 @@ const SHOWN: jiff::SignedDuration = jiff::SignedDuration::from_secs(1);
 /// Of one rollout.
 pub(super) struct Watch {
     sides: BTreeMap<Name, Side>,
+    /// Of a rolling replacement, in the place of sides.
+    beside: Option<Beside>,
     live: Live,
     /// When what is shown is brought up to date next.
     shown: Timestamp,
@@ -47,7 +52,9 @@ impl Watch {
         snapshot: &Snapshot,
         now: Timestamp,
     ) -> Self {
-        let sides = rollout.members.iter().filter_map(|member| {
+        let rolling = rollout.is_rolling();
+        let members = rollout.members.iter().filter(|_| !rolling);
+        let sides = members.filter_map(|member| {
             let service = snapshot.service(member.service.as_str())?;
             let stats = |pool: &Name| {
                 let place = service.pool(pool.as_str())?;
@@ -59,6 +66,7 @@ impl Watch {
         });
         let mut watch = Self {
             sides: sides.collect(),
+            beside: rolling.then(|| Beside::new(rollout, plan, snapshot, now)),
             live: Live::default(),
             shown: now,
             before: rollout.counts,
@@ -95,6 +103,12 @@ impl Watch {
 
     /// Brings the counts up to date.
     pub fn counts(&self) -> Counts {
+        if let Some(beside) = &self.beside {
+            return Counts {
+                first_error: self.first_error,
+                ..beside.counts()
+            };
+        }
         let mut all = Counts {
             first_error: self.first_error,
             ..self.before
@@ -111,8 +125,15 @@ impl Watch {
         rollout: &Rollout,
         plan: &plan::Rollout,
         (before, share): (Stage, f64),
+        snapshot: &Snapshot,
         now: Timestamp,
     ) {
+        if let Some(beside) = &mut self.beside {
+            if rollout.stage != before {
+                beside.enters(rollout, plan, snapshot, now);
+            }
+            return;
+        }
         if (rollout.share - share).abs() > f64::EPSILON {
             for side in self.sides.values_mut() {
                 side.shifts(share);
@@ -154,9 +175,24 @@ impl Watch {
         now: Timestamp,
     ) -> Looked {
         let mut looked = Looked::default();
-        let compares = rollout.stage.compares() && rollout.share > 0.0;
-        let warm = rollout.stage.phase() != Some(Phase::WarmingUp);
-        let due = self.sides.values().any(|side| now >= side.next());
+        let phase = rollout.stage.phase();
+        let rolling = self.beside.is_some();
+        let compares = if rolling {
+            matches!(
+                phase,
+                Some(Phase::WarmingUp | Phase::Waiting | Phase::Extending)
+            )
+        } else {
+            rollout.stage.compares() && rollout.share > 0.0
+        };
+        // What is cold is slow, and fails no more often for it: a batch is judged by its errors alone.
+        let warm = rolling || phase != Some(Phase::WarmingUp);
+        let mut next = self.sides.values().map(Side::next);
+        let due = next.any(|next| now >= next)
+            || self
+                .beside
+                .as_ref()
+                .is_some_and(|beside| now >= beside.next());
         if compares && warm && due {
             self.judge(rollout, plan, now, &mut looked.inputs);
         }
@@ -167,16 +203,24 @@ impl Watch {
         looked
     }
 
-    fn judge(
+    /// What each service's look has found, and what it is named where there are several.
+    fn seen(
         &mut self,
         rollout: &Rollout,
         plan: &plan::Rollout,
         now: Timestamp,
-        inputs: &mut Vec<Input>,
-    ) {
+    ) -> Vec<(String, Seeing)> {
         let of = self.sides.len();
         let sides = self.sides.iter_mut();
-        let seen: Vec<(String, Seeing)> = sides
+        let beside = self.beside.iter_mut();
+        let beside = beside.map(|beside| {
+            let seeing = beside.look(plan, now);
+            if beside.has_failed() {
+                self.first_error.get_or_insert(now);
+            }
+            (String::new(), seeing)
+        });
+        sides
             .map(|(name, side)| {
                 let seeing = side.look(plan, rollout.share, of, now);
                 let whose = if of > 1 {
@@ -186,7 +230,18 @@ impl Watch {
                 };
                 (whose, seeing)
             })
-            .collect();
+            .chain(beside)
+            .collect()
+    }
+
+    fn judge(
+        &mut self,
+        rollout: &Rollout,
+        plan: &plan::Rollout,
+        now: Timestamp,
+        inputs: &mut Vec<Input>,
+    ) {
+        let seen = self.seen(rollout, plan, now);
         self.live.findings.clear();
         let (mut good, mut decides) = (true, true);
         for (whose, seeing) in &seen {
@@ -244,6 +299,9 @@ impl Watch {
         };
         for side in self.sides.values() {
             side.show(&mut live.stable, &mut live.candidate);
+        }
+        if let Some(beside) = &self.beside {
+            beside.show(&mut live.stable, &mut live.candidate);
         }
         live
     }

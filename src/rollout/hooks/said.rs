@@ -7,7 +7,7 @@ use crate::{
         Actor,
         rollout::{Live, Rollout},
     },
-    units::{Name, Timestamp},
+    units::{Address, Name, Timestamp},
 };
 
 /// What a hook is told of the rollout that asks it.
@@ -26,6 +26,9 @@ pub struct Said {
     pub steps: usize,
     /// The part of the requests that the new version has now, 0 to 1.
     pub share: f64,
+    /// Of a rolling replacement: the endpoints that are to be replaced.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub endpoints: Vec<Address>,
     /// That it gets when this is passed, where it gets another.
     pub next_share: Option<f64>,
     /// Of the last look at its figures: `good`, `bad`, `not-enough`.
@@ -67,6 +70,10 @@ impl Said {
         live: Option<&Live>,
     ) -> Self {
         let step = rollout.stage.step();
+        let batches = rollout.batches.as_ref();
+        let endpoints = batches
+            .filter(|_| step.is_some())
+            .map(|batches| batches.current().to_vec());
         let next = step.and_then(|step| plan.steps.get(step)?.share);
         let next_share = match point {
             HookPoint::BeforeStep => next.map(|share| f64::from(share.millionths()) / 1e6),
@@ -89,6 +96,7 @@ impl Said {
             step: step.map(|step| step + 1),
             steps: rollout.steps,
             share: rollout.share,
+            endpoints: endpoints.unwrap_or_default(),
             next_share,
             verdict: live.and_then(|live| live.verdict).map(str::to_owned),
             findings: live.map(|live| live.findings.clone()).unwrap_or_default(),

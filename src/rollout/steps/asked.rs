@@ -18,7 +18,7 @@ pub struct Denied {
     pub hint: String,
 }
 
-fn denied(why: impl Into<String>, hint: impl Into<String>) -> Denied {
+pub(super) fn denied(why: impl Into<String>, hint: impl Into<String>) -> Denied {
     Denied {
         why: why.into(),
         hint: hint.into(),
@@ -33,6 +33,9 @@ impl Machine<'_> {
                 format!("rollout {id} is over: it has {stage}"),
                 "`cutover rollout start` begins another, `retry` the same plan again",
             ));
+        }
+        if self.next.rollout.is_rolling() && order != Order::Pause {
+            return self.order_of_batches(order);
         }
         match order {
             Order::Promote { full } => self.order_promote(full),
@@ -333,7 +336,7 @@ impl Machine<'_> {
     }
 
     /// Not paused any more; what was waited for before has as much time left as then.
-    fn go_on(&mut self) {
+    pub(super) fn go_on(&mut self) {
         let now = self.facts.now;
         let rollout = self.rollout();
         if let Some(span) = rollout.end_pause(now) {
@@ -368,7 +371,7 @@ impl Machine<'_> {
     }
 }
 
-fn no_more(stage: Stage) -> Denied {
+pub(super) fn no_more(stage: Stage) -> Denied {
     denied(
         format!("it is {stage} and goes no further"),
         "`cutover wait SERVICE rollout` waits for its end",

@@ -15,16 +15,22 @@ use crate::{
 /// How long its phase lasts, where that is bounded.
 pub(super) fn span(rollout: &Rollout, plan: &plan::Rollout) -> Option<Duration> {
     match (rollout.stage, rollout.stage.phase()) {
-        (_, Some(Phase::Proving | Phase::Shifting)) => Some(plan.ready_timeout),
+        (_, Some(Phase::Proving | Phase::Shifting | Phase::Restoring)) => Some(plan.ready_timeout),
         (_, Some(Phase::WarmingUp)) => Some(plan.warm_up),
         (Stage::Stepping { .. }, Some(Phase::Extending)) => Some(plan.judge.max_hold),
-        (Stage::Stepping { step, .. }, Some(Phase::Waiting)) => match plan.steps.get(step)?.then {
+        (Stage::Stepping { step, .. }, Some(Phase::Waiting)) => match then(rollout, plan, step)? {
             Then::Hold(span) | Then::Judge(span) => Some(span),
             Then::Approval { timeout, .. } => timeout,
         },
         (Stage::Baking, _) => Some(plan.bake),
         _ => None,
     }
+}
+
+/// What a step waits for; of a rolling replacement, what follows each batch.
+pub(super) fn then(rollout: &Rollout, plan: &plan::Rollout, step: usize) -> Option<Then> {
+    let at = if rollout.is_rolling() { 0 } else { step };
+    plan.steps.get(at).map(|step| step.then)
 }
 
 impl Machine<'_> {
@@ -54,7 +60,7 @@ impl Machine<'_> {
         }
     }
 
-    fn is_late(&self) -> bool {
+    pub(super) fn is_late(&self) -> bool {
         super::until(&self.next.rollout, self.plan).is_some_and(|until| self.facts.now >= until)
     }
 
@@ -124,7 +130,7 @@ impl Machine<'_> {
                     };
                     self.rollout().stage = Stage::Stepping { step, phase };
                 }
-                Phase::Proving | Phase::Shifting => {}
+                _ => {}
             },
             Stage::Promoting {
                 phase: Phase::Asking,
@@ -136,6 +142,13 @@ impl Machine<'_> {
             _ => {}
         }
         self.rollout().since = now;
+        self.pause_begins_anew();
+        self.tell(Kind::RolloutResumed, "goes on after a restart");
+    }
+
+    /// What it has paused before a restart is not counted twice.
+    pub(super) fn pause_begins_anew(&mut self) {
+        let now = self.facts.now;
         let rollout = self.rollout();
         if let Some(paused) = rollout.paused.clone() {
             rollout.end_pause(now);
@@ -144,10 +157,12 @@ impl Machine<'_> {
                 ..paused
             });
         }
-        self.tell(Kind::RolloutResumed, "goes on after a restart");
     }
 
     pub(super) fn begin_step(&mut self, step: usize) {
+        if self.next.rollout.is_rolling() {
+            return self.begin_batch(step);
+        }
         if self.plan.steps.get(step).is_none() {
             return self.promote();
         }
@@ -247,6 +262,7 @@ impl Machine<'_> {
     }
 
     pub(super) fn bad(&mut self, cause: Cause) {
+        let rolling = self.next.rollout.is_rolling();
         if let Some(paused) = &mut self.rollout().paused
             && paused.reason == Pause::Manual
         {
@@ -263,14 +279,20 @@ impl Machine<'_> {
         ) {
             return;
         }
-        let moves = self.next.rollout.share > 0.0;
+        let moves = if rolling {
+            self.batch_serves()
+        } else {
+            self.next.rollout.share > 0.0
+        };
         if moves && !self.facts.stable_is_ready {
             let waits = self.next.rollout.paused.as_ref();
             if waits.is_none_or(|paused| paused.reason != Pause::StableNotReady) {
-                let said = format!(
-                    "to be taken back, and the stable version is not ready: {}",
-                    cause.detail
-                );
+                let other = if rolling {
+                    "no other endpoint is ready"
+                } else {
+                    "the stable version is not ready"
+                };
+                let said = format!("to be taken back, and {other}: {}", cause.detail);
                 self.rollout().cause = Some(cause);
                 self.pause(Pause::StableNotReady, said);
                 self.next.told = Some(Kind::RolloutAlarm);
@@ -282,6 +304,9 @@ impl Machine<'_> {
 
     /// Takes the new version back.
     pub(super) fn back(&mut self, cause: Cause, force: bool) {
+        if self.next.rollout.is_rolling() {
+            return self.stop(cause);
+        }
         let now = self.facts.now;
         let said = cause.detail.clone();
         let moves = self.next.rollout.share > 0.0;
@@ -327,7 +352,7 @@ impl Machine<'_> {
         }
     }
 
-    fn after_rollback(&mut self) {
+    pub(super) fn after_rollback(&mut self) {
         self.next.tasks.push(Task::Drain);
         if self
             .plan
@@ -339,14 +364,15 @@ impl Machine<'_> {
         }
     }
 
-    fn look(&mut self, look: Look) {
+    pub(super) fn look(&mut self, look: Look) {
         if self.next.rollout.paused.is_some() {
             return;
         }
         let Stage::Stepping { step, phase } = self.next.rollout.stage else {
             return;
         };
-        if !matches!(self.plan.steps[step].then, Then::Judge(_)) {
+        let then = then(&self.next.rollout, self.plan, step);
+        if !matches!(then, Some(Then::Judge(_))) {
             return;
         }
         match (phase, look) {
@@ -382,7 +408,7 @@ impl Machine<'_> {
         }
     }
 
-    fn unsure(&mut self, then: Unsure, pause: Pause, kind: &str, why: &str) {
+    pub(super) fn unsure(&mut self, then: Unsure, pause: Pause, kind: &str, why: &str) {
         match then {
             Unsure::Promote => self.next_step(why),
             Unsure::Pause => self.pause(pause, why),

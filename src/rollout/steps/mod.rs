@@ -3,17 +3,20 @@
 
 mod asked;
 mod asking;
+mod batches;
 mod going;
 
 pub use asked::Denied;
+
+use std::collections::BTreeSet;
 
 use crate::{
     config::plan::{self, HookPoint},
     control::{
         Actor, Kind,
-        rollout::{Cause, Pause, Resume, Rollout},
+        rollout::{Cause, Pause, Phase, Resume, Rollout},
     },
-    units::{Percent, Timestamp},
+    units::{Address, Percent, Timestamp},
 };
 
 /// What has happened.
@@ -99,8 +102,12 @@ pub enum Order {
 #[derive(Debug, Clone)]
 pub struct Facts {
     pub now: Timestamp,
-    /// Somebody could be sent back to the stable pools.
+    /// Somebody could be sent back to the stable pools; of a rolling replacement, to endpoints beside the batch.
     pub stable_is_ready: bool,
+    /// Of a rolling replacement: an endpoint of the batch is ready.
+    pub batch_is_ready: bool,
+    /// Of its endpoints, those that are in the pool no more.
+    pub gone: BTreeSet<Address>,
     pub by: Actor,
     pub reason: Option<String>,
 }
@@ -116,7 +123,7 @@ pub struct Next {
     pub tasks: Vec<Task>,
 }
 
-/// Weights, in one change with the rollout's record.
+/// Weights or drains, in one change with the rollout's record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Move {
     /// The new pool gets this part.
@@ -126,14 +133,27 @@ pub enum Move {
         /// A person's word stands over the gates.
         force: bool,
     },
+    /// The batch is drained, to be replaced.
+    Empty,
+    /// Its drain ends.
+    PutBack,
+    /// It is drained and stays so.
+    Out,
+}
+
+impl Move {
+    /// What it asks for may be refused, and stands once it is written down.
+    pub fn rises(self) -> bool {
+        matches!(self, Self::To(_) | Self::Empty | Self::PutBack)
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Task {
-    /// The new pools, by probes from now on.
+    /// The new pools or the batch, by probes from now on.
     Prove,
     Ask(HookPoint),
-    /// Waits until the pool without weight has no work.
+    /// Waits until what gets no more requests has no work.
     Drain,
 }
 
@@ -156,6 +176,7 @@ pub fn step(
     };
     match input {
         Input::Order(order) => machine.order(order)?,
+        other if rollout.is_rolling() => machine.take_of_batches(other),
         other => machine.take(other),
     }
     Ok(machine.next)
@@ -179,7 +200,10 @@ pub fn wants_time(rollout: &Rollout, plan: &plan::Rollout, now: Timestamp) -> bo
         return paused.reason == Pause::StableNotReady;
     }
     rollout.is_stuck()
-        || rollout.stage.phase() == Some(crate::control::rollout::Phase::Shifting)
+        || matches!(
+            rollout.stage.phase(),
+            Some(Phase::Shifting | Phase::Restoring)
+        )
         || until(rollout, plan).is_some_and(|until| now >= until)
 }
 

@@ -189,6 +189,8 @@ impl App {
     pub async fn stop(self) -> SocketAddr {
         self.task.abort();
         self.until_closed().await;
+        // Only then is its address free.
+        until("the app to end", || self.task.is_finished()).await;
         self.address
     }
 }

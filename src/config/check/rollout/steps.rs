@@ -41,6 +41,12 @@ impl Check<'_> {
             let problem = problem.key(view.path_of("steps"));
             self.tell(problem.expected(format!("at most {MOST}")));
         }
+        if strategy == Strategy::Rolling && count > 1 {
+            let what = format!("there are {count} steps after each batch");
+            let problem = Problem::new(Code::InvalidValue, node.place, what);
+            let problem = problem.key(view.path_of("steps"));
+            self.tell(problem.expected("one"));
+        }
         let mut reached = Reached(Percent::NONE, node.place);
         let mut steps = Vec::new();
         let mut shared = false;

@@ -10,7 +10,7 @@ const MOST: i64 = 1_000_000_000;
 const UNSURE: Shape = Shape::Word(&["promote", "pause", "rollback"]);
 
 pub const ROLLOUT: Section = &[&[
-    Key::new("strategy", Shape::Word(&["canary", "blue-green", "rolling"]), "canary: the new pool's share grows by steps; blue-green: all traffic at once, after what the steps wait for; rolling: the endpoints of one pool are replaced in batches, which is checked and not begun so far.").or_text("canary"),
+    Key::new("strategy", Shape::Word(&["canary", "blue-green", "rolling"]), "canary: the new pool's share grows by steps; blue-green: all traffic at once, after what the steps wait for; rolling: the endpoints of one pool are replaced in batches.").or_text("canary"),
     Key::new("preset", Shape::Word(&["fast", "standard", "careful"]), "Steps and `bake` by one word. Default: standard, where there are no `steps`."),
     Key::new("steps", Shape::Array(&Shape::Table(STEP)), "What comes before all traffic goes to the new version; of rolling, what follows each batch."),
     Key::new("batch", Shape::Either(&[Shape::Integer { min: 1, max: 10_000 }, text(&syntax::PERCENT)]), "Of rolling: how many endpoints are replaced at once, or which part of the pool's.").or(Fallback::Integer(1)),

@@ -1,0 +1,244 @@
+//! The batches of a rolling replacement: how they are made, what is done to them, and what is waited for.
+
+use std::{collections::BTreeSet, future::Future};
+
+use super::ride::Ride;
+use crate::{
+    config::plan::{self, Batch},
+    control::{
+        Change, Code, Handle, Refusal, Target, View,
+        rollout::{Batches, Member, Rollout, Stage, Start},
+        view::{Endpoint, Pool, Service},
+    },
+    pool::State,
+    rollout::steps::{Input, Move, Next, Task},
+    snapshot::{self, Snapshot},
+    units::{Address, EndpointKey, PoolKey, Span},
+};
+
+/// Of whose endpoints it is, and in which order they are replaced.
+pub(super) fn begun(
+    start: &Start,
+    view: &View,
+    plan: &mut plan::Rollout,
+) -> Result<(Member, Batches), Refusal> {
+    let [part] = &*start.services else {
+        return Err(invalid("a rolling replacement is of one service"));
+    };
+    let name = &part.service;
+    let mut services = view.services.iter();
+    let service = services.find(|service| service.plan.name == *name);
+    let service = service.ok_or_else(|| {
+        let why = format!("there is no service `{name}`");
+        Refusal::new(Code::UnknownService, why)
+    })?;
+    let serves = service.weights.sole() == Some(&part.to);
+    if !serves || part.from.as_ref().is_some_and(|from| *from != part.to) {
+        let why = format!(
+            "`rolling` replaces endpoints of the one pool that serves, and {name} serves {}",
+            service.weights
+        );
+        return Err(invalid(why).hint("canary and blue-green go from one pool to another"));
+    }
+    let pool = service.pools.iter().find(|pool| pool.name == part.to);
+    let pool = pool.ok_or_else(|| {
+        let why = format!("{name} has no pool `{}`", part.to);
+        Refusal::new(Code::UnknownPool, why)
+    })?;
+    // Who has just come back has less to do for so long, and is no match for the others.
+    let slow = service.plan.pools.get(&part.to);
+    if let Some(slow) = slow.and_then(|pool| pool.slow_start) {
+        plan.warm_up = plan.warm_up.max(slow.window);
+    }
+    let batches = Batches {
+        all: dealt(plan.batch, service, pool)?,
+        at: 0,
+        out: false,
+    };
+    let before = pool.version.as_ref().map(|held| held.version.clone());
+    let member = Member {
+        service: name.clone(),
+        from: part.to.clone(),
+        to: part.to.clone(),
+        version: part.version.clone(),
+        version_before: before,
+        revision: service.revision,
+    };
+    Ok((member, batches))
+}
+
+/// What somebody has drained stays so; what the last one has left drained comes first.
+fn dealt(batch: Batch, service: &Service, pool: &Pool) -> Result<Vec<Vec<Address>>, Refusal> {
+    let last = service
+        .rollout
+        .as_ref()
+        .and_then(|last| last.batches.as_ref());
+    let left = last.filter(|last| last.out).map(Batches::current);
+    let is_left = |endpoint: &&Endpoint| {
+        left.is_some_and(|left| left.contains(&endpoint.endpoint.key.address))
+    };
+    let all = || pool.endpoints.iter();
+    let drained = all().filter(|held| held.drain.is_some() && is_left(held));
+    let serving = all().filter(|held| held.drain.is_none());
+    let addresses: Vec<_> = drained
+        .chain(serving)
+        .map(|held| held.endpoint.key.address.clone())
+        .collect();
+    let of = addresses.len();
+    let count = match batch {
+        Batch::Count(count) => usize::try_from(count).unwrap_or(usize::MAX),
+        Batch::Part(part) => {
+            let millionths = usize::try_from(part.millionths()).unwrap_or(0);
+            (of.saturating_mul(millionths) / 1_000_000).max(1)
+        }
+    };
+    if count >= of {
+        let (service, pool) = (&service.plan.name, &pool.name);
+        let why = format!(
+            "a batch of {count} would leave none of the {of} endpoints of {service}/{pool}"
+        );
+        let hint = format!("`batch` of at most {}", of.saturating_sub(1));
+        return Err(invalid(why).hint(hint));
+    }
+    Ok(addresses.chunks(count).map(<[Address]>::to_vec).collect())
+}
+
+fn invalid(detail: impl Into<String>) -> Refusal {
+    Refusal::new(Code::InvalidPlan, detail)
+}
+
+/// The pool as requests are decided on.
+pub(super) fn pool<'a>(rollout: &Rollout, snapshot: &'a Snapshot) -> Option<&'a snapshot::Pool> {
+    let member = rollout.members.first()?;
+    let service = snapshot.service(member.service.as_str())?;
+    let place = service.pool(member.to.as_str())?;
+    Some(&service.pools[place])
+}
+
+/// What is to be known of its endpoints before it goes on.
+#[derive(Default)]
+pub(super) struct Seen {
+    pub is_ready: bool,
+    pub others_are_ready: bool,
+    pub gone: BTreeSet<Address>,
+}
+
+pub(super) fn seen(rollout: &Rollout, batches: &Batches, snapshot: &Snapshot) -> Seen {
+    let mut seen = Seen {
+        gone: batches.all.iter().flatten().cloned().collect(),
+        ..Seen::default()
+    };
+    for held in pool(rollout, snapshot)
+        .iter()
+        .flat_map(|pool| &pool.members)
+    {
+        let address = &held.endpoint.key.address;
+        seen.gone.remove(address);
+        if held.state == State::Ready {
+            if batches.current().contains(address) {
+                seen.is_ready = true;
+            } else {
+                seen.others_are_ready = true;
+            }
+        }
+    }
+    seen
+}
+
+/// Those of the batch it is at.
+fn keys(rollout: &Rollout) -> Vec<EndpointKey> {
+    let batches = rollout.batches.as_ref();
+    let (Some(member), Some(batches)) = (rollout.members.first(), batches) else {
+        return Vec::new();
+    };
+    let keys = batches.current().iter().map(|address| EndpointKey {
+        service: member.service.clone(),
+        pool: member.to.clone(),
+        address: address.clone(),
+    });
+    keys.collect()
+}
+
+/// What is done to the batch, and when all are replaced, what the pool runs.
+pub(super) fn changes(rollout: &Rollout, next: &Next, snapshot: &Snapshot) -> Vec<Change> {
+    let Some(batches) = &next.rollout.batches else {
+        return Vec::new();
+    };
+    if next.rollout.stage == Stage::Succeeded {
+        return version(&next.rollout).into_iter().collect();
+    }
+    let Some(moves) = next.moves else {
+        return Vec::new();
+    };
+    let gone = seen(rollout, batches, snapshot).gone;
+    let keys = keys(&next.rollout).into_iter();
+    keys.filter(|key| !gone.contains(&key.address))
+        .filter_map(|key| {
+            let target = Target::Endpoint(key);
+            match moves {
+                Move::Empty => Some(Change::Drain {
+                    target,
+                    force: false,
+                }),
+                // That others are ready was looked at.
+                Move::Out => Some(Change::Drain {
+                    target,
+                    force: true,
+                }),
+                Move::PutBack => Some(Change::Restore { target }),
+                Move::To(_) | Move::Back { .. } => None,
+            }
+        })
+        .collect()
+}
+
+fn version(rollout: &Rollout) -> Option<Change> {
+    let member = rollout.members.first()?;
+    Some(Change::Version {
+        pool: PoolKey {
+            service: member.service.clone(),
+            pool: member.to.clone(),
+        },
+        version: member.version.clone()?,
+    })
+}
+
+/// That the batch has ended its work, or is proven.
+pub(super) fn wait(
+    ride: &Ride,
+    task: Task,
+    control: Handle,
+) -> impl Future<Output = Input> + Send + 'static {
+    let batches = ride.rollout.batches.as_ref();
+    let is_out = batches.is_some_and(|batches| batches.out);
+    let mut batch = keys(&ride.rollout);
+    let timeout = ride.plan.ready_timeout;
+    let snapshot = control.readers().current();
+    let service = snapshot.service(ride.rollout.service().as_str());
+    let deadline = service.map(|service| service.plan.drain_deadline);
+    if task == Task::Drain && !is_out {
+        batch.clear();
+    }
+    async move {
+        if task == Task::Drain {
+            let left = control
+                .until_emptied(&batch, deadline.unwrap_or_default())
+                .await;
+            return Input::Drained {
+                left: left.in_flight,
+            };
+        }
+        let targets = batch.iter().cloned().map(Target::Endpoint);
+        let proven = control.until_are_ready(targets.collect(), timeout).await;
+        let names: Vec<_> = batch.iter().map(ToString::to_string).collect();
+        Input::Proven(if proven {
+            Ok(())
+        } else {
+            Err(format!(
+                "{} not proven within {}",
+                names.join(", "),
+                Span(timeout)
+            ))
+        })
+    }
+}

@@ -1,0 +1,202 @@
+//! Endpoints of one pool that are replaced in batches while it serves.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that can't get its value has failed"
+)]
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+};
+
+use serde_json::{Value, json};
+
+use crate::support::{Answer, App, Whole, answer, endpoint, whole, within};
+
+/// The SHA-256 of `secret`.
+const TOKEN: &str = "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b";
+
+/// An app that is well, whatever it answers.
+async fn app(at: Option<SocketAddr>, name: &'static str, status: u16) -> App {
+    let app = endpoint(name).serve(move |mut peer| async move {
+        while let Ok(request) = peer.request().await {
+            let well = request.starts_with("GET /healthz ");
+            let status = if well { 200 } else { status };
+            peer.write(&answer(status, &[], name.as_bytes())).await;
+        }
+    });
+    match at {
+        Some(at) => app.start_at(at).await,
+        None => app.start().await,
+    }
+}
+
+type Apps = BTreeMap<String, App>;
+
+/// Four old apps in one pool, and a plan of batches of two.
+async fn four() -> (Apps, Whole) {
+    let mut apps = Apps::new();
+    for _ in 0..4 {
+        let old = app(None, "old", 200).await;
+        apps.insert(old.address.to_string(), old);
+    }
+    let addresses: Vec<_> = apps.keys().map(|address| format!("{address:?}")).collect();
+    let shop = whole(&format!(
+        "admin.tokens = [{{ name = \"ops\", role = \"operator\", sha256 = \"{TOKEN}\" }}]\n\
+         [[listeners]]\naddress = \"127.0.0.1:0\"\n[services.app]\nprobe.path = \"/healthz\"\nprobe.interval = \"50ms\"\n\
+         pools.blue.endpoints = [{}]\n[services.app.rollout]\nstrategy = \"rolling\"\nbatch = \"50%\"\nwarm_up = \"0ms\"\n\
+         ready_timeout = \"5s\"\nsteps = [{{ judge = \"1s\" }}]\n\
+         judge = {{ interval = \"1s\", min_requests = 50, error_margin = \"20%\" }}\n",
+        addresses.join(", ")
+    ))
+    .await;
+    shop.until("four to be ready", |service| {
+        service["pools"]["blue"]["ready"] == 4
+    })
+    .await;
+    (apps, shop)
+}
+
+async fn post(shop: &Whole, path: &str, body: &Value) -> Answer {
+    let body = body.to_string();
+    let mut operator = shop.operator().await;
+    operator
+        .send(format!(
+            "POST {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer secret\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        ))
+        .await;
+    operator.answer().await
+}
+
+async fn begin(shop: &Whole) {
+    let begun = post(
+        shop,
+        "/v1/services/app/rollouts",
+        &json!({ "to": "blue", "version": "2.0" }),
+    )
+    .await;
+    assert_eq!(begun.status, 200, "{}", begun.body);
+}
+
+/// The batch that waits to be replaced, with what the API says of it.
+async fn replaced(shop: &Whole, apps: &mut Apps, step: usize, status: u16) -> Vec<String> {
+    shop.until("a batch to be empty", |service| {
+        let rollout = &service["rollout"];
+        rollout["phase"] == "replacing" && rollout["step"] == step
+    })
+    .await;
+    let service = shop.service().await;
+    let batch: Vec<String> = serde_json::from_value(service["rollout"]["batch"].clone()).unwrap();
+    let out = service["pools"]["blue"]["endpoints"].as_array().unwrap();
+    let out = out.iter().filter(|held| held["state"] != "ready").count();
+    assert_eq!((out, batch.len()), (2, 2), "{service:#}");
+    for address in &batch {
+        let old = apps.remove(address).unwrap();
+        let at = old.stop().await;
+        apps.insert(address.clone(), app(Some(at), "new", status).await);
+    }
+    let id = &service["rollout"]["id"];
+    let told = post(
+        shop,
+        &format!("/v1/rollouts/{id}/skip"),
+        &json!({ "step": step }),
+    )
+    .await;
+    assert_eq!(told.status, 200, "{}", told.body);
+    batch
+}
+
+#[tokio::test]
+async fn a_pool_is_replaced_in_batches_under_load_and_nobody_meets_an_error() {
+    let (mut apps, shop) = four().await;
+    begin(&shop).await;
+    let over = Arc::new(AtomicBool::new(false));
+    let mut client = shop.client().await;
+    let ends = over.clone();
+    let load = tokio::spawn(async move {
+        let mut answers = 0;
+        while !ends.load(SeqCst) {
+            assert_eq!(client.get("/").await.status, 200);
+            answers += 1;
+        }
+        answers
+    });
+    let first = replaced(&shop, &mut apps, 1, 200).await;
+    let second = replaced(&shop, &mut apps, 2, 200).await;
+    assert!(first.iter().all(|address| !second.contains(address)));
+    shop.until("the end", |service| {
+        service["rollout"]["stage"] == "succeeded"
+    })
+    .await;
+    over.store(true, SeqCst);
+    assert!(load.await.unwrap() > 100);
+    let service = shop.service().await;
+    assert_eq!(service["pools"]["blue"]["ready"], 4);
+    assert_eq!(service["pools"]["blue"]["version"], "2.0");
+    for _ in 0..8 {
+        assert_eq!(shop.get("/").await.body, "new");
+    }
+    shop.stop().await;
+}
+
+#[tokio::test]
+async fn a_bad_batch_stops_stays_drained_and_is_the_first_of_the_next_try() {
+    let (mut apps, shop) = four().await;
+    begin(&shop).await;
+    let batch = replaced(&shop, &mut apps, 1, 500).await;
+    within("it to be judged", async {
+        let mut client = shop.client().await;
+        while shop.service().await["rollout"]["stage"] != "failed" {
+            for _ in 0..50 {
+                client.get("/").await;
+            }
+        }
+    })
+    .await;
+    shop.until("the batch to be drained", |service| {
+        let held = service["pools"]["blue"]["endpoints"].as_array().unwrap();
+        held.iter().all(|held| held["state"] != "draining")
+    })
+    .await;
+    let service = shop.service().await;
+    assert_eq!(service["rollout"]["cause"]["kind"], "judge", "{service:#}");
+    assert_eq!(service["rollout"]["batch"], json!(batch));
+    for held in service["pools"]["blue"]["endpoints"].as_array().unwrap() {
+        let bad = batch
+            .iter()
+            .any(|address| held["address"] == json!(address));
+        let state = if bad { "drained" } else { "ready" };
+        assert_eq!(held["state"], state, "{service:#}");
+    }
+    for _ in 0..8 {
+        assert_eq!(shop.get("/").await.body, "old");
+    }
+    let id = &service["rollout"]["id"];
+    let undo = post(&shop, &format!("/v1/rollouts/{id}/undo"), &json!({})).await;
+    assert_eq!(undo.status, 409, "{}", undo.body);
+    let again = post(&shop, &format!("/v1/rollouts/{id}/retry"), &json!({})).await;
+    assert_eq!(again.status, 200, "{}", again.body);
+    assert_eq!(replaced(&shop, &mut apps, 1, 200).await, batch);
+    shop.stop().await;
+}
+
+#[tokio::test]
+async fn a_batch_of_all_endpoints_or_of_another_pool_is_refused() {
+    let (apps, shop) = four().await;
+    let plan = json!({ "strategy": "rolling", "batch": 4 });
+    for body in [
+        json!({ "to": "blue", "plan": plan }),
+        json!({ "to": "green" }),
+    ] {
+        let refused = post(&shop, "/v1/services/app/rollouts", &body).await;
+        assert_eq!(refused.status, 422, "{}", refused.body);
+    }
+    assert_eq!(shop.service().await["pools"]["blue"]["ready"], apps.len());
+    shop.stop().await;
+}
