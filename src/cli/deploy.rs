@@ -382,7 +382,7 @@ impl Job<'_> {
     async fn roll_out(&self, door: &Door, by: &str) -> Result<Exit, Failure> {
         let args = self.args;
         let asked = StartRollout {
-            to: self.to.clone(),
+            to: Some(self.to.clone()),
             from: Some(self.from.clone()),
             version: args.version.clone(),
             preset: (by != OWN).then(|| by.to_owned()),

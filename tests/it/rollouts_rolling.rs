@@ -78,7 +78,7 @@ async fn begin(shop: &Whole) {
     let begun = post(
         shop,
         "/v1/services/app/rollouts",
-        &json!({ "to": "blue", "version": "2.0" }),
+        &json!({ "version": "2.0" }),
     )
     .await;
     assert_eq!(begun.status, 200, "{}", begun.body);
@@ -189,13 +189,23 @@ async fn a_bad_batch_stops_stays_drained_and_is_the_first_of_the_next_try() {
 #[tokio::test]
 async fn a_batch_of_all_endpoints_or_of_another_pool_is_refused() {
     let (apps, shop) = four().await;
-    let plan = json!({ "strategy": "rolling", "batch": 4 });
-    for body in [
-        json!({ "to": "blue", "plan": plan }),
-        json!({ "to": "green" }),
+    let rolling = |batch: Value| json!({ "strategy": "rolling", "batch": batch });
+    for (body, why) in [
+        (
+            json!({ "plan": rolling(json!(4)) }),
+            "would leave none of the 4 endpoints",
+        ),
+        (
+            json!({ "plan": rolling(json!("100%")) }),
+            "would leave none of the 4 endpoints",
+        ),
+        (json!({ "to": "green" }), "app serves blue=100"),
+        (json!({ "from": "green" }), "app serves blue=100"),
+        (json!({ "plan": { "strategy": "canary" } }), "isn't said"),
     ] {
         let refused = post(&shop, "/v1/services/app/rollouts", &body).await;
-        assert_eq!(refused.status, 422, "{}", refused.body);
+        assert_eq!(refused.status, 422, "{body}: {}", refused.body);
+        assert!(refused.body.contains(why), "{body}: {}", refused.body);
     }
     assert_eq!(shop.service().await["pools"]["blue"]["ready"], apps.len());
     shop.stop().await;

@@ -348,7 +348,7 @@ fn a_start_says_what_is_to_be_taken_where() {
         .map(|part| {
             (
                 part.service.as_str(),
-                part.to.as_str(),
+                part.to.as_ref().unwrap().as_str(),
                 part.version.as_deref(),
             )
         })
@@ -367,7 +367,7 @@ fn a_start_says_what_is_to_be_taken_where() {
         json!({ "to": "green", "preset": "hasty" }),
     );
     assert_eq!(refused(&bad), (422, "invalid-plan"));
-    let none = post(&console, "/v1/services/shop/rollouts", json!({}));
+    let none = post(&console, "/v1/services/shop/rollouts", json!({ "to": 7 }));
     assert_eq!(refused(&none), (422, "invalid-request"));
 }
 

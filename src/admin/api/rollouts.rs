@@ -71,7 +71,7 @@ async fn start(
     }
     let others = body.with.iter().map(|(service, to)| Part {
         service: service.clone(),
-        to: to.clone(),
+        to: Some(to.clone()),
         from: None,
         version: body.version.clone(),
     });

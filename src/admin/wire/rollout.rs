@@ -11,9 +11,10 @@ use crate::units::{Name, Timestamp};
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StartRollout {
-    /// The pool that is to get the traffic.
+    /// The pool that is to get the traffic. Of a rolling replacement it is the one that serves, and needn't be said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = "green")]
-    pub to: Name,
+    pub to: Option<Name>,
     /// The pool that has it now; unless said, the one with all the weight.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<Name>,

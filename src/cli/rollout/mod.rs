@@ -85,9 +85,9 @@ impl FromStr for With {
 #[derive(Debug, Args)]
 pub struct Start {
     pub service: Name,
-    /// The pool that is to get the traffic; of a rolling replacement, the pool whose endpoints are replaced
+    /// The pool that is to get the traffic; of a rolling replacement it is the one that serves, unless said
     #[arg(long, value_name = "POOL")]
-    pub to: Name,
+    pub to: Option<Name>,
     /// The pool that has it now (the one with all the weight, unless said)
     #[arg(long, value_name = "POOL")]
     pub from: Option<Name>,

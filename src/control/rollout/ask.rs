@@ -100,7 +100,8 @@ pub struct Start {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Part {
     pub service: Name,
-    pub to: Name,
+    /// `None`: of a rolling replacement, the pool that serves.
+    pub to: Option<Name>,
     pub from: Option<Name>,
     pub version: Option<String>,
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, future::Future};
 
-use super::ride::Ride;
+use super::{members::sole, ride::Ride};
 use crate::{
     config::plan::{self, Batch},
     control::{
@@ -16,10 +16,11 @@ use crate::{
     units::{Address, EndpointKey, PoolKey, Span},
 };
 
-/// Of whose endpoints it is, and in which order they are replaced.
+/// Of whose endpoints it is, and in which order they are replaced. `goes_back`: another is under way, whose traffic goes back first.
 pub(super) fn begun(
     start: &Start,
     view: &View,
+    goes_back: bool,
     plan: &mut plan::Rollout,
 ) -> Result<(Member, Batches), Refusal> {
     let [part] = &*start.services else {
@@ -32,21 +33,18 @@ pub(super) fn begun(
         let why = format!("there is no service `{name}`");
         Refusal::new(Code::UnknownService, why)
     })?;
-    let serves = service.weights.sole() == Some(&part.to);
-    if !serves || part.from.as_ref().is_some_and(|from| *from != part.to) {
+    let mut named = [&part.to, &part.from].into_iter().flatten();
+    let serves = sole(service, goes_back).filter(|sole| named.all(|pool| pool == *sole));
+    let found = serves.and_then(|serves| service.pools.iter().find(|pool| pool.name == *serves));
+    let pool = found.ok_or_else(|| {
         let why = format!(
             "`rolling` replaces endpoints of the one pool that serves, and {name} serves {}",
             service.weights
         );
-        return Err(invalid(why).hint("canary and blue-green go from one pool to another"));
-    }
-    let pool = service.pools.iter().find(|pool| pool.name == part.to);
-    let pool = pool.ok_or_else(|| {
-        let why = format!("{name} has no pool `{}`", part.to);
-        Refusal::new(Code::UnknownPool, why)
+        invalid(why).hint("canary and blue-green go from one pool to another")
     })?;
     // Who has just come back has less to do for so long, and is no match for the others.
-    let slow = service.plan.pools.get(&part.to);
+    let slow = service.plan.pools.get(&pool.name);
     if let Some(slow) = slow.and_then(|pool| pool.slow_start) {
         plan.warm_up = plan.warm_up.max(slow.window);
     }
@@ -58,8 +56,8 @@ pub(super) fn begun(
     let before = pool.version.as_ref().map(|held| held.version.clone());
     let member = Member {
         service: name.clone(),
-        from: part.to.clone(),
-        to: part.to.clone(),
+        from: pool.name.clone(),
+        to: pool.name.clone(),
         version: part.version.clone(),
         version_before: before,
         revision: service.revision,
@@ -94,11 +92,16 @@ fn dealt(batch: Batch, service: &Service, pool: &Pool) -> Result<Vec<Vec<Address
     };
     if count >= of {
         let (service, pool) = (&service.plan.name, &pool.name);
+        if of < 2 {
+            let why = format!(
+                "{service}/{pool} has {of} endpoints that are not drained: the others serve while a batch is out"
+            );
+            return Err(invalid(why).hint("add an endpoint, or go to another pool"));
+        }
         let why = format!(
             "a batch of {count} would leave none of the {of} endpoints of {service}/{pool}"
         );
-        let hint = format!("`batch` of at most {}", of.saturating_sub(1));
-        return Err(invalid(why).hint(hint));
+        return Err(invalid(why).hint(format!("`batch` of at most {}", of - 1)));
     }
     Ok(addresses.chunks(count).map(<[Address]>::to_vec).collect())
 }

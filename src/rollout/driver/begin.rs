@@ -162,7 +162,7 @@ impl Driver {
             )));
         }
         let (members, batches) = if plan.strategy == plan::Strategy::Rolling {
-            let (member, batches) = batches::begun(&start, &view, &mut plan)?;
+            let (member, batches) = batches::begun(&start, &view, !running.is_empty(), &mut plan)?;
             (vec![member], Some(batches))
         } else {
             (members(&start, &view, !running.is_empty())?, None)
@@ -431,7 +431,7 @@ fn again(view: &View, id: u64) -> Result<Start, Refusal> {
             .iter()
             .map(|member| Part {
                 service: member.service.clone(),
-                to: member.to.clone(),
+                to: Some(member.to.clone()),
                 from: Some(member.from.clone()),
                 version: member.version.clone(),
             })

@@ -35,7 +35,11 @@ pub(super) fn members(start: &Start, view: &View, goes_back: bool) -> Result<Vec
 
 fn member(part: &Part, service: &Service, goes_back: bool) -> Result<Member, Refusal> {
     let from = stable(part, service, goes_back)?;
-    for pool in [&from, &part.to] {
+    let Some(to) = &part.to else {
+        let why = format!("to which of its pools {} is to go isn't said", part.service);
+        return Err(invalid(why).hint("`to` says it (`--to POOL`)"));
+    };
+    for pool in [&from, to] {
         if !service.plan.pools.contains_key(pool) {
             let pools: Vec<_> = service.plan.pools.keys().map(Name::as_str).collect();
             return Err(Refusal::new(
@@ -45,7 +49,7 @@ fn member(part: &Part, service: &Service, goes_back: bool) -> Result<Member, Ref
             .hint(format!("its pools are {}", pools.join(", "))));
         }
     }
-    if from == part.to {
+    if from == *to {
         return Err(Refusal::new(
             Code::InvalidTransition,
             format!("{} serves {from} alone already", part.service),
@@ -58,22 +62,26 @@ fn member(part: &Part, service: &Service, goes_back: bool) -> Result<Member, Ref
     };
     Ok(Member {
         service: part.service.clone(),
-        version: part.version.clone().or_else(|| version(&part.to)),
+        version: part.version.clone().or_else(|| version(to)),
         version_before: version(&from),
         from,
-        to: part.to.clone(),
+        to: to.clone(),
         revision: service.revision,
     })
 }
 
-/// The pool with all the weight, which is the one that is named, if one is.
-fn stable(part: &Part, service: &Service, goes_back: bool) -> Result<Name, Refusal> {
-    let sole = if goes_back {
-        let settled = service.settled.as_ref();
-        settled.and_then(|settled| settled.weights.sole().cloned())
+/// The pool with all the weight, or that gets it back.
+pub(super) fn sole(service: &Service, goes_back: bool) -> Option<&Name> {
+    if goes_back {
+        service.settled.as_ref()?.weights.sole()
     } else {
-        service.weights.sole().cloned()
-    };
+        service.weights.sole()
+    }
+}
+
+/// The same, which is the one that is named, if one is.
+fn stable(part: &Part, service: &Service, goes_back: bool) -> Result<Name, Refusal> {
+    let sole = sole(service, goes_back).cloned();
     let named = part.from.as_ref();
     match sole {
         Some(sole) if named.is_none_or(|from| *from == sole) => Ok(sole),
