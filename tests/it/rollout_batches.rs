@@ -99,6 +99,7 @@ fn rollout(stage: Stage) -> Rollout {
                 phase,
                 Some(Phase::Emptying | Phase::Replacing | Phase::Restoring)
             ),
+            left: Vec::new(),
         }),
         log: Vec::new(),
     }
@@ -117,13 +118,24 @@ fn facts(now: i64) -> Facts {
         stable_is_ready: true,
         batch_is_ready: true,
         gone: BTreeSet::new(),
+        drained: BTreeSet::new(),
         by: person(),
         reason: None,
     }
 }
 
+/// Where nobody else has drained or put back anything.
+fn facts_of(rollout: &Rollout, now: i64) -> Facts {
+    let batches = rollout.batches.as_ref().unwrap();
+    let out = batches.current().iter().filter(|_| batches.out);
+    Facts {
+        drained: out.cloned().collect(),
+        ..facts(now)
+    }
+}
+
 fn after(rollout: &Rollout, plan: &Plan, now: i64, input: Input) -> Next {
-    step(rollout, plan, &facts(now), input).unwrap()
+    step(rollout, plan, &facts_of(rollout, now), input).unwrap()
 }
 
 fn ordered(rollout: &Rollout, order: Order) -> Next {
@@ -220,7 +232,12 @@ fn the_documented_table_of_batches_and_orders_is_what_happens() {
     for (place, rollout) in places() {
         write!(table, "\n| {place} |").unwrap();
         for (name, order) in ORDERS {
-            let next = step(&rollout, &plan(), &facts(30), Input::Order(order));
+            let next = step(
+                &rollout,
+                &plan(),
+                &facts_of(&rollout, 30),
+                Input::Order(order),
+            );
             let verbs = rollout.verbs(at(30));
             if name != "promote --full" {
                 assert_eq!(verbs.contains(&name), next.is_ok(), "{place}: {name}");
@@ -257,7 +274,12 @@ fn nothing_it_does_moves_weights_and_it_resumes_without_any() {
             );
         }
         for (name, order) in ORDERS {
-            if let Ok(next) = step(&rollout, &plan(), &facts(30), Input::Order(order)) {
+            if let Ok(next) = step(
+                &rollout,
+                &plan(),
+                &facts_of(&rollout, 30),
+                Input::Order(order),
+            ) {
                 let weights = matches!(next.moves, Some(Move::To(_) | Move::Back { .. }));
                 assert!(!weights, "{place}: {name}");
             }
@@ -493,4 +515,68 @@ fn whoever_moves_the_weights_or_begins_another_stops_it_where_it_is() {
         (Stage::Superseded, None)
     );
     assert!(ended.rollout.batches.unwrap().out, "it stays drained");
+}
+
+fn addresses(of: &Next) -> &[Address] {
+    of.rollout.batches.as_ref().unwrap().current()
+}
+
+#[test]
+fn what_somebody_has_drained_before_its_batch_comes_is_passed_over() {
+    let shifting = batch(2, Phase::Shifting);
+    let mut facts = facts(1);
+    facts.gone = [address(2)].into();
+    let next = step(&shifting, &plan(), &facts, Input::Tick).unwrap();
+    assert_eq!(next.moves, Some(Move::Empty));
+    assert_eq!(addresses(&next), [address(3)]);
+    facts.gone = [2, 3].map(address).into();
+    let next = step(&shifting, &plan(), &facts, Input::Tick).unwrap();
+    assert_eq!((next.moves, next.rollout.stage.step()), (None, Some(2)));
+}
+
+#[test]
+fn whoever_resumes_after_somebody_has_put_endpoints_back_has_them_drained_again() {
+    for place in [Phase::Emptying, Phase::Replacing, Phase::Restoring] {
+        let held = paused(batch(2, place), Pause::Manual);
+        let mut facts = facts(30);
+        facts.drained = [address(2)].into();
+        let order = Input::Order(Order::Resume(None));
+        let resumed = step(&held, &plan(), &facts, order).unwrap();
+        assert_eq!(phase(&resumed), Some(Phase::Shifting), "{place:?}");
+        let again = step(&resumed.rollout, &plan(), &facts, Input::Tick).unwrap();
+        assert_eq!(again.moves, Some(Move::Empty));
+        assert_eq!(addresses(&again), [2, 3].map(address));
+    }
+}
+
+#[test]
+fn whoever_resumes_after_somebody_has_drained_endpoints_leaves_them_so() {
+    let resumes = |place, drained: &[usize]| {
+        let held = paused(batch(2, place), Pause::Manual);
+        let mut facts = facts(30);
+        facts.drained = drained.iter().map(|port| address(*port)).collect();
+        let order = Input::Order(Order::Resume(None));
+        step(&held, &plan(), &facts, order).unwrap()
+    };
+    for place in [Phase::Proving, Phase::WarmingUp, Phase::Waiting] {
+        let one = resumes(place, &[2]);
+        assert_eq!((phase(&one), one.moves), (Some(place), None));
+        assert_eq!(addresses(&one), [address(3)]);
+        let both = resumes(place, &[2, 3]);
+        assert_eq!(both.rollout.stage.step(), Some(2), "{place:?}");
+    }
+}
+
+#[test]
+fn an_abort_leaves_in_service_what_somebody_has_put_back() {
+    let held = paused(batch(2, Phase::Replacing), Pause::Manual);
+    let aborts = |drained: &[usize]| {
+        let mut facts = facts(30);
+        facts.drained = drained.iter().map(|port| address(*port)).collect();
+        step(&held, &plan(), &facts, Input::Order(Order::Abort)).unwrap()
+    };
+    let one = aborts(&[3]);
+    assert_eq!((one.moves, addresses(&one)), (None, &[address(3)][..]));
+    assert!(one.rollout.batches.unwrap().out);
+    assert!(!aborts(&[]).rollout.batches.unwrap().out);
 }

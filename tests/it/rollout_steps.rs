@@ -110,6 +110,7 @@ fn facts(now: i64) -> Facts {
         stable_is_ready: true,
         batch_is_ready: true,
         gone: BTreeSet::new(),
+        drained: BTreeSet::new(),
         by: person(),
         reason: None,
     }

@@ -84,6 +84,14 @@ async fn begin(shop: &Whole) {
     assert_eq!(begun.status, 200, "{}", begun.body);
 }
 
+/// In the place of these.
+async fn put_new(apps: &mut Apps, batch: &[String], status: u16) {
+    for address in batch {
+        let at = apps.remove(address).unwrap().stop().await;
+        apps.insert(address.clone(), app(Some(at), "new", status).await);
+    }
+}
+
 /// The batch that waits to be replaced, with what the API says of it.
 async fn replaced(shop: &Whole, apps: &mut Apps, step: usize, status: u16) -> Vec<String> {
     shop.until("a batch to be empty", |service| {
@@ -96,11 +104,7 @@ async fn replaced(shop: &Whole, apps: &mut Apps, step: usize, status: u16) -> Ve
     let out = service["pools"]["blue"]["endpoints"].as_array().unwrap();
     let out = out.iter().filter(|held| held["state"] != "ready").count();
     assert_eq!((out, batch.len()), (2, 2), "{service:#}");
-    for address in &batch {
-        let old = apps.remove(address).unwrap();
-        let at = old.stop().await;
-        apps.insert(address.clone(), app(Some(at), "new", status).await);
-    }
+    put_new(apps, &batch, status).await;
     let id = &service["rollout"]["id"];
     let told = post(
         shop,
@@ -183,6 +187,63 @@ async fn a_bad_batch_stops_stays_drained_and_is_the_first_of_the_next_try() {
     let again = post(&shop, &format!("/v1/rollouts/{id}/retry"), &json!({})).await;
     assert_eq!(again.status, 200, "{}", again.body);
     assert_eq!(replaced(&shop, &mut apps, 1, 200).await, batch);
+    shop.stop().await;
+}
+
+#[tokio::test]
+async fn what_somebody_else_drains_or_puts_back_is_theirs() {
+    let (mut apps, shop) = four().await;
+    begin(&shop).await;
+    let phase = async |step: usize, phase: &str| {
+        shop.until(phase, |service| {
+            service["rollout"]["phase"] == phase && service["rollout"]["step"] == step
+        })
+        .await;
+        let service = shop.service().await;
+        let batch: Vec<String> =
+            serde_json::from_value(service["rollout"]["batch"].clone()).unwrap();
+        (service["rollout"]["id"].as_u64().unwrap(), batch)
+    };
+    let tell = async |path: String| {
+        let told = post(&shop, &path, &json!({})).await;
+        assert_eq!(told.status, 200, "{path}: {}", told.body);
+    };
+    let (id, batch) = phase(1, "replacing").await;
+    let mut others = apps.keys().filter(|address| !batch.contains(address));
+    let of = |address: &str| format!("/v1/services/app/pools/blue/endpoints/{address}");
+    let theirs = others.next().unwrap().clone();
+    tell(format!("{}/drain", of(&theirs))).await;
+    tell(format!("{}/restore", of(&batch[0]))).await;
+    shop.until("a pause", |service| {
+        service["rollout"]["paused"]["reason"] == "manual"
+    })
+    .await;
+    let detail = shop.service().await["rollout"]["paused"]["detail"].clone();
+    let said = format!("{} was put back by ops (token)", batch[0]);
+    assert_eq!(detail, json!(said));
+    tell(format!("/v1/rollouts/{id}/resume")).await;
+    assert_eq!(phase(1, "replacing").await.1, batch);
+    put_new(&mut apps, &batch, 200).await;
+    tell(format!("/v1/rollouts/{id}/skip")).await;
+    phase(1, "waiting").await;
+    tell(format!("/v1/rollouts/{id}/promote")).await;
+    let (_, second) = phase(2, "replacing").await;
+    assert!(second.len() == 1 && second[0] != theirs, "{second:?}");
+    tell(format!("/v1/rollouts/{id}/skip")).await;
+    phase(2, "waiting").await;
+    tell(format!("/v1/rollouts/{id}/promote")).await;
+    shop.until("the end", |service| {
+        service["rollout"]["stage"] == "succeeded"
+    })
+    .await;
+    let service = shop.service().await;
+    let held = service["pools"]["blue"]["endpoints"].as_array().unwrap();
+    let out: Vec<_> = held
+        .iter()
+        .filter(|held| held["state"] != "ready")
+        .collect();
+    assert_eq!(out.len(), 1, "{service:#}");
+    assert_eq!(out[0]["address"], json!(theirs));
     shop.stop().await;
 }
 

@@ -78,12 +78,20 @@ pub struct Batches {
     pub at: usize,
     /// That one is drained for it.
     pub out: bool,
+    /// What the one before had left drained when this was begun.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left: Vec<Address>,
 }
 
 impl Batches {
     /// The endpoints of the batch that it is at.
     pub fn current(&self) -> &[Address] {
         self.all.get(self.at).map_or(&[], Vec::as_slice)
+    }
+
+    /// Where it is drained, that was done for a replacement, and by nobody else.
+    pub fn has_drained(&self, address: &Address) -> bool {
+        self.left.contains(address) || (self.out && self.current().contains(address))
     }
 
     /// Of all its endpoints, the part in the first `count` batches.

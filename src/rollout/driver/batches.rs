@@ -2,16 +2,16 @@
 
 use std::{collections::BTreeSet, future::Future};
 
-use super::{members::sole, ride::Ride};
+use super::{members::sole, ride::Ride, run::Driver};
 use crate::{
     config::plan::{self, Batch},
     control::{
         Change, Code, Handle, Refusal, Target, View,
-        rollout::{Batches, Member, Rollout, Stage, Start},
+        rollout::{Batches, Member, Pause, Phase, Rollout, Stage, Start},
         view::{Endpoint, Pool, Service},
     },
     pool::State,
-    rollout::steps::{Input, Move, Next, Task},
+    rollout::steps::{Input, Move, Moved, Next, Task},
     snapshot::{self, Snapshot},
     units::{Address, EndpointKey, PoolKey, Span},
 };
@@ -48,10 +48,12 @@ pub(super) fn begun(
     if let Some(slow) = slow.and_then(|pool| pool.slow_start) {
         plan.warm_up = plan.warm_up.max(slow.window);
     }
+    let (all, left) = dealt(plan.batch, service, pool)?;
     let batches = Batches {
-        all: dealt(plan.batch, service, pool)?,
+        all,
         at: 0,
         out: false,
+        left,
     };
     let before = pool.version.as_ref().map(|held| held.version.clone());
     let member = Member {
@@ -65,8 +67,12 @@ pub(super) fn begun(
     Ok((member, batches))
 }
 
-/// What somebody has drained stays so; what the last one has left drained comes first.
-fn dealt(batch: Batch, service: &Service, pool: &Pool) -> Result<Vec<Vec<Address>>, Refusal> {
+/// What somebody has drained stays so; what the last one has left drained comes first, and is told beside them.
+fn dealt(
+    batch: Batch,
+    service: &Service,
+    pool: &Pool,
+) -> Result<(Vec<Vec<Address>>, Vec<Address>), Refusal> {
     let last = service
         .rollout
         .as_ref()
@@ -76,12 +82,11 @@ fn dealt(batch: Batch, service: &Service, pool: &Pool) -> Result<Vec<Vec<Address
         left.is_some_and(|left| left.contains(&endpoint.endpoint.key.address))
     };
     let all = || pool.endpoints.iter();
+    let address = |held: &Endpoint| held.endpoint.key.address.clone();
     let drained = all().filter(|held| held.drain.is_some() && is_left(held));
-    let serving = all().filter(|held| held.drain.is_none());
-    let addresses: Vec<_> = drained
-        .chain(serving)
-        .map(|held| held.endpoint.key.address.clone())
-        .collect();
+    let left: Vec<_> = drained.map(address).collect();
+    let serving = all().filter(|held| held.drain.is_none()).map(address);
+    let addresses: Vec<_> = left.iter().cloned().chain(serving).collect();
     let of = addresses.len();
     let count = match batch {
         Batch::Count(count) => usize::try_from(count).unwrap_or(usize::MAX),
@@ -103,7 +108,8 @@ fn dealt(batch: Batch, service: &Service, pool: &Pool) -> Result<Vec<Vec<Address
         );
         return Err(invalid(why).hint(format!("`batch` of at most {}", of - 1)));
     }
-    Ok(addresses.chunks(count).map(<[Address]>::to_vec).collect())
+    let batches = addresses.chunks(count).map(<[Address]>::to_vec);
+    Ok((batches.collect(), left))
 }
 
 fn invalid(detail: impl Into<String>) -> Refusal {
@@ -124,6 +130,7 @@ pub(super) struct Seen {
     pub is_ready: bool,
     pub others_are_ready: bool,
     pub gone: BTreeSet<Address>,
+    pub drained: BTreeSet<Address>,
 }
 
 pub(super) fn seen(rollout: &Rollout, batches: &Batches, snapshot: &Snapshot) -> Seen {
@@ -136,16 +143,77 @@ pub(super) fn seen(rollout: &Rollout, batches: &Batches, snapshot: &Snapshot) ->
         .flat_map(|pool| &pool.members)
     {
         let address = &held.endpoint.key.address;
-        seen.gone.remove(address);
-        if held.state == State::Ready {
-            if batches.current().contains(address) {
-                seen.is_ready = true;
-            } else {
-                seen.others_are_ready = true;
+        let is_current = batches.current().contains(address);
+        if !is_drained(held) || batches.has_drained(address) {
+            seen.gone.remove(address);
+        }
+        match held.state {
+            State::Ready if is_current => seen.is_ready = true,
+            State::Ready => seen.others_are_ready = true,
+            _ if is_current && is_drained(held) => {
+                seen.drained.insert(address.clone());
             }
+            _ => {}
         }
     }
     seen
+}
+
+fn is_drained(held: &snapshot::Member) -> bool {
+    matches!(held.state, State::Draining | State::Drained)
+}
+
+/// What somebody else has done to an endpoint of the batch: it was drained, or its drain was ended.
+pub(super) fn touched(rollout: &Rollout, snapshot: &Snapshot) -> Option<(Address, &'static str)> {
+    let batches = rollout.batches.as_ref()?;
+    let is_out = match rollout.stage.phase()? {
+        Phase::Emptying | Phase::Replacing | Phase::Restoring => true,
+        Phase::Proving | Phase::WarmingUp | Phase::Waiting | Phase::Extending => false,
+        Phase::Asking | Phase::Shifting => return None,
+    };
+    let mut members = pool(rollout, snapshot)?.members.iter();
+    let other = members.find(|held| {
+        let is_current = batches.current().contains(&held.endpoint.key.address);
+        is_current && is_drained(held) != is_out
+    })?;
+    let what = if is_out { "put back" } else { "drained" };
+    Some((other.endpoint.key.address.clone(), what))
+}
+
+impl Driver {
+    /// Whether somebody else has drained endpoints of a batch, or put them back.
+    pub async fn look_at_batches(&mut self) {
+        let snapshot = self.snapshot();
+        let touched: Vec<_> = self
+            .rides
+            .iter()
+            .filter(|(_, ride)| ride.is_still() && is_its_own(&ride.rollout))
+            .filter_map(|(id, ride)| Some((*id, touched(&ride.rollout, &snapshot)?)))
+            .collect();
+        for (id, (address, what)) in touched {
+            let Some(ride) = self.rides.get(&id) else {
+                continue;
+            };
+            let (service, share) = (ride.rollout.service().clone(), ride.rollout.share);
+            let history = self.control.history(&service).await;
+            let last = history.ok().and_then(|mut history| history.pop());
+            let by = last.map_or_else(Self::itself, |last| last.by);
+            let detail = format!("{address} was {what} by {} ({})", by.name, by.via);
+            let moved = Moved {
+                by,
+                share,
+                back: false,
+                detail,
+            };
+            self.input(id, Input::Moved(moved)).await;
+        }
+    }
+}
+
+/// Nobody else has it in hand, and it is not about to end.
+fn is_its_own(rollout: &Rollout) -> bool {
+    let pause = rollout.paused.as_ref().map(|paused| paused.reason);
+    !matches!(pause, Some(Pause::Manual | Pause::StableNotReady))
 }
 
 /// Those of the batch it is at.
@@ -164,18 +232,22 @@ fn keys(rollout: &Rollout) -> Vec<EndpointKey> {
 
 /// What is done to the batch, and when all are replaced, what the pool runs.
 pub(super) fn changes(rollout: &Rollout, next: &Next, snapshot: &Snapshot) -> Vec<Change> {
-    let Some(batches) = &next.rollout.batches else {
+    if !next.rollout.is_rolling() {
         return Vec::new();
-    };
+    }
     if next.rollout.stage == Stage::Succeeded {
         return version(&next.rollout).into_iter().collect();
     }
     let Some(moves) = next.moves else {
         return Vec::new();
     };
-    let gone = seen(rollout, batches, snapshot).gone;
+    let held = pool(rollout, snapshot).into_iter();
+    let held: BTreeSet<_> = held
+        .flat_map(|pool| &pool.members)
+        .map(|held| &held.endpoint.key)
+        .collect();
     let keys = keys(&next.rollout).into_iter();
-    keys.filter(|key| !gone.contains(&key.address))
+    keys.filter(|key| held.contains(key))
         .filter_map(|key| {
             let target = Target::Endpoint(key);
             match moves {

@@ -160,6 +160,7 @@ impl Driver {
                 stable_is_ready: seen.others_are_ready,
                 batch_is_ready: seen.is_ready,
                 gone: seen.gone,
+                drained: seen.drained,
                 by,
                 reason,
             };
@@ -176,6 +177,7 @@ impl Driver {
             stable_is_ready,
             batch_is_ready: true,
             gone: BTreeSet::new(),
+            drained: BTreeSet::new(),
             by,
             reason,
         }
@@ -213,6 +215,7 @@ impl Driver {
     }
 
     async fn tick(&mut self) {
+        self.look_at_batches().await;
         let now = self.now();
         while self.followers.try_join_next().is_some() {}
         let ids: Vec<u64> = self.rides.keys().copied().collect();

@@ -106,8 +106,10 @@ pub struct Facts {
     pub stable_is_ready: bool,
     /// Of a rolling replacement: an endpoint of the batch is ready.
     pub batch_is_ready: bool,
-    /// Of its endpoints, those that are in the pool no more.
+    /// Of its endpoints, those that are in the pool no more, or that somebody else has drained.
     pub gone: BTreeSet<Address>,
+    /// Of the batch, those that are drained, by whomever.
+    pub drained: BTreeSet<Address>,
     pub by: Actor,
     pub reason: Option<String>,
 }

@@ -153,7 +153,10 @@ impl Machine<'_> {
         let is_there = |batch: &[Address]| batch.iter().any(|address| !gone.contains(address));
         let next = (first..all.len()).find(|at| is_there(&all[*at]));
         for at in first..next.unwrap_or(all.len()) {
-            let said = format!("batch {} is not in the pool any more", at + 1);
+            let said = format!(
+                "batch {} is passed over: it has left the pool, or somebody has drained it",
+                at + 1
+            );
             self.rollout().note(now, &by, said);
         }
         let Some(at) = next else {
@@ -185,6 +188,11 @@ impl Machine<'_> {
     }
 
     fn empty_batch(&mut self, step: usize) {
+        let gone = &self.facts.gone;
+        self.keep_of_batch(step, |address| !gone.contains(address));
+        if self.batches().current().is_empty() {
+            return self.begin_batch(step);
+        }
         self.enter(Stage::Stepping {
             step,
             phase: Phase::Emptying,
@@ -193,6 +201,39 @@ impl Machine<'_> {
         self.next.moves = Some(Move::Empty);
         self.next.tasks.push(Task::Drain);
         self.tell(Kind::RolloutStep, "the batch gets no new requests");
+    }
+
+    /// What becomes of the others is not for it to say any more.
+    fn keep_of_batch(&mut self, step: usize, keep: impl Fn(&Address) -> bool) {
+        let (now, by) = (self.facts.now, self.facts.by.clone());
+        let Some(batch) = self.batches().all.get_mut(step) else {
+            return;
+        };
+        let (kept, left) = batch.iter().cloned().partition(keep);
+        *batch = kept;
+        for address in left {
+            let said = format!("{address} is left as it is");
+            self.rollout().note(now, &by, said);
+        }
+    }
+
+    /// Somebody else has drained endpoints of the batch, or put them back: it goes on with them as they are.
+    fn take_over_batch(&mut self) {
+        let (Stage::Stepping { step, .. }, facts) = (self.next.rollout.stage, self.facts) else {
+            return;
+        };
+        let is_out = self.batches().out;
+        let held = |address: &Address| facts.drained.contains(address);
+        let serves = |address: &Address| !held(address) && !facts.gone.contains(address);
+        if is_out && self.batches().current().iter().any(serves) {
+            // They are about to be replaced, and get requests.
+            self.enter_phase(Phase::Shifting);
+        } else if self.batch_serves() && self.batches().current().iter().any(held) {
+            self.keep_of_batch(step, |address| !held(address));
+            if self.batches().current().is_empty() {
+                self.next_step("somebody has drained all of the batch");
+            }
+        }
     }
 
     fn batch_emptied(&mut self, left: u64) {
@@ -329,6 +370,12 @@ impl Machine<'_> {
         let mut said = cause.detail.clone();
         let serves = self.batch_serves();
         let step = self.next.rollout.stage.step().unwrap_or(0);
+        if self.batches().out {
+            // What somebody has put back meanwhile serves on.
+            let (at, drained) = (self.batches().at, &self.facts.drained);
+            self.keep_of_batch(at, |address| drained.contains(address));
+            self.batches().out = !self.batches().current().is_empty();
+        }
         if serves && !self.facts.stable_is_ready {
             said.push_str("; no other endpoint is ready, so the batch serves on");
         } else if serves {

@@ -124,6 +124,12 @@ impl Machine<'_> {
             rollout.since = now;
             rollout.cause = None;
         }
+        if paused.reason == Pause::Manual {
+            self.take_over_batch();
+            if self.next.rollout.is_over() {
+                return Ok(());
+            }
+        }
         let asked = paused.reason == Pause::Hook;
         match (self.next.rollout.stage, self.next.rollout.stage.phase()) {
             (Stage::Preparing { .. }, _) if asked => {
@@ -163,8 +169,8 @@ impl Machine<'_> {
     fn not_while_moved(&self) -> Result<(), Denied> {
         match &self.next.rollout.paused {
             Some(paused) if paused.reason == Pause::Manual => Err(denied(
-                format!("the weights were changed: {}", paused.detail),
-                "`resume` goes on with them as they are",
+                format!("somebody else has changed something: {}", paused.detail),
+                "`resume` goes on with it as it is",
             )),
             _ => Ok(()),
         }
