@@ -65,6 +65,7 @@ mod rollout_steps;
 mod rollouts_crash;
 mod rollouts_rescued;
 mod rollouts_rolling;
+mod rollouts_rolling_crash;
 mod rollouts_told;
 mod rollouts_whole;
 mod route_rules;

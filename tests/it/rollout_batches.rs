@@ -464,13 +464,19 @@ fn after_a_restart_no_other_batch_is_out_and_what_was_begun_is_begun_again() {
             (Stage::Preparing { .. }, _) => vec![Task::Ask(HookPoint::BeforeStart)],
             (Stage::RollingBack, _) | (_, Some(Phase::Emptying)) => vec![Task::Drain],
             (_, Some(Phase::Replacing)) => vec![Task::Ask(HookPoint::BeforeStep)],
-            (_, Some(Phase::Proving)) => vec![Task::Prove],
+            (_, Some(Phase::Proving | Phase::WarmingUp | Phase::Waiting | Phase::Extending)) => {
+                vec![Task::Prove]
+            }
             _ => Vec::new(),
         };
         assert_eq!(next.tasks, tasks, "{place}");
     }
     let judged = after(&batch(2, Phase::Extending), &plan(), 60, Input::Restarted);
-    assert_eq!(phase(&judged), Some(Phase::WarmingUp));
+    assert_eq!(
+        phase(&judged),
+        Some(Phase::Proving),
+        "nobody is ready when a process begins"
+    );
 }
 
 #[test]

@@ -5,15 +5,14 @@
     reason = "a test that can't get its value has failed"
 )]
 
-use std::{fs, net::SocketAddr, path::PathBuf, process::Stdio, time::Duration};
+use std::{
+    net::SocketAddr,
+    ops::{Deref, DerefMut},
+};
 
 use serde_json::{Value, json};
-use tokio::process::{Child, Command};
 
-use crate::support::{App, Client, PATIENCE, endpoint, free_address, told};
-
-/// The SHA-256 of `secret`.
-const TOKEN: &str = "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b";
+use crate::support::{App, Site, endpoint, free_address};
 
 const PLAN: &str = r#"
 warm_up = "0s"
@@ -21,119 +20,55 @@ bake = "1h"
 steps = [{ share = "20%", approval = true }, { share = "50%", approval = true }]
 "#;
 
-/// A real process on a folder that outlives it.
-struct Site {
-    folder: tempfile::TempDir,
-    admin: SocketAddr,
-    process: Option<Child>,
+struct Shop {
+    site: Site,
     _apps: [App; 2],
 }
 
-impl Site {
+impl Deref for Shop {
+    type Target = Site;
+
+    fn deref(&self) -> &Site {
+        &self.site
+    }
+}
+
+impl DerefMut for Shop {
+    fn deref_mut(&mut self) -> &mut Site {
+        &mut self.site
+    }
+}
+
+impl Shop {
     /// `green`: where the new version is; where nothing is, it is never proven.
     async fn start(green: Option<SocketAddr>) -> Self {
         let apps = [
             endpoint("blue").start().await,
             endpoint("green").start().await,
         ];
-        let admin = free_address();
         let green = green.map_or_else(|| apps[1].address.to_string(), |green| green.to_string());
         let text = format!(
-            "workers = 1\nadmin.address = \"{admin}\"\n\
-             admin.tokens = [{{ name = \"ops\", role = \"operator\", sha256 = \"{TOKEN}\" }}]\n\
-             [[listeners]]\naddress = \"127.0.0.1:0\"\n[services.app]\nweights = {{ blue = 100, green = 0 }}\n\
-             probe = {{ interval = \"50ms\", timeout = \"50ms\" }}\n\
+            "[services.app]\nweights = {{ blue = 100, green = 0 }}\nprobe = {{ interval = \"50ms\", timeout = \"50ms\" }}\n\
              pools.blue.endpoints = [\"{}\"]\npools.green.endpoints = [\"{green}\"]\n[services.app.rollout]\n{PLAN}",
             apps[0].address
         );
-        let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("cutover.toml"), text).unwrap();
-        let mut site = Self {
-            folder,
-            admin,
-            process: None,
+        let shop = Self {
+            site: Site::start(&text).await,
             _apps: apps,
         };
-        site.run().await;
-        site
+        shop.until_blue_serves().await;
+        shop
     }
 
-    fn file(&self) -> PathBuf {
-        self.folder.path().join("cutover.toml")
+    async fn until_blue_serves(&self) {
+        self.until_serves("blue").await;
     }
 
-    /// Until blue serves.
-    async fn run(&mut self) {
-        self.run_until("blue").await;
-    }
-
-    async fn run_until(&mut self, pool: &str) {
-        let process = Command::new(env!("CARGO_BIN_EXE_cutover"))
-            .args(["run", "--config"])
-            .arg(self.file())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
-        self.process = Some(process);
-        let up = async {
-            while tokio::net::TcpStream::connect(self.admin).await.is_err() {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, up).await.unwrap();
+    async fn until_serves(&self, pool: &str) {
         self.until("it to serve", "/v1/services/app", |app| {
             app["pools"][pool]["ready"] == 1
         })
         .await;
-    }
-
-    /// Nothing is written, said or waited for.
-    async fn kill(&mut self) {
-        let mut process = self.process.take().unwrap();
-        process.kill().await.unwrap();
-    }
-
-    async fn ask(&self, path: &str) -> Value {
-        let mut operator = Client::connect(self.admin).await;
-        serde_json::from_str(&told(&mut operator, path).await).unwrap()
-    }
-
-    async fn until(&self, what: &str, path: &str, holds: impl Fn(&Value) -> bool) -> Value {
-        let wait = async {
-            loop {
-                let seen = self.ask(path).await;
-                if holds(&seen) {
-                    return seen;
-                }
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        let seen = tokio::time::timeout(PATIENCE, wait).await;
-        if let Ok(seen) = seen {
-            return seen;
-        }
-        panic!("waited too long for {what}: {:#}", self.ask(path).await)
-    }
-
-    async fn post(&self, path: &str, body: &Value) {
-        let (status, answer) = self.asks(path, body).await;
-        assert_eq!(status, 200, "{path}: {answer:#}");
-    }
-
-    async fn asks(&self, path: &str, body: &Value) -> (u16, Value) {
-        let body = body.to_string();
-        let length = body.len();
-        let mut operator = Client::connect(self.admin).await;
-        operator
-            .send(format!(
-                "POST {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer secret\r\n\
-                 content-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
-            ))
-            .await;
-        let answer = operator.answer().await;
-        (answer.status, serde_json::from_str(&answer.body).unwrap())
     }
 
     async fn begin(&self) {
@@ -171,13 +106,14 @@ impl Site {
         let before = self.stands().await;
         self.kill().await;
         self.run().await;
+        self.until_blue_serves().await;
         assert_eq!(self.stands().await, before);
     }
 }
 
 #[tokio::test]
 async fn one_that_is_killed_while_the_new_version_is_not_proven_goes_on_proving_it() {
-    let mut site = Site::start(Some(free_address())).await;
+    let mut site = Shop::start(Some(free_address())).await;
     site.begin().await;
     site.until_it_is("preparing").await;
     site.is_taken_up().await;
@@ -188,7 +124,7 @@ async fn one_that_is_killed_while_the_new_version_is_not_proven_goes_on_proving_
 
 #[tokio::test]
 async fn one_that_is_killed_in_a_step_goes_on_at_its_share_and_never_above() {
-    let mut site = Site::start(None).await;
+    let mut site = Shop::start(None).await;
     site.begin().await;
     site.until_step(1).await;
     site.is_taken_up().await;
@@ -211,7 +147,7 @@ async fn one_that_is_killed_in_a_step_goes_on_at_its_share_and_never_above() {
 
 #[tokio::test]
 async fn one_that_is_killed_while_it_bakes_goes_on_with_everything_and_may_be_taken_back() {
-    let mut site = Site::start(None).await;
+    let mut site = Shop::start(None).await;
     site.begin().await;
     site.until_step(1).await;
     site.post("/v1/rollouts/1/promote", &json!({ "full": true }))
@@ -240,7 +176,8 @@ async fn a_way_back_that_an_edit_has_taken_away_is_alarmed_and_taken_once_it_is_
         .replace("pools.blue.", "pools.next.")
         .replace("{ blue = 100, green = 0 }", "{ green = 100 }");
     fs::write(site.file(), &without).unwrap();
-    site.run_until("green").await;
+    site.run().await;
+    site.until_serves("green").await;
     let (status, problem) = site.asks("/v1/rollouts/1/abort", &json!({})).await;
     assert_eq!(
         (status, &problem["code"]),

@@ -23,6 +23,7 @@ pub mod h2;
 mod pebble;
 mod pool;
 mod prometheus;
+mod site;
 pub mod trial;
 pub mod websocket;
 pub mod websocket_h2;
@@ -38,6 +39,7 @@ pub use h2::{Call, H2App, Wire, h2_endpoint};
 pub use pebble::{Pebble, pebble};
 pub use pool::members;
 pub use prometheus::{Prometheus, prometheus};
+pub use site::Site;
 pub use whole::{Whole, told, whole};
 
 /// Longer than anything a test waits for takes on a busy machine.

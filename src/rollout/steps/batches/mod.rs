@@ -133,10 +133,11 @@ impl Machine<'_> {
             (Stage::Stepping { .. }, Some(Phase::Replacing)) if self.asks_for_replacement() => {
                 self.next.tasks.push(Task::Ask(HookPoint::BeforeStep));
             }
-            (Stage::Stepping { .. }, Some(Phase::Proving)) => self.next.tasks.push(Task::Prove),
-            (Stage::Stepping { step, .. }, Some(Phase::Waiting | Phase::Extending)) => {
-                let phase = Phase::WarmingUp;
-                self.rollout().stage = Stage::Stepping { step, phase };
+            // Nobody is ready before he is proven afresh, the batch as little as the others.
+            (Stage::Stepping { .. }, _) if self.batch_serves() => {
+                let stage = self.next.rollout.stage.with(Phase::Proving);
+                self.rollout().stage = stage;
+                self.next.tasks.push(Task::Prove);
             }
             _ => {}
         }
