@@ -270,6 +270,7 @@ fn build(
             stable: name("blue"),
             candidate: name("green"),
             salt: 1,
+            batch: Vec::new(),
             rescue: Some(RescueRule {
                 methods: vec!["GET".to_owned(), "HEAD".to_owned()],
                 max_body: 64 * 1024,

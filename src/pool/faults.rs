@@ -32,6 +32,8 @@ pub enum FaultEvent {
     Failed,
     /// And the client has got a failure. Comes after the other, of the same request.
     Felt,
+    /// And another endpoint of the same pool has answered instead, as late as that. Of an arm that is a pool its counts say so.
+    Rescued,
 }
 
 /// A worker's end. Never waits: when too many reports do, one more is dropped, and counted.

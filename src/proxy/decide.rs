@@ -1,4 +1,5 @@
 use std::{
+    borrow::Cow,
     cell::{Cell, RefCell},
     rc::Rc,
     sync::Arc,
@@ -256,8 +257,8 @@ impl Proxy {
         avoid: Option<&[Slot]>,
     ) -> Found<'a> {
         let draw = self.draw(pool, candidates, head, asking);
-        let avoid = avoid.unwrap_or(&[]);
-        let Some(endpoint) = candidates.pick(&draw, Endpoint::in_flight, avoid) else {
+        let avoid = avoided(service, asking, avoid.unwrap_or(&[]));
+        let Some(endpoint) = candidates.pick(&draw, Endpoint::in_flight, &avoid) else {
             return Found::None;
         };
         let limits = &service.plan.limits.of_requests(pool.transport.protocol);
@@ -283,6 +284,16 @@ impl Proxy {
             next = left.min_by_key(|endpoint| endpoint.quota.taken());
         }
         Found::Full(Reached::Pool, pool)
+    }
+}
+
+/// Who must not get it: those that have failed it, and where it is rescued from a batch of its pool, all of that batch.
+fn avoided<'a>(service: &Service, asking: &Asking, failed: &'a [Slot]) -> Cow<'a, [Slot]> {
+    match &service.trial {
+        Some(trial) if asking.bound.get() == Bound::Rescue => {
+            [failed, trial.batch()].concat().into()
+        }
+        _ => failed.into(),
     }
 }
 
@@ -348,7 +359,7 @@ fn choose_pool(service: &Service, head: &Head, asking: &Asking, lot: u64) -> Opt
         asking.rehearsal.keep(lot);
         place = match asking.bound.get() {
             Bound::Free | Bound::Candidate => place,
-            Bound::Rescue if !trial.holds() => return None,
+            Bound::Rescue if !trial.has_stable() => return None,
             Bound::Stable | Bound::Rescue => trial.sparing_the_candidate(place),
         };
     }

@@ -20,6 +20,7 @@ use crate::{
     pool::{FaultEvent, FaultReport, Faults, Seat},
     routing::hash_ip,
     snapshot::Service,
+    telemetry::TrialCounts,
     units::Arm,
 };
 
@@ -63,6 +64,8 @@ pub(super) struct Subject {
     rescue: Option<u64>,
     /// Another version may get what the candidate may have run.
     crosses: bool,
+    /// Its pool is one arm, and what becomes of it is counted there.
+    counted: bool,
     stage: Stage,
 }
 
@@ -88,7 +91,9 @@ impl Proxy {
     ) -> Option<Box<Subject>> {
         let trial = service.trial.as_ref()?;
         let how = chosen.how;
-        let arm = trial.arm(chosen.place).filter(|_| how != How::Previewed)?;
+        let arm = trial.arm_of(chosen.place, seat.endpoint.slot);
+        let arm = arm.filter(|_| how != How::Previewed)?;
+        let in_one_pool = !trial.batch().is_empty();
         let rule = trial.trial.rescue.as_ref();
         let method = request.method();
         let listed = rule.filter(|rule| rule.methods.iter().any(|one| one == method.as_str()));
@@ -107,7 +112,8 @@ impl Proxy {
             faults: self.faults.clone(),
             tunnel,
             rescue,
-            crosses: listed.is_some() || method.is_safe(),
+            crosses: listed.is_some() || method.is_safe() || in_one_pool,
+            counted: !in_one_pool,
             stage: Stage::UnderWay,
         }))
     }
@@ -117,7 +123,7 @@ impl Subject {
     /// It is about to be sent for the first time.
     pub(super) fn begin(&self, asking: &Asking) {
         if self.how == How::Drawn {
-            self.seat.pool_shard().trial.assigned();
+            self.count(TrialCounts::assigned);
         }
         if self.arm == Arm::Stable {
             asking.bound.set(Bound::Stable);
@@ -131,10 +137,9 @@ impl Subject {
         reused: bool,
         progress: &Progress,
     ) -> bool {
-        let counts = &self.seat.pool_shard().trial;
         match sent {
             Ok(sent) if !sent.answer.status().is_server_error() => {
-                counts.requested();
+                self.count(TrialCounts::requested);
                 self.stage = Stage::Answered;
                 let status = sent.answer.status();
                 let good = status.is_success() || status.is_redirection();
@@ -145,26 +150,32 @@ impl Subject {
                     && !is_event_stream(sent.answer.headers())
                 {
                     let took = Instant::now().saturating_duration_since(progress.sent());
-                    counts.answered_in(took);
+                    self.count(|counts| counts.answered_in(took));
                 }
             }
             Err(error) if error.fault != Fault::Endpoint => return false,
             _ => {
-                counts.requested();
+                self.count(TrialCounts::requested);
                 self.failed();
             }
         }
         true
     }
 
+    fn count(&self, add: impl FnOnce(&TrialCounts)) {
+        if self.counted {
+            add(&self.seat.pool_shard().trial);
+        }
+    }
+
     fn failed(&mut self) {
         self.stage = Stage::Failed;
-        self.seat.pool_shard().trial.failed();
+        self.count(TrialCounts::failed);
         self.report(FaultEvent::Failed);
     }
 
     fn felt(&self) {
-        self.seat.pool_shard().trial.felt();
+        self.count(TrialCounts::felt);
         self.report(FaultEvent::Felt);
     }
 
@@ -189,7 +200,12 @@ impl Subject {
             Stage::UnderWay | Stage::Answered => return Some(self),
             Stage::Failed | Stage::Rescued if status.is_server_error() => self.felt(),
             Stage::Failed => {}
-            Stage::Rescued => self.seat.pool_shard().trial.rescued(),
+            Stage::Rescued => {
+                self.count(TrialCounts::rescued);
+                if !self.counted {
+                    self.report(FaultEvent::Rescued);
+                }
+            }
         }
         None
     }

@@ -1,11 +1,11 @@
 use std::sync::Arc;
 
-use super::Pool;
+use super::{Member, Pool};
 use crate::{
     config::plan::FailOpen,
-    pool::Candidates,
+    pool::{Candidates, Slot, State},
     routing::Splitter,
-    units::{Arm, Trial, Weights},
+    units::{Address, Arm, Name, Trial, Weights},
 };
 
 /// A trial as requests are divided by it.
@@ -23,15 +23,61 @@ pub struct TrialInForce {
     holds: bool,
     /// Nobody of stable is ready: those that have been are tried.
     leans: bool,
+    /// Where both are one pool: the endpoints that are on trial.
+    batch: Vec<Slot>,
 }
 
 impl TrialInForce {
+    /// `None`: there is no such pool, or nobody of such a batch is in it.
+    fn of(trial: &Arc<Trial>, weights: &Weights, pools: &[Arc<Pool>], open: bool) -> Option<Self> {
+        let place = |name: &Name| pools.iter().position(|pool| pool.name() == name);
+        let (stable, candidate) = (place(&trial.stable)?, place(&trial.candidate)?);
+        let pool = &pools[stable];
+        let batch = slots(pool, &trial.batch);
+        if stable == candidate && batch.is_empty() {
+            return None;
+        }
+        let holds = stable != candidate && weights.get(pool.name().as_str()) > 0;
+        Some(Self {
+            trial: trial.clone(),
+            stable,
+            candidate,
+            share: 0.0,
+            holds,
+            leans: holds && open && pool.ready.is_empty(),
+            batch,
+        })
+    }
+
     pub fn arm(&self, pool: usize) -> Option<Arm> {
         match pool {
             _ if pool == self.stable => Some(Arm::Stable),
             _ if pool == self.candidate => Some(Arm::Candidate),
             _ => None,
         }
+    }
+
+    /// Whose a request is that goes to this endpoint of this pool.
+    pub fn arm_of(&self, pool: usize, endpoint: Slot) -> Option<Arm> {
+        if self.batch.is_empty() || pool != self.stable {
+            return self.arm(pool);
+        }
+        let on_trial = self.batch.contains(&endpoint);
+        Some(if on_trial {
+            Arm::Candidate
+        } else {
+            Arm::Stable
+        })
+    }
+
+    /// The endpoints that are on trial beside the others of their pool; none where it is the pool that is.
+    pub fn batch(&self) -> &[Slot] {
+        &self.batch
+    }
+
+    /// Somebody may answer in the candidate's place.
+    pub fn has_stable(&self) -> bool {
+        self.holds || !self.batch.is_empty()
     }
 
     /// Whose a request is that was to go to this pool, and goes to no candidate.
@@ -78,21 +124,8 @@ impl Division {
         trial: Option<&Arc<Trial>>,
     ) -> Self {
         let weight = |pool: &Pool| weights.get(pool.name().as_str());
-        let place = |name: &str| pools.iter().position(|pool| pool.name().as_str() == name);
         let open = fail_open != FailOpen::Never;
-        let mut trial = trial.and_then(|trial| {
-            let stable = place(trial.stable.as_str())?;
-            let candidate = place(trial.candidate.as_str())?;
-            let holds = weight(&pools[stable]) > 0;
-            Some(TrialInForce {
-                trial: trial.clone(),
-                stable,
-                candidate,
-                share: 0.0,
-                holds,
-                leans: holds && open && pools[stable].ready.is_empty(),
-            })
-        });
+        let mut trial = trial.and_then(|trial| TrialInForce::of(trial, weights, pools, open));
         let mut weighted = pools.iter().filter(|pool| weight(pool) > 0);
         let failing_open = open && weighted.all(|pool| pool.ready.is_empty());
         let split = |candidates: fn(&Pool) -> &Candidates| {
@@ -107,7 +140,7 @@ impl Division {
                 let weight = if takes_part { weight(pool) } else { 0 };
                 (pool.name().as_str(), weight)
             });
-            match &trial {
+            match trial.as_ref().filter(|one| one.stable != one.candidate) {
                 None => Splitter::new(parts),
                 Some(one) => Splitter::sampled(parts, (one.stable, one.candidate), one.trial.salt),
             }
@@ -127,7 +160,9 @@ impl Division {
                 splitter.share(trial.stable),
                 splitter.share(trial.candidate),
             );
-            if candidate > 0.0 {
+            if trial.stable == trial.candidate {
+                trial.share = part(&pools[trial.stable], &trial.batch);
+            } else if candidate > 0.0 {
                 trial.share = candidate / (stable + candidate);
             }
         }
@@ -136,6 +171,31 @@ impl Division {
             failing_open,
             trial,
         }
+    }
+}
+
+/// Those of a batch that are in the pool.
+fn slots(pool: &Pool, batch: &[Address]) -> Vec<Slot> {
+    let members = pool.members.iter().map(|member| &member.endpoint);
+    members
+        .filter(|endpoint| batch.contains(&endpoint.key.address))
+        .map(|endpoint| endpoint.slot)
+        .collect()
+}
+
+/// A batch's part of what its pool gets, by the weights of those that are ready.
+fn part(pool: &Pool, batch: &[Slot]) -> f64 {
+    let ready = || {
+        let members = pool.members.iter();
+        members.filter(|member| member.state == State::Ready)
+    };
+    let weight = |member: &Member| f64::from(member.weight) * f64::from(member.warmth);
+    let all: f64 = ready().map(weight).sum();
+    let of_batch = ready().filter(|member| batch.contains(&member.endpoint.slot));
+    if all > 0.0 {
+        of_batch.map(weight).sum::<f64>() / all
+    } else {
+        0.0
     }
 }
 
@@ -160,6 +220,7 @@ mod tests {
             candidate: name("green"),
             salt,
             rescue: None,
+            batch: Vec::new(),
         }
     }
 
@@ -251,6 +312,44 @@ mod tests {
         let open = built(shop([0, 1, 0], ready(1), unready(2, true)));
         assert!(open.failing_open);
         assert_eq!(told(&open).0[1], (1.0, true));
+    }
+
+    #[test]
+    fn endpoints_on_trial_beside_others_of_their_pool_leave_it_a_pool_like_any() {
+        let blue = || {
+            vec![
+                endpoint(1, 3, State::Ready, true),
+                endpoint(2, 1, State::Ready, true),
+            ]
+        };
+        let mut decided = shop([1, 0, 0], blue(), ready(3));
+        let on_trial = |numbers: &[u16]| {
+            let addresses = blue().into_iter().map(|held| held.address);
+            let listed = (1..).zip(addresses).filter(|(at, _)| numbers.contains(at));
+            Some(Arc::new(Trial {
+                candidate: name("blue"),
+                batch: listed.map(|(_, address)| address).collect(),
+                ..trial(1)
+            }))
+        };
+        decided.trial = on_trial(&[2]);
+        let service = built(decided.clone());
+        assert_eq!(
+            told(&service),
+            (vec![(1.0, true), (0.0, true), (0.0, true)], 0.25)
+        );
+        let trial = service.trial.as_ref().unwrap();
+        let slots: Vec<_> = service.pools[0]
+            .members
+            .iter()
+            .map(|held| held.endpoint.slot)
+            .collect();
+        let arms = slots.iter().map(|slot| trial.arm_of(0, *slot));
+        assert!(arms.eq([Some(Arm::Stable), Some(Arm::Candidate)]));
+        assert_eq!(trial.arm_of(1, slots[1]), None);
+        assert!(trial.has_stable() && !trial.holds() && service.is_ready());
+        decided.trial = on_trial(&[]);
+        assert!(built(decided).trial.is_none());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::Name;
+use super::{Address, Name};
 
 /// Two versions of a service side by side, of which one is on trial.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -13,6 +13,9 @@ pub struct Trial {
     pub salt: u64,
     /// `None`: what the candidate fails goes to nobody else on the trial's account.
     pub rescue: Option<RescueRule>,
+    /// Of a rolling replacement, where both are one pool: its endpoints that are on trial beside the others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub batch: Vec<Address>,
 }
 
 /// Which requests that the candidate has failed go to the stable version instead.

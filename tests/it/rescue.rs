@@ -7,7 +7,7 @@ use cutover::{
 
 use crate::support::{
     App, Proxy, answer, endpoint, proxy,
-    trial::{known_by, numbers, on_trial},
+    trial::{batch_on_trial, known_by, numbers, on_trial},
     websocket, within,
 };
 
@@ -73,6 +73,48 @@ async fn what_the_candidate_answers_with_an_error_stable_answers_and_the_candida
         assert!(report.share > 0.999, "{}", report.share);
     }
     assert_eq!(proxy.reports.dropped(), 0);
+}
+
+#[tokio::test]
+async fn what_endpoints_on_trial_fail_the_others_of_their_pool_answer() {
+    let good = endpoint("blue").start().await;
+    let bad = [
+        endpoint("bad").reply(500).start().await,
+        endpoint("bad").reply(500).start().await,
+    ];
+    let mut proxy = proxy()
+        .service(BUDGET)
+        .pool("blue", 1, &[&bad[0], &good, &bad[1]])
+        .start();
+    batch_on_trial(&proxy, &[&bad[0], &bad[1]]);
+    for _ in 0..30 {
+        assert_eq!(ask(&proxy, "GET /", "", "").await, blue());
+    }
+    let failed = bad.iter().map(|bad| bad.requests().len()).sum::<usize>();
+    assert!(failed >= 10, "{failed} of 30");
+    for _ in 0..failed {
+        for event in [FaultEvent::Failed, FaultEvent::Rescued] {
+            let report = within("a report", proxy.reports.next()).await.unwrap();
+            assert_eq!((report.event, report.arm), (event, Arm::Candidate));
+            assert!((report.share - 2.0 / 3.0).abs() < 1e-9, "{}", report.share);
+        }
+    }
+    assert_eq!(numbers(&proxy, "blue"), [0; 5], "a pool is no arm here");
+    let mut statuses = Vec::new();
+    for _ in 0..9 {
+        let status = ask(&proxy, "POST /", "content-length: 0\r\n", "").await.0;
+        statuses.push(status);
+    }
+    assert!(
+        statuses.contains(&500) && statuses.contains(&200),
+        "{statuses:?}"
+    );
+    batch_on_trial(&proxy, &[&bad[0], &bad[1], &good]);
+    let mut failed = 0;
+    for _ in 0..9 {
+        failed += u32::from(ask(&proxy, "GET /", "", "").await.0 == 500);
+    }
+    assert!(failed > 0, "nobody is left to answer");
 }
 
 #[tokio::test]

@@ -43,6 +43,19 @@ async fn app(at: Option<&str>, name: &'static str, status: u16) -> App {
     }
 }
 
+/// Judged soon.
+const JUDGED: &str = r#"
+steps = [{ judge = "500ms" }]
+judge = { interval = "250ms", min_requests = 20, error_margin = "20%" }
+"#;
+
+/// Judged when it is too late, and guarded all the while.
+const GUARDED: &str = r#"
+steps = [{ judge = "1h" }]
+judge = { interval = "1h" }
+guard = { min_clients = 1 }
+"#;
+
 struct Shop {
     site: Site,
     apps: BTreeMap<String, App>,
@@ -58,7 +71,8 @@ struct Met {
 }
 
 impl Shop {
-    async fn begun() -> Self {
+    /// What follows each batch is added to its plan.
+    async fn begun(plan: &str) -> Self {
         let mut apps = BTreeMap::new();
         for _ in 0..4 {
             let app = app(None, "old", 200).await;
@@ -68,7 +82,7 @@ impl Shop {
         let site = Site::start(&format!(
             "[services.app]\nprobe = {{ path = \"/healthz\", interval = \"50ms\", timeout = \"1s\" }}\n\
              pools.blue.endpoints = [{}]\n[services.app.rollout]\nstrategy = \"rolling\"\nbatch = \"25%\"\nwarm_up = \"0s\"\n\
-             steps = [{{ judge = \"500ms\" }}]\njudge = {{ interval = \"250ms\", min_requests = 20, error_margin = \"20%\" }}\n",
+             {plan}\n",
             addresses.join(", ")
         ))
         .await;
@@ -159,7 +173,7 @@ async fn user(address: std::net::SocketAddr, met: Arc<Met>, over: Arc<AtomicBool
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_command_replaces_every_endpoint_while_users_ask_and_nobody_meets_a_failure() {
-    let mut shop = Shop::begun().await;
+    let mut shop = Shop::begun(JUDGED).await;
     let (code, said, met) = shop.start(EXEC, 200).await;
     assert_eq!(code, Some(0), "{said}");
     assert_eq!(met.failures.load(SeqCst), 0, "{said}");
@@ -189,7 +203,7 @@ async fn a_command_replaces_every_endpoint_while_users_ask_and_nobody_meets_a_fa
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_command_that_fails_ends_it_with_its_batch_drained_and_the_others_untouched() {
-    let mut shop = Shop::begun().await;
+    let mut shop = Shop::begun(JUDGED).await;
     let (code, said, met) = shop.start("exit 3", 200).await;
     assert_eq!(code, Some(8), "{said}");
     assert_eq!(met.failures.load(SeqCst), 0, "{said}");
@@ -201,4 +215,44 @@ async fn a_command_that_fails_ends_it_with_its_batch_drained_and_the_others_unto
         Client::connect(shop.site.address).await.get("/").await.body,
         "old"
     );
+}
+
+/// How many failures users met until a batch that answers nothing but 500 was out again.
+async fn failures_of_a_bad_batch(plan: &str) -> usize {
+    let mut shop = Shop::begun(plan).await;
+    let (code, said, met) = shop.start(EXEC, 500).await;
+    assert_eq!(code, Some(8), "{said}");
+    let done = names(&shop.done());
+    assert_eq!(done.len(), 1, "one batch, and no more: {done:?}");
+    let app = shop.site.ask(APP).await;
+    let rollout = &app["rollout"];
+    assert_eq!(rollout["stage"], "failed", "{rollout:#}");
+    assert_eq!(rollout["cause"]["kind"], "guard", "{rollout:#}");
+    let evidence = &rollout["cause"]["evidence"];
+    assert!(
+        evidence["candidate"]["errors"].as_u64() >= Some(5),
+        "{rollout:#}"
+    );
+    assert_eq!(rollout["batch"], serde_json::json!(done));
+    assert_eq!(app["pools"]["blue"]["ready"], 3, "{app:#}");
+    let counts = &rollout["counts"];
+    let (errors, rescued) = (counts["errors"].as_u64(), counts["rescued"].as_u64());
+    assert!(errors >= Some(5) && rescued <= errors, "{rollout:#}");
+    for _ in 0..8 {
+        let answer = Client::connect(shop.site.address).await.get("/").await;
+        assert_eq!(answer.body, "old");
+    }
+    met.failures.load(SeqCst)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bad_batch_is_out_before_a_user_has_met_it() {
+    assert_eq!(failures_of_a_bad_batch(GUARDED).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_rescue_a_handful_of_users_meet_a_bad_batch() {
+    let plan = format!("{GUARDED}\nrescue = {{ enabled = false }}");
+    let failures = failures_of_a_bad_batch(&plan).await;
+    assert!((1..=20).contains(&failures), "{failures}");
 }

@@ -169,7 +169,9 @@ async fn a_bad_batch_stops_stays_drained_and_is_the_first_of_the_next_try() {
     })
     .await;
     let service = shop.service().await;
-    assert_eq!(service["rollout"]["cause"]["kind"], "judge", "{service:#}");
+    // One client is one too few for the guard's test, but may spend its budget before the judge has looked.
+    let kind = service["rollout"]["cause"]["kind"].as_str().unwrap();
+    assert!(["judge", "guard"].contains(&kind), "{service:#}");
     assert_eq!(service["rollout"]["batch"], json!(batch));
     for held in service["pools"]["blue"]["endpoints"].as_array().unwrap() {
         let bad = batch

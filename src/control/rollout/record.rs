@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::Stage;
+use super::{Phase, Stage};
 use crate::{
     control::Actor,
     units::{Address, Name, RescueRule, Timestamp, Trial, Weights},
@@ -256,9 +256,22 @@ impl Rollout {
 
     /// Who is compared with whom in a service, for as long as they are.
     pub fn trial(&self, service: &Name, weights: &Weights) -> Option<Trial> {
-        let member = self
-            .member(service)
-            .filter(|_| self.stage.compares() && !self.is_rolling())?;
+        let member = self.member(service).filter(|_| self.stage.compares())?;
+        let batch = match &self.batches {
+            None => Vec::new(),
+            Some(batches) => {
+                let serves = self.stage.phase().is_some_and(Phase::serves);
+                batches
+                    .current()
+                    .iter()
+                    .filter(|_| serves)
+                    .cloned()
+                    .collect()
+            }
+        };
+        if self.is_rolling() && batch.is_empty() {
+            return None;
+        }
         let stable_serves = weights.get(member.from.as_str()) > 0;
         Some(Trial {
             id: self.id,
@@ -267,6 +280,7 @@ impl Rollout {
             // Any number that differs from one rollout to the next.
             salt: self.id,
             rescue: self.rescue.clone().filter(|_| stable_serves),
+            batch,
         })
     }
 

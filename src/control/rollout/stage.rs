@@ -56,6 +56,16 @@ pub enum Phase {
     Extending,
 }
 
+impl Phase {
+    /// Of a batch of endpoints: requests go to it, or are about to.
+    pub fn serves(self) -> bool {
+        matches!(
+            self,
+            Self::Proving | Self::WarmingUp | Self::Waiting | Self::Extending
+        )
+    }
+}
+
 impl Stage {
     /// Nothing comes after it.
     pub fn is_over(self) -> bool {

@@ -220,7 +220,7 @@ impl Driver {
             ended: None,
             cause: None,
             restored: None,
-            rescue: rescue(&plan).filter(|_| !rolling),
+            rescue: rescue(&plan),
             counts: Counts::default(),
             promoted: None,
             retry_of,

@@ -6,19 +6,32 @@ use super::{batches, side::Seeing, span};
 use crate::{
     config::plan::{self, Then},
     control::rollout::{ArmLive, Counts, Phase, Rollout},
-    pool::Endpoint,
+    pool::{Endpoint, FaultEvent, FaultReport},
     rollout::{
-        Counts as Figures,
+        Counts as Figures, Seen,
+        guard::{Evidence, Fault, Guard},
         judge::{Baseline, Looks, Pair, Sample, Traffic, judge, margin},
     },
     snapshot::Snapshot,
-    units::{Address, JudgeSettings, Timestamp},
+    units::{Address, Arm, GuardSettings, JudgeSettings, Timestamp},
 };
+
+/// Requests, of all together, below which it does not show who gets how many of them.
+const TELLING: u64 = 100;
 
 /// What endpoints did, by their own counts: attempts, and of them those that they failed. Their latency is not kept one by one.
 pub(super) struct Beside {
     batch: Group,
+    /// Those that are yet to be replaced.
     others: Group,
+    /// All beside the batch: those that were replaced before it, too.
+    rest: Group,
+    guard: Guard,
+    /// Whoever asks keeps to his endpoint.
+    sticky: bool,
+    /// Of the batch's errors: those that a user saw, and those that another endpoint made up for.
+    felt: u64,
+    rescued: u64,
     looks: Looks,
     /// When the looks of this phase were begun.
     begun: Timestamp,
@@ -94,6 +107,11 @@ impl Beside {
         let mut beside = Self {
             batch: Group::default(),
             others: Group::default(),
+            rest: Group::default(),
+            guard: Guard::new(plan.guard),
+            sticky: false,
+            felt: 0,
+            rescued: 0,
             looks: Looks::new(phases, plan.judge.interval, plan.judge.max_hold),
             begun: now,
             margin: 0.0,
@@ -118,10 +136,8 @@ impl Beside {
             Some(Phase::Emptying) => {
                 self.mark = (now, Group::of(rollout, snapshot, |_| true));
             }
-            Some(Phase::WarmingUp) => {
-                self.put_side_by_side(rollout, plan, snapshot, now);
-                self.begin(plan.warm_up, now);
-            }
+            Some(Phase::Proving) => self.put_side_by_side(rollout, plan, snapshot, now),
+            Some(Phase::WarmingUp) => self.begin(plan.warm_up, now),
             Some(Phase::Waiting) => self.begin(lasts(plan), now),
             _ => {}
         }
@@ -143,11 +159,20 @@ impl Beside {
             return;
         };
         self.told = self.counts();
+        (self.felt, self.rescued) = (0, 0);
+        self.guard = Guard::new(GuardSettings {
+            // It is asked at each batch.
+            alpha: plan.guard.alpha / number(batches.all.len() as u64).max(1.0),
+            ..plan.guard
+        });
+        let pool = batches::pool(rollout, snapshot);
+        self.sticky = pool.is_some_and(|pool| pool.ready.hash_key().is_some());
         let rest = batches.all.iter().skip(batches.at + 1);
         let rest: Vec<_> = rest.flatten().collect();
         let current = batches.current();
         self.batch = Group::of(rollout, snapshot, |address| current.contains(address));
         self.others = Group::of(rollout, snapshot, |address| rest.contains(&address));
+        self.rest = Group::of(rollout, snapshot, |address| !current.contains(address));
         self.last = self.others.endpoints.is_empty();
         if self.last {
             // Those that were found good stand for them where nothing is known of them.
@@ -163,6 +188,46 @@ impl Beside {
         let share = number(self.batch.endpoints.len() as u64) / all.max(1.0);
         let requests = traffic.per_second * share * (plan.warm_up + lasts(plan)).as_secs_f64();
         self.margin = margin(plan.judge.error_margin, &traffic, requests, share);
+    }
+
+    /// Why the batch must go, if this was the error too many.
+    pub fn fault(&mut self, report: &FaultReport) -> Option<Evidence> {
+        let candidate = report.arm == Arm::Candidate;
+        let seen = Seen {
+            candidate: self.batch.figures(),
+            stable: self.rest.figures(),
+        };
+        let share = self.share(report.share, seen);
+        match report.event {
+            FaultEvent::Felt => {
+                self.felt += u64::from(candidate);
+                self.guard.felt(report.arm, share);
+            }
+            FaultEvent::Rescued => {
+                self.rescued += u64::from(candidate);
+                return None;
+            }
+            FaultEvent::Failed => self.guard.error(Fault {
+                arm: report.arm,
+                share,
+                client: report.client,
+                sticky: self.sticky,
+                seen_by_user: false,
+            }),
+        }
+        if !candidate || !self.guard.may_fire() {
+            return None;
+        }
+        self.guard.fires(seen, seen)
+    }
+
+    /// What it was to have, or has had where that is more: whoever answers fast may get more than his weight says.
+    fn share(&self, weighed: f64, seen: Seen) -> f64 {
+        let all = seen.candidate.requests + seen.stable.requests;
+        if all < TELLING {
+            return weighed;
+        }
+        weighed.max(number(seen.candidate.requests) / number(all))
     }
 
     /// When the next look is due.
@@ -203,13 +268,14 @@ impl Beside {
         self.batch.figures().errors > 0
     }
 
-    /// Of all batches so far. Whether a retry made up for an error is not known: each counts as seen.
+    /// Of all batches so far.
     pub fn counts(&self) -> Counts {
         let (batch, others) = (self.batch.figures(), self.others.figures());
         Counts {
             requests: self.told.requests + batch.requests,
             errors: self.told.errors + batch.errors,
-            felt: self.told.felt + batch.errors,
+            rescued: self.told.rescued + self.rescued,
+            felt: self.told.felt + self.felt,
             stable_requests: self.told.stable_requests + others.requests,
             stable_errors: self.told.stable_errors + others.errors,
             ..self.told
@@ -217,12 +283,13 @@ impl Beside {
     }
 
     pub fn show(&self, stable: &mut ArmLive, candidate: &mut ArmLive) {
-        for (live, group) in [(stable, &self.others), (candidate, &self.batch)] {
+        for (live, group) in [(stable, &self.others), (&mut *candidate, &self.batch)] {
             let figures = group.figures();
             live.requests = figures.requests;
             live.errors = figures.errors;
             live.felt = figures.errors;
         }
+        (candidate.felt, candidate.rescued) = (self.felt, self.rescued);
     }
 }
 

@@ -145,6 +145,8 @@ impl Side {
     pub fn fault(&mut self, report: &FaultReport, now: Timestamp) -> Option<Evidence> {
         match report.event {
             FaultEvent::Felt => self.guard.felt(report.arm, report.share),
+            // The counts say that.
+            FaultEvent::Rescued => return None,
             FaultEvent::Failed => self.guard.error(Fault {
                 arm: report.arm,
                 share: report.share,

@@ -79,11 +79,16 @@ impl Watch {
 
     /// One request that a version has failed; perhaps the one that is too many.
     pub fn fault(&mut self, report: &FaultReport, now: Timestamp) -> Option<Cause> {
-        let side = self.sides.get_mut(&report.pool.key.service)?;
         if report.arm == Arm::Candidate {
             self.first_error.get_or_insert(now);
         }
-        let evidence = side.fault(report, now)?;
+        let evidence = match &mut self.beside {
+            Some(beside) => beside.fault(report)?,
+            None => {
+                let side = self.sides.get_mut(&report.pool.key.service)?;
+                side.fault(report, now)?
+            }
+        };
         Some(Cause {
             kind: "guard".to_owned(),
             detail: evidence.to_string(),

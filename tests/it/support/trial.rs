@@ -5,10 +5,10 @@ use std::{sync::Arc, time::Duration};
 use cutover::{
     routing::Affinity,
     telemetry::Tried,
-    units::{RescueRule, StickyBy, Trial},
+    units::{Address, RescueRule, StickyBy, Trial},
 };
 
-use super::{Answer, Client, Proxy, cutover::sticky_key};
+use super::{Answer, App, Client, Proxy, cutover::sticky_key};
 
 /// Puts green on trial beside blue: nearly all of the requests go to green, or nearly none, as its share is 1.0 or 0.0. Those with these
 /// methods and at most 64 bytes of body are rescued.
@@ -32,7 +32,26 @@ pub fn on_trial(proxy: &Proxy, share: f64, rescued: &[&str]) {
             stable: "blue".parse().unwrap(),
             candidate: "green".parse().unwrap(),
             salt: 1,
+            batch: Vec::new(),
             rescue,
+        }));
+    });
+}
+
+/// Puts endpoints of blue on trial beside its others, whose requests with `GET` are rescued.
+pub fn batch_on_trial(proxy: &Proxy, batch: &[&App]) {
+    let blue = || "blue".parse().unwrap();
+    proxy.decide(|decided| {
+        decided.trial = Some(Arc::new(Trial {
+            id: 7,
+            stable: blue(),
+            candidate: blue(),
+            salt: 1,
+            batch: batch.iter().map(|app| Address::Ip(app.address)).collect(),
+            rescue: Some(RescueRule {
+                methods: vec!["GET".to_owned()],
+                max_body: 64,
+            }),
         }));
     });
 }

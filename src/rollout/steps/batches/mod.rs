@@ -49,10 +49,8 @@ impl Machine<'_> {
 
     /// Requests go to the batch, or are about to.
     pub(super) fn batch_serves(&self) -> bool {
-        matches!(
-            self.next.rollout.stage.phase(),
-            Some(Phase::Proving | Phase::WarmingUp | Phase::Waiting | Phase::Extending)
-        )
+        let phase = self.next.rollout.stage.phase();
+        phase.is_some_and(Phase::serves)
     }
 
     fn asks_for_replacement(&self) -> bool {
