@@ -317,6 +317,16 @@ const WRONG: &[(&str, Code, &str)] = &[
         "only the steps of a canary have shares",
     ),
     (
+        "strategy = \"rolling\"\nsteps = [{ judge = \"1m\" }, { approval = true }]",
+        Code::InvalidValue,
+        "there are 2 steps after each batch",
+    ),
+    (
+        "strategy = \"blue-green\"\nbatch = 2",
+        Code::Conflict,
+        "`services.app.rollout.batch` is of a rolling replacement, and this is none",
+    ),
+    (
         "batch = 2",
         Code::Conflict,
         "`services.app.rollout.batch` is of a rolling replacement, and this is none",

@@ -16,15 +16,18 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::support::{Answer, App, Whole, answer, endpoint, whole, within};
+use crate::support::{Answer, App, Client, Whole, answer, endpoint, until, whole, within};
 
 /// The SHA-256 of `secret`.
 const TOKEN: &str = "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b";
 
-/// An app that is well, whatever it answers.
+/// An app that is well, whatever it answers; `/slow` takes as long as its client waits.
 async fn app(at: Option<SocketAddr>, name: &'static str, status: u16) -> App {
     let app = endpoint(name).serve(move |mut peer| async move {
         while let Ok(request) = peer.request().await {
+            if request.starts_with("GET /slow ") {
+                return peer.until_closed().await;
+            }
             let well = request.starts_with("GET /healthz ");
             let status = if well { 200 } else { status };
             peer.write(&answer(status, &[], name.as_bytes())).await;
@@ -49,7 +52,7 @@ async fn four() -> (Apps, Whole) {
     let shop = whole(&format!(
         "admin.tokens = [{{ name = \"ops\", role = \"operator\", sha256 = \"{TOKEN}\" }}]\n\
          [[listeners]]\naddress = \"127.0.0.1:0\"\n[services.app]\nprobe.path = \"/healthz\"\nprobe.interval = \"50ms\"\n\
-         pools.blue.endpoints = [{}]\n[services.app.rollout]\nstrategy = \"rolling\"\nbatch = \"50%\"\nwarm_up = \"0ms\"\n\
+         drain.deadline = \"1m\"\npools.blue.endpoints = [{}]\n[services.app.rollout]\nstrategy = \"rolling\"\nbatch = \"50%\"\nwarm_up = \"0ms\"\n\
          ready_timeout = \"5s\"\nsteps = [{{ judge = \"1s\" }}]\n\
          judge = {{ interval = \"1s\", min_requests = 50, error_margin = \"20%\" }}\n",
         addresses.join(", ")
@@ -247,6 +250,138 @@ async fn what_somebody_else_drains_or_puts_back_is_theirs() {
     assert_eq!(out.len(), 1, "{service:#}");
     assert_eq!(out[0]["address"], json!(theirs));
     shop.stop().await;
+}
+
+/// A request on each endpoint that ends with its client.
+async fn slow_requests(apps: &Apps, shop: &Whole) -> Vec<Client> {
+    let mut clients = Vec::new();
+    for _ in 0..apps.len() {
+        let mut client = shop.client().await;
+        client.send("GET /slow HTTP/1.1\r\nhost: a\r\n\r\n").await;
+        clients.push(client);
+    }
+    for app in apps.values() {
+        let is_slow = |request: &String| request.starts_with("GET /slow ");
+        until("a slow request", || app.requests().iter().any(is_slow)).await;
+    }
+    clients
+}
+
+/// Where the first batch stands, and who is in it.
+async fn stands(shop: &Whole, phases: &[&str]) -> (u64, Vec<String>) {
+    shop.until(&phases.join(" or "), |service| {
+        let rollout = &service["rollout"];
+        let phase = rollout["phase"].as_str();
+        rollout["step"] == 1 && phase.is_some_and(|phase| phases.contains(&phase))
+    })
+    .await;
+    let rollout = shop.service().await["rollout"].clone();
+    let batch = serde_json::from_value(rollout["batch"].clone()).unwrap();
+    (rollout["id"].as_u64().unwrap(), batch)
+}
+
+async fn say(shop: &Whole, id: u64, verb: &str) {
+    let path = format!("/v1/rollouts/{id}/{verb}");
+    let told = post(shop, &path, &json!({})).await;
+    assert_eq!(told.status, 200, "{verb}: {}", told.body);
+}
+
+/// The endpoints of the pool that are in these states.
+async fn held(shop: &Whole, states: &[&str]) -> Vec<String> {
+    let service = shop.service().await;
+    let held = service["pools"]["blue"]["endpoints"].as_array().unwrap();
+    let held = held
+        .iter()
+        .filter(|held| states.contains(&held["state"].as_str().unwrap()));
+    held.map(|held| held["address"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+async fn until_held(shop: &Whole, state: &str, count: usize) {
+    within(state, async {
+        while held(shop, &[state]).await.len() != count {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+const JUDGED: [&str; 2] = ["waiting", "extending"];
+
+#[tokio::test]
+async fn a_pause_holds_it_in_every_phase_and_it_goes_on_from_there() {
+    let (mut apps, shop) = four().await;
+    let slow = slow_requests(&apps, &shop).await;
+    begin(&shop).await;
+    let (id, batch) = stands(&shop, &["emptying"]).await;
+    say(&shop, id, "pause").await;
+    drop(slow);
+    until_held(&shop, "drained", 2).await;
+    assert_eq!(stands(&shop, &["emptying"]).await.1, batch);
+    say(&shop, id, "resume").await;
+    stands(&shop, &["replacing"]).await;
+    say(&shop, id, "pause").await;
+    assert_eq!(held(&shop, &["drained"]).await, batch);
+    say(&shop, id, "resume").await;
+    let at = apps.remove(&batch[0]).unwrap().stop().await;
+    say(&shop, id, "skip").await;
+    stands(&shop, &["proving"]).await;
+    say(&shop, id, "pause").await;
+    apps.insert(batch[0].clone(), app(Some(at), "new", 200).await);
+    until_held(&shop, "ready", 4).await;
+    assert_eq!(shop.service().await["rollout"]["phase"], "proving");
+    say(&shop, id, "resume").await;
+    stands(&shop, &JUDGED).await;
+    say(&shop, id, "pause").await;
+    assert_eq!(shop.service().await["rollout"]["state"], "paused");
+    say(&shop, id, "resume").await;
+    stands(&shop, &JUDGED).await;
+    say(&shop, id, "promote").await;
+    replaced(&shop, &mut apps, 2, 200).await;
+    shop.stop().await;
+}
+
+#[tokio::test]
+async fn an_abort_leaves_its_batch_drained_in_every_phase_and_no_other() {
+    for phase in ["emptying", "replacing", "proving", "waiting"] {
+        let (mut apps, shop) = four().await;
+        let slow = slow_requests(&apps, &shop).await;
+        begin(&shop).await;
+        let (id, batch) = stands(&shop, &["emptying"]).await;
+        if phase != "emptying" {
+            drop(slow);
+            stands(&shop, &["replacing"]).await;
+        }
+        if phase == "proving" {
+            apps.remove(&batch[0]).unwrap().stop().await;
+        }
+        if ["proving", "waiting"].contains(&phase) {
+            say(&shop, id, "skip").await;
+            let next = if phase == "proving" {
+                &["proving"][..]
+            } else {
+                &JUDGED
+            };
+            stands(&shop, next).await;
+        }
+        say(&shop, id, "abort").await;
+        assert_eq!(
+            held(&shop, &["draining", "drained"]).await,
+            batch,
+            "{phase}"
+        );
+        if phase == "emptying" {
+            // What it has been given it may end.
+            let stage = shop.service().await["rollout"]["stage"].clone();
+            assert_eq!(stage, "rolling-back");
+            continue;
+        }
+        shop.until("the end", |service| service["rollout"]["stage"] == "failed")
+            .await;
+        until_held(&shop, "drained", 2).await;
+        assert_eq!(held(&shop, &["ready"]).await.len(), 2, "{phase}");
+        shop.stop().await;
+    }
 }
 
 #[tokio::test]
