@@ -31,7 +31,7 @@ fn need(rollout: &Rollout, file: Option<&plan::Service>, now: Timestamp) -> Opti
             ends: format!("wait: `cutover wait {service} rollout`"),
         }),
         stage => {
-            let state = match &rollout.paused {
+            let doing = match &rollout.paused {
                 Some(paused) => format!("paused: {}", paused.detail),
                 None => match (stage, rollout.bakes_until()) {
                     (Stands::Baking, Some(until)) => format!("baking until {until}"),
@@ -39,7 +39,7 @@ fn need(rollout: &Rollout, file: Option<&plan::Service>, now: Timestamp) -> Opti
                 },
             };
             Some(Need {
-                why: format!("rollout {id} of {service} still needs it ({state})"),
+                why: format!("rollout {id} of {service} still needs it ({doing})"),
                 ends: format!(
                     "`cutover rollout abort {service}`, or wait for its end: `cutover wait {service} rollout`"
                 ),

@@ -15,6 +15,7 @@ use cutover::{
     },
     rollout::steps::{
         Answer, Attempt, Facts, Input, Look, Move, Moved, Next, Order, Task, step, until,
+        wants_time,
     },
     units::{Address, Timestamp, Unsure},
 };
@@ -85,7 +86,7 @@ fn rollout(stage: Stage) -> Rollout {
         reason: None,
         ended: None,
         cause: None,
-        restored: None,
+        restored: (stage == Stage::RollingBack).then(|| at(5)),
         rescue: None,
         counts: Counts::default(),
         promoted: None,
@@ -156,6 +157,13 @@ fn paused(mut rollout: Rollout, reason: Pause) -> Rollout {
     rollout
 }
 
+/// Its drain was refused.
+fn stuck() -> Rollout {
+    let mut rollout = rollout(Stage::RollingBack);
+    rollout.restored = None;
+    rollout
+}
+
 fn bad() -> Input {
     Input::Bad(Cause {
         kind: "judge".to_owned(),
@@ -183,6 +191,7 @@ fn places() -> Vec<(&'static str, Rollout)> {
         ("batch: waiting", batch(2, Waiting)),
         ("batch: extending", batch(2, Extending)),
         ("rolling back", rollout(Stage::RollingBack)),
+        ("rolling back: stuck", stuck()),
         ("succeeded", rollout(Stage::Succeeded)),
         ("failed", rollout(Stage::Failed)),
         ("superseded", rollout(Stage::Superseded)),
@@ -375,6 +384,25 @@ fn the_last_that_are_ready_are_not_drained_until_others_are() {
 }
 
 #[test]
+fn a_bad_batch_whose_drain_is_refused_is_told_and_drained_as_soon_as_it_can() {
+    let why = Input::Stuck("there is no such endpoint".to_owned());
+    let told = after(&stuck(), &plan(), 31, why);
+    assert_eq!((told.told, told.moves), (Some(Kind::RolloutAlarm), None));
+    let early = after(&told.rollout, &plan(), 32, Input::Drained { left: 0 });
+    assert_eq!(early.told, None);
+    let restarted = after(&told.rollout, &plan(), 33, Input::Restarted);
+    assert!(restarted.tasks.is_empty());
+    assert!(wants_time(&restarted.rollout, &plan(), at(34)));
+    for insists in [Input::Tick, Input::Order(Order::Abort)] {
+        let out = after(&restarted.rollout, &plan(), 34, insists);
+        assert_eq!(out.moves, Some(Move::Out));
+        assert!(!out.rollout.is_stuck() && out.rollout.batches.as_ref().unwrap().out);
+        let over = after(&out.rollout, &plan(), 35, Input::Drained { left: 0 });
+        assert_eq!(over.rollout.stage, Stage::Failed);
+    }
+}
+
+#[test]
 fn what_is_refused_is_tried_again_and_then_it_waits_for_somebody() {
     let refused = |rollout: &Rollout, to: Phase, now| {
         let to = Stage::Stepping { step: 1, phase: to };
@@ -462,6 +490,7 @@ fn after_a_restart_no_other_batch_is_out_and_what_was_begun_is_begun_again() {
         assert_eq!(next.rollout.stage.step(), before.stage.step(), "{place}");
         let tasks = match (before.stage, before.stage.phase()) {
             (Stage::Preparing { .. }, _) => vec![Task::Ask(HookPoint::BeforeStart)],
+            (Stage::RollingBack, _) if before.is_stuck() => Vec::new(),
             (Stage::RollingBack, _) | (_, Some(Phase::Emptying)) => vec![Task::Drain],
             (_, Some(Phase::Replacing)) => vec![Task::Ask(HookPoint::BeforeStep)],
             (_, Some(Phase::Proving | Phase::WarmingUp | Phase::Waiting | Phase::Extending)) => {

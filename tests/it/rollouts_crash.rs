@@ -6,13 +6,14 @@
 )]
 
 use std::{
+    fs,
     net::SocketAddr,
     ops::{Deref, DerefMut},
 };
 
 use serde_json::{Value, json};
 
-use crate::support::{App, Site, endpoint, free_address};
+use crate::support::{App, Client, Site, endpoint, free_address, told};
 
 const PLAN: &str = r#"
 warm_up = "0s"
@@ -163,7 +164,7 @@ async fn one_that_is_killed_while_it_bakes_goes_on_with_everything_and_may_be_ta
 
 #[tokio::test]
 async fn a_way_back_that_an_edit_has_taken_away_is_alarmed_and_taken_once_it_is_there_again() {
-    let mut site = Site::start(None).await;
+    let mut site = Shop::start(None).await;
     site.begin().await;
     site.until_step(1).await;
     site.post("/v1/rollouts/1/promote", &json!({ "full": true }))
@@ -204,7 +205,7 @@ async fn a_way_back_that_an_edit_has_taken_away_is_alarmed_and_taken_once_it_is_
     let stuck = "cutover_rollout_state{service=\"app\",state=\"stuck\"} 1\n";
     assert!(metrics.contains(stuck), "{metrics}");
     // There it is again: nobody says another word.
-    fs::write(site.file(), &without.replace("pools.next.", "pools.blue.")).unwrap();
+    fs::write(site.file(), without.replace("pools.next.", "pools.blue.")).unwrap();
     site.until_it_is("failed").await;
     let (_, _, share, weights) = site.stands().await;
     assert_eq!(

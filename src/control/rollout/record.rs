@@ -207,9 +207,14 @@ impl Rollout {
         member.flat_map(|member| [&member.from, &member.to])
     }
 
-    /// It goes back, and the new version has its share still.
+    /// It goes back, and the new version has its share still; of a rolling replacement, the batch serves that is to be drained.
     pub fn is_stuck(&self) -> bool {
-        self.stage == Stage::RollingBack && self.share > 0.0
+        let stands_still = if self.is_rolling() {
+            self.restored.is_none()
+        } else {
+            self.share > 0.0
+        };
+        self.stage == Stage::RollingBack && stands_still
     }
 
     pub fn is_over(&self) -> bool {

@@ -26,7 +26,7 @@ impl Rollout {
                 ("pause", goes && pause.is_none()),
                 ("resume", paused),
                 ("skip", !theirs && (asks || replacing || (steps && waits))),
-                ("abort", goes),
+                ("abort", goes || self.is_stuck()),
                 ("retry", self.stage == Stage::Failed),
             ];
             return all
@@ -59,8 +59,11 @@ impl Rollout {
         self.undone_within(self.planned("undo_window")?)
     }
 
-    /// The same, had its plan this window.
+    /// The same, had its plan this window. Endpoints that were replaced do not come back.
     pub fn undone_within(&self, window: Span) -> Option<Timestamp> {
+        if self.is_rolling() {
+            return None;
+        }
         let bake = self.planned("bake").map_or(Duration::ZERO, |bake| bake.0);
         let since = self.promoted.unwrap_or(self.since);
         let lasts = jiff::SignedDuration::try_from(bake + window.0).ok()?;

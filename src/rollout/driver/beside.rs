@@ -197,7 +197,7 @@ impl Beside {
             candidate: self.batch.figures(),
             stable: self.rest.figures(),
         };
-        let share = self.share(report.share, seen);
+        let share = share(report.share, seen);
         match report.event {
             FaultEvent::Felt => {
                 self.felt += u64::from(candidate);
@@ -221,15 +221,6 @@ impl Beside {
         self.guard.fires(seen, seen)
     }
 
-    /// What it was to have, or has had where that is more: whoever answers fast may get more than his weight says.
-    fn share(&self, weighed: f64, seen: Seen) -> f64 {
-        let all = seen.candidate.requests + seen.stable.requests;
-        if all < TELLING {
-            return weighed;
-        }
-        weighed.max(number(seen.candidate.requests) / number(all))
-    }
-
     /// When the next look is due.
     pub fn next(&self) -> Timestamp {
         let next = jiff::SignedDuration::try_from(self.looks.next()).unwrap_or_default();
@@ -248,7 +239,7 @@ impl Beside {
         }
         let settings = JudgeSettings {
             latency: None,
-            ..plan.judge.clone()
+            ..plan.judge
         };
         let pair = Pair {
             candidate: self.batch.sample(),
@@ -307,4 +298,13 @@ fn lasts(plan: &plan::Rollout) -> Duration {
 )]
 fn number(count: u64) -> f64 {
     count as f64
+}
+
+/// What it was to have, or has had where that is more: whoever answers fast may get more than his weight says.
+fn share(weighed: f64, seen: Seen) -> f64 {
+    let all = seen.candidate.requests + seen.stable.requests;
+    if all < TELLING {
+        return weighed;
+    }
+    weighed.max(number(seen.candidate.requests) / number(all))
 }

@@ -92,7 +92,7 @@ impl Driver {
         ride.watch
             .enters(&ride.rollout, &ride.plan, before, &snapshot, now);
         // What follows a way back waits until it is taken.
-        if !matches!(next.moves, Some(Move::Back { .. })) {
+        if !next.moves.is_some_and(Move::is_way_back) {
             for task in &next.tasks {
                 self.begin_task(id, *task);
             }
@@ -119,7 +119,7 @@ impl Driver {
         ride.commits -= 1;
         // Another word came meanwhile: what it says is in force, or about to be.
         let stands = rises && ride.rising == Some(next.rollout.stage);
-        let back = matches!(next.moves, Some(Move::Back { .. }));
+        let back = next.moves.is_some_and(Move::is_way_back);
         match answer {
             Ok(applied) => {
                 if stands {
@@ -158,7 +158,7 @@ impl Driver {
         self.go_on_with_what_waits(id).await;
     }
 
-    /// The weights are as they were: so it says, alarms, and tries again.
+    /// What serves is as it was: so it says, alarms, and tries again.
     async fn way_back_refused(&mut self, id: u64, stage: Stage, why: &str) {
         if stage != Stage::RollingBack {
             // Control drives on what it did not give up.
@@ -172,13 +172,12 @@ impl Driver {
             return;
         };
         ride.not_before = now.checked_add(AGAIN).unwrap_or(now);
-        ride.expected = served(ride, &snapshot);
-        let members = ride.rollout.members.iter();
-        let shares = members.filter_map(|member| {
-            let weights = ride.expected.get(&member.service)?;
-            Some(weights.share(member.to.as_str()))
-        });
-        ride.rollout.share = shares.fold(0.0, f64::max);
+        if let Some(batches) = &mut ride.rollout.batches {
+            batches.out = false;
+        } else {
+            ride.expected = served(ride, &snapshot);
+            ride.rollout.share = share(ride);
+        }
         ride.rollout.restored = None;
         if ride.stuck.as_deref() != Some(why) {
             ride.stuck = Some(why.to_owned());
@@ -310,6 +309,16 @@ fn leaving(ride: &Ride) -> Vec<PoolKey> {
             )
         })
         .collect()
+}
+
+/// What the new version has of the requests, of the service where it has most.
+fn share(ride: &Ride) -> f64 {
+    let members = ride.rollout.members.iter();
+    let shares = members.filter_map(|member| {
+        let weights = ride.expected.get(&member.service)?;
+        Some(weights.share(member.to.as_str()))
+    });
+    shares.fold(0.0, f64::max)
 }
 
 /// One change of all its services: their weights, where they move, and where it stands.

@@ -19,7 +19,7 @@ pub(super) fn outlook(plan: &Rollout, stable: &Window, mut share: f64) -> Vec<St
         },
     };
     let mut lines = Vec::new();
-    let mut settings = plan.judge.clone();
+    let mut settings = plan.judge;
     let rolling = plan.strategy == Strategy::Rolling;
     if rolling {
         // Batches are judged by errors alone.

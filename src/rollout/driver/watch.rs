@@ -82,12 +82,11 @@ impl Watch {
         if report.arm == Arm::Candidate {
             self.first_error.get_or_insert(now);
         }
-        let evidence = match &mut self.beside {
-            Some(beside) => beside.fault(report)?,
-            None => {
-                let side = self.sides.get_mut(&report.pool.key.service)?;
-                side.fault(report, now)?
-            }
+        let evidence = if let Some(beside) = &mut self.beside {
+            beside.fault(report)?
+        } else {
+            let side = self.sides.get_mut(&report.pool.key.service)?;
+            side.fault(report, now)?
         };
         Some(Cause {
             kind: "guard".to_owned(),

@@ -3,6 +3,7 @@
 
 mod asked;
 mod asking;
+mod back;
 mod batches;
 mod going;
 
@@ -144,6 +145,11 @@ pub enum Move {
 }
 
 impl Move {
+    /// The bad version loses what it has. Where that is refused, it is told and tried again.
+    pub fn is_way_back(self) -> bool {
+        matches!(self, Self::Back { .. } | Self::Out)
+    }
+
     /// What it asks for may be refused, and stands once it is written down.
     pub fn rises(self) -> bool {
         matches!(self, Self::To(_) | Self::Empty | Self::PutBack)

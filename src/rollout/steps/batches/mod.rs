@@ -27,6 +27,10 @@ impl Machine<'_> {
             Input::Proven(proven) => self.batch_proven(proven),
             Input::Asked(point, answer) => self.batch_answered(point, answer),
             Input::Refused(attempt) => self.batch_refused(attempt),
+            Input::Stuck(why) => {
+                let said = format!("the batch cannot be drained: {why}; tried again until it can");
+                self.tell(Kind::RolloutAlarm, said);
+            }
             Input::Bad(cause) => self.bad(cause),
             Input::Alarm(said) => self.tell(Kind::RolloutAlarm, said),
             Input::Look(look) if !self.lost_its_batch() => self.look(look),
@@ -67,6 +71,9 @@ impl Machine<'_> {
                 self.stop(cause);
             }
             return;
+        }
+        if self.next.rollout.is_stuck() {
+            return self.drain_again();
         }
         let Stage::Stepping { step, phase } = self.next.rollout.stage else {
             return;
@@ -125,6 +132,7 @@ impl Machine<'_> {
             (Stage::Preparing { .. }, _) => {
                 self.next.tasks.push(Task::Ask(HookPoint::BeforeStart));
             }
+            (Stage::RollingBack, _) if self.next.rollout.is_stuck() => {}
             (Stage::Stepping { .. }, Some(Phase::Emptying)) | (Stage::RollingBack, _) => {
                 self.next.tasks.push(Task::Drain);
             }
@@ -243,6 +251,7 @@ impl Machine<'_> {
             String::new()
         };
         match (self.next.rollout.stage, self.next.rollout.stage.phase()) {
+            (Stage::RollingBack, _) if self.next.rollout.is_stuck() => {}
             (Stage::RollingBack, _) => {
                 self.enter(Stage::Failed);
                 self.rollout().ended = Some(now);
@@ -389,6 +398,16 @@ impl Machine<'_> {
         rollout.restored = Some(now);
         self.after_rollback();
         self.tell(Kind::RolloutRollback, said);
+    }
+
+    /// The drain of the bad batch was refused.
+    pub(super) fn drain_again(&mut self) {
+        let now = self.facts.now;
+        self.batches().out = true;
+        self.next.moves = Some(Move::Out);
+        self.rollout().restored = Some(now);
+        self.after_rollback();
+        self.tell(Kind::RolloutRollback, "the batch is drained, after all");
     }
 
     fn supersede_batches(&mut self) {

@@ -148,6 +148,10 @@ impl Machine<'_> {
     }
 
     fn abort_batches(&mut self) -> Result<(), Denied> {
+        if self.next.rollout.is_stuck() {
+            self.drain_again();
+            return Ok(());
+        }
         if self.next.rollout.stage == Stage::RollingBack {
             return Err(denied(
                 "it is about to end already",
