@@ -50,7 +50,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
         make_certificate(folder)
-        sslyze = [os.path.join(os.path.dirname(sys.executable), "sslyze"), f"--mozilla_config={options.config}"]
+        sslyze = [sys.executable, os.path.join(os.path.dirname(sys.executable), "sslyze"), f"--mozilla_config={options.config}"]
         with running(options.cutover, "run", "--config", str(config(folder, port)), port=port, log=folder / "log"):
             told = subprocess.run([*sslyze, f"--certinfo_ca_file={folder}/ca.pem", "--certinfo", f"localhost:{port}"], capture_output=True, text=True)
     verdict = told.stdout[told.stdout.find("COMPLIANCE AGAINST") :].strip()

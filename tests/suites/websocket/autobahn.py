@@ -35,7 +35,7 @@ def config(folder, port, app):
 
 
 def verdicts(port, folder, options):
-    command = [os.path.join(os.path.dirname(sys.executable), "kosoku"), "-m", "fuzzingclient", "-o", str(folder), "-p", str(options.parallel)]
+    command = [sys.executable, os.path.join(os.path.dirname(sys.executable), "kosoku"), "-m", "fuzzingclient", "-o", str(folder), "-p", str(options.parallel)]
     for case in options.cases or (BRIEF if options.brief else []):
         command += ["-i", case]
     for case in [] if options.all else SLOW:
