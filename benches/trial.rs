@@ -271,6 +271,7 @@ fn build(
             candidate: name("green"),
             salt: 1,
             batch: Vec::new(),
+            copies: None,
             rescue: Some(RescueRule {
                 methods: vec!["GET".to_owned(), "HEAD".to_owned()],
                 max_body: 64 * 1024,

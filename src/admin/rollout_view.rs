@@ -11,7 +11,7 @@ use crate::{
         rollout::{ArmLive, Entry, Live, Lives, Rollout, Stage},
         view,
     },
-    units::Timestamp,
+    units::{Percent, Timestamp},
 };
 
 /// Every rollout that is remembered, the newest first. One of several services stands there once.
@@ -54,6 +54,7 @@ pub fn short(of: &Rollout, lives: &Lives, is_last: bool, now: Timestamp) -> wire
         phase: phase(of.stage),
         awaits: awaits(of),
         share: of.share,
+        copies: of.copies.map(Percent::part),
         since: of.since,
         until: live.and_then(|live| live.until),
         started: of.started,

@@ -320,8 +320,12 @@ fn copies(service: &Service, [name, pool]: [&str; 2], shards: &[&PoolShard], out
     let sum = |of: &dyn Fn(&MirrorCounts) -> u64| -> u64 {
         shards.iter().map(|shard| of(&shard.mirrored)).sum()
     };
-    let mirror = service.plan.mirror.as_ref();
-    let is_mirror = mirror.is_some_and(|mirror| mirror.pool.as_str() == pool);
+    let mirror = service.plan.mirror.as_ref().map(|mirror| &mirror.pool);
+    let rollout = service.rollout.as_ref();
+    let tried = rollout.filter(|rollout| rollout.copies.is_some());
+    let tried = tried.and_then(|rollout| rollout.member(&service.plan.name));
+    let mut mirrors = mirror.into_iter().chain(tried.map(|member| &member.to));
+    let is_mirror = mirrors.any(|mirror| mirror.as_str() == pool);
     let outcomes = Mirrored::ALL.map(|outcome| (outcome, sum(&|counts| counts.of(outcome))));
     if !is_mirror && outcomes.iter().all(|(_, count)| *count == 0) {
         return;

@@ -127,6 +127,13 @@ impl PoolStats {
         self.shards().for_each(|shard| tried.add(&shard.trial));
         tried
     }
+
+    /// What trials by copies have seen of it.
+    pub fn copied(&self) -> Tried {
+        let mut copied = Tried::default();
+        self.shards().for_each(|shard| copied.add(&shard.copied));
+        copied
+    }
 }
 
 /// What control has decided of an endpoint, by merging every room's verdict.

@@ -172,9 +172,11 @@ impl Proxy {
             .lines
             .to(endpoint, &pool.stats, &pool.transport, most, keep);
         let first = avoid.is_none();
-        let mirrored = first && terms.is_none();
+        let mirrored = first && terms.is_none() && chosen.how != How::Previewed;
         let mirroring = mirrored.then(|| self.mirror(service, pool, head, request, asking));
-        let tried = first && service.trial.is_some();
+        let mirroring = mirroring.flatten();
+        let tried =
+            first && (service.trial.is_some() && (mirroring.is_some() || !service.copies()));
         let asked = (request, terms.is_some());
         let subject = tried.then(|| self.subject(service, &chosen, asked, asking, line.seat()));
         Ok(Decision {
@@ -191,7 +193,7 @@ impl Proxy {
             terms,
             rules: rules.map(|rules| Box::new(Applied::new(rules))),
             preview: Hidden::of(service),
-            mirroring: Cell::new(mirroring.flatten()),
+            mirroring: Cell::new(mirroring),
             subject: subject.flatten(),
         })
     }

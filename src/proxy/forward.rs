@@ -304,7 +304,7 @@ fn failed(decision: &Decision, error: ProxyError) -> ProxyError {
     error
 }
 
-fn dial_error(error: DialError) -> ProxyError {
+pub(super) fn dial_error(error: DialError) -> ProxyError {
     let kind = match error.cause() {
         DialError::Timeout => Kind::ConnectTimeout,
         DialError::Tls(_) => Kind::TlsFailed,

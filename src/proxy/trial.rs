@@ -142,7 +142,7 @@ impl Subject {
                 self.count(TrialCounts::requested);
                 self.stage = Stage::Answered;
                 let status = sent.answer.status();
-                let good = status.is_success() || status.is_redirection();
+                let good = counts_latency(status);
                 // Neither a handshake of TLS nor what a tunnel or a stream begins with says how fast the app works.
                 let comparable = good && reused && !self.tunnel;
                 if comparable
@@ -256,8 +256,13 @@ impl Subject {
     }
 }
 
+/// Whether an answer says how fast the app works: one that refuses may have done little.
+pub(super) fn counts_latency(status: StatusCode) -> bool {
+    status.is_success() || status.is_redirection()
+}
+
 /// Whether the app answers at once and says what it has to say later.
-fn is_event_stream(headers: &HeaderMap) -> bool {
+pub(super) fn is_event_stream(headers: &HeaderMap) -> bool {
     let kind = headers.get(header::CONTENT_TYPE);
     kind.is_some_and(|kind| {
         let name = kind.as_bytes().get(..EVENT_STREAM.len());

@@ -145,7 +145,7 @@ impl Proxy {
 
 fn uses(service: &Service) -> impl Iterator<Item = (&Arc<Endpoint>, Use)> {
     service.pools.iter().flat_map(|pool| {
-        let mirror = service.plan.mirror.as_ref();
+        let mirror = service.mirror.as_ref();
         let used = service.weights.get(pool.name().as_str()) > 0
             || mirror.is_some_and(|mirror| mirror.pool == *pool.name());
         pool.members.iter().map(move |member| {

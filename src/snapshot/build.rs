@@ -4,13 +4,13 @@ use super::{
     Decided, Input, Pool, Service, Snapshot, invariants,
     pool::pool,
     routes::{routing, same_names},
-    trial::Division,
+    trial::{Division, TrialInForce},
 };
 use crate::{
     config::plan,
     pool::Directory,
     routing::{Affinity, Preview},
-    units::{Name, PoolKey, Secret},
+    units::{Compared, Mirror, Name, PoolKey, Secret},
 };
 
 /// The next snapshot. What has not changed is shared with `previous`: a change of weights makes one service's splitter anew
@@ -95,6 +95,7 @@ fn service(
         admits: decided.admits,
         failing_open,
         splitter,
+        mirror: mirror(plan, trial.as_ref()),
         trial,
         affinity: affinity(plan, input.sticky_key, before),
         preview: plan
@@ -104,6 +105,23 @@ fn service(
         pools,
         plan: plan.clone(),
     })
+}
+
+/// Of a trial, with the bounds that its service sets to copies.
+fn mirror(plan: &plan::Service, trial: Option<&TrialInForce>) -> Option<Arc<Mirror>> {
+    let typed = plan.mirror.as_ref();
+    let Some((trial, share)) = trial.and_then(|one| Some((&one.trial, one.trial.copies?))) else {
+        return typed.cloned();
+    };
+    let compare = typed.map_or_else(|| Some(Compared::default()), |typed| typed.compare.clone());
+    Some(Arc::new(Mirror {
+        pool: trial.candidate.clone(),
+        share,
+        most: typed.map_or(Mirror::MOST, |typed| typed.most),
+        // As long as the request itself, or what is merely slow would be taken for broken.
+        timeout: plan.timeouts.response,
+        compare,
+    }))
 }
 
 fn affinity(

@@ -221,6 +221,7 @@ mod tests {
             salt,
             rescue: None,
             batch: Vec::new(),
+            copies: None,
         }
     }
 

@@ -5,7 +5,9 @@ use crate::{
     config::plan,
     pool::{Candidates, Endpoint, PoolStats, ServiceStats, State, Transport},
     routing::{Affinity, Limiter, Preview, Router, Splitter},
-    units::{Admits, EndpointKey, ErrorPages, Name, OwnAnswer, RouteRules, Warmth, Weights},
+    units::{
+        Admits, EndpointKey, ErrorPages, Mirror, Name, OwnAnswer, RouteRules, Warmth, Weights,
+    },
 };
 
 /// Everything a request is decided on, and everything status shows of decisions. Immutable; unchanged services are
@@ -63,6 +65,8 @@ pub struct Service {
     pub splitter: Splitter,
     /// While one of its pools is on trial beside another.
     pub trial: Option<TrialInForce>,
+    /// Who gets copies of its requests: as its file says, or a trial that is before its first user.
+    pub mirror: Option<Arc<Mirror>>,
     pub affinity: Option<Arc<Affinity>>,
     pub preview: Option<Preview>,
 }
@@ -137,6 +141,12 @@ impl Service {
         for pool in &self.pools {
             pool.stats.quota.wake_all();
         }
+    }
+
+    /// Its trial compares requests with their copies, and no others.
+    pub fn copies(&self) -> bool {
+        let trial = self.trial.as_ref();
+        trial.is_some_and(|trial| trial.trial.copies.is_some())
     }
 
     /// Whether a pool with weight has a ready endpoint.

@@ -210,6 +210,8 @@ pub struct PoolShard {
     pub injected: InjectedCounts,
     /// Of copies that were meant for it.
     pub mirrored: MirrorCounts,
+    /// Of copies in the place of a trial's requests, which are nobody's.
+    pub copied: TrialCounts,
     pub connections: ConnectionCounts,
     pub trial: TrialCounts,
 }
@@ -226,6 +228,7 @@ impl Default for PoolShard {
             tunnels: TunnelCounts::default(),
             injected: InjectedCounts::default(),
             mirrored: MirrorCounts::default(),
+            copied: TrialCounts::default(),
             connections: ConnectionCounts::default(),
             trial: TrialCounts::default(),
         }

@@ -120,7 +120,8 @@ impl fmt::Display for ByteSize {
 }
 
 /// A part of a whole as people write it: `2.5%`. Exact to a ten-thousandth of a percent, kept as millionths.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Percent(u32);
 
 impl Percent {
@@ -139,6 +140,11 @@ impl Percent {
     /// Millionths of the whole: `2.5%` is 25 000.
     pub fn millionths(self) -> u32 {
         self.0
+    }
+
+    /// Of 1.
+    pub fn part(self) -> f64 {
+        f64::from(self.0) / 1e6
     }
 
     /// How many of `count` this part asks for, rounded up: 50 % of 3 is 2, and any part above 0 % of 1 is 1.
@@ -167,6 +173,20 @@ impl FromStr for Percent {
         } else {
             Err(wrong())
         }
+    }
+}
+
+impl TryFrom<String> for Percent {
+    type Error = Malformed;
+
+    fn try_from(text: String) -> Result<Self, Malformed> {
+        text.parse()
+    }
+}
+
+impl From<Percent> for String {
+    fn from(percent: Percent) -> Self {
+        percent.to_string()
     }
 }
 

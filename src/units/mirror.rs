@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use http::HeaderName;
+use http::{HeaderName, header};
 
 use super::{Name, Percent, below};
 
@@ -26,7 +26,20 @@ pub struct Compared {
     pub body: u64,
 }
 
+/// The kind of the answer, where it sends to, and as much of the bodies as most have.
+impl Default for Compared {
+    fn default() -> Self {
+        Self {
+            headers: vec![header::CONTENT_TYPE, header::LOCATION],
+            body: 1024 * 1024,
+        }
+    }
+}
+
 impl Mirror {
+    /// Copies under way at once, where nothing is said.
+    pub const MOST: u64 = 64;
+
     /// Whether a request is copied that has drawn this lot.
     pub fn draws(&self, lot: u64) -> bool {
         below(lot, 1_000_000) < u64::from(self.share.millionths())

@@ -32,7 +32,7 @@ impl SlowStart {
         }
         let step = f64::from(self.step(ready_for));
         let part = (step / f64::from(STEPS)).powf(self.aggression.recip());
-        let least = f64::from(self.min_weight.millionths()) / 1e6;
+        let least = self.min_weight.part();
         let percent = (part.max(least) * f64::from(WARM)).round();
         #[expect(
             clippy::cast_possible_truncation,

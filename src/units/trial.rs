@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::{Address, Name};
+use super::{Address, Name, Percent};
 
 /// Two versions of a service side by side, of which one is on trial.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,6 +16,10 @@ pub struct Trial {
     /// Of a rolling replacement, where both are one pool: its endpoints that are on trial beside the others.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub batch: Vec<Address>,
+    /// Before the candidate has users: the part of stable's requests that it gets copies of. These requests alone are compared with their
+    /// copies.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copies: Option<Percent>,
 }
 
 /// Which requests that the candidate has failed go to the stable version instead.

@@ -84,15 +84,24 @@ fn way(interval: u64) -> impl Any<Value = (Strategy, Vec<Step>, Batch)> {
         for share in shares {
             let share = Some(Percent::from_millionths(share));
             for share in [share, None] {
-                steps.extend(thens.next().map(|then| Step { share, then }));
+                steps.extend(thens.next().map(|then| Step {
+                    share,
+                    mirror: None,
+                    then,
+                }));
             }
         }
         (Strategy::Canary, steps, Batch::Count(1))
     });
-    let plain = move |most| {
-        vec(then(interval), 0..=most).prop_map(|thens| {
-            let step = |then| Step { share: None, then };
-            thens.into_iter().map(step).collect::<Vec<_>>()
+    let plain = move |most, mirror| {
+        let parts = if mirror { 0..1_000_001_u32 } else { 0..1 };
+        vec((then(interval), parts), 0..=most).prop_map(|steps| {
+            let step = |(then, part)| Step {
+                share: None,
+                mirror: (part > 0).then(|| Percent::from_millionths(part)),
+                then,
+            };
+            steps.into_iter().map(step).collect::<Vec<_>>()
         })
     };
     let batch = prop_oneof![
@@ -101,8 +110,8 @@ fn way(interval: u64) -> impl Any<Value = (Strategy, Vec<Step>, Batch)> {
     ];
     prop_oneof![
         canary,
-        plain(3).prop_map(|steps| (Strategy::BlueGreen, steps, Batch::Count(1))),
-        (plain(1), batch).prop_map(|(steps, batch)| (Strategy::Rolling, steps, batch)),
+        plain(3, true).prop_map(|steps| (Strategy::BlueGreen, steps, Batch::Count(1))),
+        (plain(1, false), batch).prop_map(|(steps, batch)| (Strategy::Rolling, steps, batch)),
     ]
 }
 

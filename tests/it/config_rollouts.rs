@@ -136,6 +136,7 @@ secret = { env = "TOKEN" }
     ));
     let approval = Step {
         share: None,
+        mirror: None,
         then: Then::Approval {
             timeout: Some(minutes(60)),
             on_timeout: Unsure::Pause,
@@ -275,6 +276,31 @@ const WRONG: &[(&str, Code, &str)] = &[
         "steps = [{ judge = \"1m\" }, { share = \"10%\", hold = \"1m\" }]",
         Code::Conflict,
         "the new version has no traffic yet that could be judged",
+    ),
+    (
+        "strategy = \"blue-green\"\nsteps = [{ judge = \"1m\" }]",
+        Code::Conflict,
+        "the new version has no traffic yet that could be judged",
+    ),
+    (
+        "steps = [{ share = \"10%\", hold = \"1m\" }, { mirror = \"10%\", judge = \"1m\" }]",
+        Code::Conflict,
+        "copies are for a version without users, and this one has a share by now",
+    ),
+    (
+        "steps = [{ share = \"10%\", mirror = \"10%\", judge = \"1m\" }]",
+        Code::Conflict,
+        "copies are for a version without users, and this one has a share by now",
+    ),
+    (
+        "strategy = \"rolling\"\nsteps = [{ mirror = \"10%\", judge = \"1m\" }]",
+        Code::Conflict,
+        "a batch is of the pool that serves: there is nobody else to copy to",
+    ),
+    (
+        "strategy = \"blue-green\"\nsteps = [{ mirror = \"0%\", judge = \"1m\" }]",
+        Code::InvalidValue,
+        "0% is no copy",
     ),
     (
         "steps = [{ share = \"10%\", judge = \"9s\" }]",

@@ -36,6 +36,7 @@ fn plan() -> Plan {
         strategy: Strategy::Rolling,
         steps: vec![Step {
             share: None,
+            mirror: None,
             then: Then::Judge(MINUTE),
         }],
         ..Plan::default()
@@ -81,6 +82,7 @@ fn rollout(stage: Stage) -> Rollout {
         since: at(0),
         paused: None,
         share: 1.0 / 3.0,
+        copies: None,
         started: at(0),
         by: person(),
         reason: None,

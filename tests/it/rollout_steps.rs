@@ -8,7 +8,7 @@
 use std::{collections::BTreeSet, fmt::Write, time::Duration};
 
 use cutover::{
-    config::plan::{Hook, HookPoint, Rollout as Plan, Step, Then},
+    config::plan::{Hook, HookPoint, Rollout as Plan, Step, Strategy, Then},
     control::{
         Actor, ActorKind, Kind,
         rollout::{Cause, Counts, Member, Pause, Paused, Phase, Resume, Rollout, Stage},
@@ -34,6 +34,7 @@ fn percent(text: &str) -> Percent {
 fn plan() -> Plan {
     let share = |share, then| Step {
         share: Some(percent(share)),
+        mirror: None,
         then,
     };
     Plan {
@@ -42,6 +43,7 @@ fn plan() -> Plan {
             share("5%", Then::Judge(5 * MINUTE)),
             Step {
                 share: None,
+                mirror: None,
                 then: Then::Approval {
                     timeout: Some(60 * MINUTE),
                     on_timeout: Unsure::Rollback,
@@ -87,6 +89,7 @@ fn rollout(stage: Stage, share: f64) -> Rollout {
         since: at(0),
         paused: None,
         share,
+        copies: None,
         started: at(0),
         by: person(),
         reason: None,
@@ -650,6 +653,62 @@ fn blue_and_green_without_steps_switch_once_the_new_one_is_proven() {
         Input::Proven(Err("not proven".to_owned())),
     );
     assert_eq!(unproven.rollout.cause.unwrap().kind, "not-ready");
+}
+
+#[test]
+fn a_version_without_users_gets_copies_for_as_long_as_a_step_says_so() {
+    let step = |mirror: Option<&str>, then| Step {
+        share: None,
+        mirror: mirror.map(percent),
+        then,
+    };
+    let plan = Plan {
+        strategy: Strategy::BlueGreen,
+        steps: vec![
+            step(Some("10%"), Then::Judge(5 * MINUTE)),
+            step(None, Then::Hold(MINUTE)),
+        ],
+        ..plan()
+    };
+    let shifting = rollout(stepping(0, Phase::Shifting), 0.0);
+    let cold = after(&shifting, &plan, 1, Input::Tick);
+    assert_eq!(cold.rollout.stage, stepping(0, Phase::WarmingUp));
+    assert_eq!(cold.rollout.copies, Some(percent("10%")));
+    assert!(cold.moves.is_none(), "nobody's request is moved");
+    let waits = after(&cold.rollout, &plan, 60, Input::Tick);
+    assert_eq!(waits.rollout.stage, stepping(0, Phase::Waiting));
+    assert_eq!(waits.rollout.copies, Some(percent("10%")));
+    let on = after(&waits.rollout, &plan, 400, Input::Look(Look::Good));
+    assert_eq!(on.rollout.stage, stepping(1, Phase::Waiting));
+    assert_eq!(on.rollout.copies, None);
+    let back = after(&waits.rollout, &plan, 100, Input::Bad(bad()));
+    assert_eq!(back.rollout.stage, Stage::RollingBack);
+    assert_eq!(back.rollout.copies, None);
+    assert!(back.moves.is_none() && !back.rollout.has_met_users());
+    let restarted = after(&waits.rollout, &plan, 100, Input::Restarted);
+    assert_eq!(restarted.rollout.stage, stepping(0, Phase::WarmingUp));
+    assert_eq!(restarted.rollout.copies, Some(percent("10%")));
+}
+
+#[test]
+fn whoever_gives_a_copied_version_users_by_hand_ends_the_copies() {
+    let plan = Plan {
+        steps: vec![Step {
+            share: None,
+            mirror: Some(percent("10%")),
+            then: Then::Judge(5 * MINUTE),
+        }],
+        ..plan()
+    };
+    let mut copied = rollout(stepping(0, Phase::Waiting), 0.0);
+    copied.copies = Some(percent("10%"));
+    let moved = Input::Moved(Moved {
+        by: person(),
+        share: 0.3,
+        back: false,
+        detail: String::new(),
+    });
+    assert_eq!(after(&copied, &plan, 1, moved).rollout.copies, None);
 }
 
 #[test]

@@ -56,10 +56,11 @@ pub async fn shop_with_a_bad_green(plan: &str) -> Shop {
 
 /// Blue serves; this is how it would go to green.
 pub async fn shop(plan: &str) -> Shop {
-    let (blue, green) = (
-        endpoint("blue").start().await,
-        endpoint("green").start().await,
-    );
+    let blue = endpoint("blue").start().await;
+    shop_of(blue, endpoint("green").start().await, plan).await
+}
+
+pub async fn shop_of(blue: App, green: App, plan: &str) -> Shop {
     let whole = whole(&file(&blue, &green, BLUE, plan)).await;
     let shop = Shop { whole, blue, green };
     shop.whole
@@ -96,7 +97,7 @@ impl Shop {
         answer
     }
 
-    async fn start(&self) -> u64 {
+    pub async fn start(&self) -> u64 {
         let answer = self
             .done("/v1/services/app/rollouts", json!({ "to": "green" }))
             .await;

@@ -6,7 +6,7 @@ use cutover::pool::State;
 
 use crate::support::{
     App, Proxy, answer, endpoint, proxy,
-    trial::{known_by, numbers, on_trial},
+    trial::{known_by, numbers, on_trial, on_trial_by_copies},
     websocket::{self, pong_server},
 };
 
@@ -187,6 +187,77 @@ async fn previews_and_copies_are_in_nobody_s_counts() {
         .await;
     assert_eq!(numbers(&proxy, "green"), [0; 5]);
     assert_eq!(numbers(&proxy, "blue"), [1, 0, 0, 0, 1]);
+}
+
+fn copied(blue: &App, green: &App) -> Proxy {
+    let proxy = proxy().pool("blue", 1, &[blue]).pool("green", 0, &[green]);
+    let proxy = proxy.start();
+    on_trial_by_copies(&proxy, "100%");
+    proxy
+}
+
+#[tokio::test]
+async fn before_the_first_user_requests_are_compared_with_their_copies_and_no_others() {
+    let (blue, green) = two().await;
+    let proxy = copied(&blue, &green);
+    let mut client = proxy.client().await;
+    for _ in 0..3 {
+        assert_eq!(client.get("/").await.body, "blue");
+    }
+    client
+        .send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\nhi")
+        .await;
+    assert_eq!(client.answer().await.body, "blue");
+    proxy
+        .until_mirrored("green", &[("differs", 3), ("body", 3)])
+        .await;
+    assert_eq!(numbers(&proxy, "blue"), [3, 0, 0, 0, 3]);
+    assert_eq!(proxy.copied("green"), (3, 0));
+    assert_eq!(numbers(&proxy, "green"), [0; 5], "they are nobody's");
+    assert_eq!(green.requests().len(), 3);
+}
+
+#[tokio::test]
+async fn a_copy_that_fails_is_an_error_of_the_new_version_that_nobody_has_felt() {
+    let half = "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf";
+    let hangs = "HTTP/1.1 500 Oh\r\ncontent-length: 9\r\n\r\nhalf";
+    for green in [
+        endpoint("green").reply(503).start().await,
+        breaking().await,
+        endpoint("cut").bytes_then_close(half).start().await,
+        endpoint("cut").bytes_then_close(hangs).start().await,
+        endpoint("odd").bytes("what?\r\n\r\n").start().await,
+    ] {
+        let blue = endpoint("blue").start().await;
+        let mut proxy = copied(&blue, &green);
+        assert_eq!(proxy.get("/").await.body, "blue");
+        proxy
+            .until("the error to be counted", |proxy| {
+                proxy.copied("green") == (1, 1)
+            })
+            .await;
+        assert_eq!(numbers(&proxy, "blue"), [1, 0, 0, 0, 1]);
+        let none = tokio::time::timeout(Duration::from_millis(20), proxy.reports.next());
+        assert!(none.await.is_err(), "the guard is for users");
+    }
+}
+
+#[tokio::test]
+async fn a_copy_that_is_late_is_an_error_of_the_new_version() {
+    let (blue, _) = two().await;
+    let green = endpoint("green").silent().start().await;
+    let proxy = proxy()
+        .service("timeouts.response = \"50ms\"")
+        .pool("blue", 1, &[&blue])
+        .pool("green", 0, &[&green])
+        .start();
+    on_trial_by_copies(&proxy, "100%");
+    assert_eq!(proxy.get("/").await.body, "blue");
+    proxy
+        .until("the error to be counted", |proxy| {
+            proxy.copied("green") == (1, 1)
+        })
+        .await;
 }
 
 #[tokio::test]

@@ -172,6 +172,8 @@ pub struct Rollout {
     pub awaits: Option<String>,
     /// Of the new pool, 0.0 to 1.0.
     pub share: f64,
+    /// While it has none: the part of the stable pool's requests that it gets copies of, 0.0 to 1.0. `null` where it gets none.
+    pub copies: Option<f64>,
     /// When it came to where it stands.
     pub since: Timestamp,
     /// When what is waited for is over by itself.

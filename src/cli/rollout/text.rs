@@ -104,7 +104,10 @@ fn standing(of: &Rollout, now: Timestamp) -> String {
         (None, stage) => parts.push(clean(stage).to_string()),
     }
     if of.ended.is_none() {
-        parts.push(percent(of.share));
+        parts.push(match of.copies {
+            Some(part) => format!("copies of {}", percent(part)),
+            None => percent(of.share),
+        });
     }
     if of.paused.is_none() && of.ended.is_none() {
         parts.extend(waiting(of));

@@ -128,7 +128,9 @@ fn steps(rollout: &Rollout, by_preset: bool, block: &mut Block) {
 fn step(step: &Step) -> String {
     let span = |span| quoted(&Span(span).to_string());
     let share = step.share.map(|share| quoted(&share.to_string()));
-    let mut said: Vec<_> = share.map(|share| ("share", share)).into_iter().collect();
+    let mirror = step.mirror.map(|part| quoted(&part.to_string()));
+    let named = [("share", share), ("mirror", mirror)].into_iter();
+    let mut said: Vec<_> = named.filter_map(|(key, part)| Some((key, part?))).collect();
     match step.then {
         Then::Hold(time) => said.push(("hold", span(time))),
         Then::Judge(time) => said.push(("judge", span(time))),

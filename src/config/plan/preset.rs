@@ -25,12 +25,17 @@ const fn minutes(count: u64) -> Duration {
 const fn share(hundredths: u32, then: Then) -> Step {
     Step {
         share: Some(Percent::from_millionths(hundredths * 100)),
+        mirror: None,
         then,
     }
 }
 
 const fn only(then: Then) -> Step {
-    Step { share: None, then }
+    Step {
+        share: None,
+        mirror: None,
+        then,
+    }
 }
 
 /// Nothing happens until somebody says so; it is judged meanwhile.

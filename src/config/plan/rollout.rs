@@ -42,6 +42,8 @@ pub enum Strategy {
 pub struct Step {
     /// Of the new pool from this step on; `None`: as before.
     pub share: Option<Percent>,
+    /// Before it has one: the part of the stable pool's requests that it gets copies of.
+    pub mirror: Option<Percent>,
     pub then: Then,
 }
 

@@ -4,7 +4,7 @@ use serde_json::Value;
 use super::{Phase, Stage};
 use crate::{
     control::Actor,
-    units::{Address, Name, RescueRule, Timestamp, Trial, Weights},
+    units::{Address, Name, Percent, RescueRule, Timestamp, Trial, Weights},
 };
 
 /// How many entries of its log a rollout keeps.
@@ -29,6 +29,9 @@ pub struct Rollout {
     pub paused: Option<Paused>,
     /// Of the new pool, as decided last: it is never raised above that without another decision.
     pub share: f64,
+    /// While it has none: the part of the stable pool's requests that it gets copies of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copies: Option<Percent>,
     pub started: Timestamp,
     pub by: Actor,
     pub reason: Option<String>,
@@ -286,6 +289,7 @@ impl Rollout {
             salt: self.id,
             rescue: self.rescue.clone().filter(|_| stable_serves),
             batch,
+            copies: self.copies,
         })
     }
 

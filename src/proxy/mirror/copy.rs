@@ -1,4 +1,4 @@
-use std::{cell::Cell, rc::Rc, sync::Arc};
+use std::{cell::Cell, rc::Rc, sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, Version};
 use http_body::Body as _;
@@ -6,10 +6,10 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio::time::{Instant, timeout};
 
-use super::Witness;
+use super::{Sample, Witness};
 use crate::{
     pool::{Endpoint, Lease, Seat},
-    proxy::{Client, Proxy, Upload, body::SIP, forwarded, head, queue::Asking},
+    proxy::{Client, Kind, Proxy, Upload, body::SIP, forward, forwarded, head, queue::Asking},
     routing::Head,
     snapshot::{Pool, Service},
     telemetry::Mirrored,
@@ -26,6 +26,8 @@ pub(in crate::proxy) struct Mirroring {
     line: Rc<Line<Upload>>,
     lease: Lease,
     timeouts: Timeouts,
+    /// It is compared in a trial, too.
+    sample: Option<Sample>,
     _under_way: UnderWay,
 }
 
@@ -65,7 +67,7 @@ impl Proxy {
         request: &Request<Upload>,
         asking: &Asking,
     ) -> Option<Box<Mirroring>> {
-        let mirror = service.plan.mirror.as_ref()?;
+        let mirror = service.mirror.as_ref()?;
         let safe = matches!(*head.method, Method::GET | Method::HEAD | Method::OPTIONS);
         let chosen_too = *chosen.name() == mirror.pool;
         if !safe
@@ -94,6 +96,7 @@ impl Proxy {
         Some(Box::new(Mirroring {
             mirror: mirror.clone(),
             lease: line.seat().claim(None),
+            sample: service.copies().then(|| Sample::new(line.seat().clone())),
             _under_way: UnderWay::new(line.seat(), &self.copies),
             line,
             timeouts: service.plan.timeouts,
@@ -126,6 +129,11 @@ impl Mirroring {
     async fn send(self, copy: Copy, witness: Option<Witness>) {
         let compares = witness.is_some();
         let answered = timeout(self.mirror.timeout, self.answer(copy, witness)).await;
+        if let Some(sample) = &self.sample
+            && answered.is_err()
+        {
+            sample.late();
+        }
         if !compares {
             let whole = matches!(answered, Ok(Some(())));
             let outcome = if whole {
@@ -139,8 +147,13 @@ impl Mirroring {
 
     /// The copy's answer, to its end or as far as it matters; `None` where it does not come to that.
     async fn answer(&self, copy: Copy, mut witness: Option<Witness>) -> Option<()> {
-        let (mut answer, connection) = self.ask(copy).await?;
-        head::check_answer(&mut answer).ok()?;
+        let asked = self.ask(copy).await;
+        if let Some(sample) = &self.sample {
+            sample.answered(&asked);
+        }
+        let Asked {
+            answer, connection, ..
+        } = asked.ok()?;
         if let Some(witness) = &mut witness {
             witness.answered(answer.status(), answer.headers());
         }
@@ -149,7 +162,11 @@ impl Mirroring {
             let Some(frame) = body.frame().await else {
                 break true;
             };
-            if let Some(data) = frame.ok()?.data_ref()
+            let Ok(frame) = frame else {
+                self.broke();
+                return None;
+            };
+            if let Some(data) = frame.data_ref()
                 && let Some(witness) = &mut witness
                 && !witness.passed(data)
             {
@@ -160,6 +177,7 @@ impl Mirroring {
         if whole {
             // A stream that was reset without an error in the middle of the answer ends like one that is whole.
             if connection.is_shared() && !body.is_end_stream() {
+                self.broke();
                 return None;
             }
             self.line.park(connection, Instant::now());
@@ -170,17 +188,33 @@ impl Mirroring {
         Some(())
     }
 
+    /// The endpoint has broken off its answer.
+    fn broke(&self) {
+        if let Some(sample) = &self.sample {
+            sample.broke();
+        }
+    }
+
     /// The head of the copy's answer. A parked connection that the endpoint has closed is nobody's failure.
-    async fn ask(&self, copy: Copy) -> Option<(Response<Incoming>, Connection<Upload>)> {
+    async fn ask(&self, copy: Copy) -> Result<Asked, Kind> {
         let address = &self.line.seat().endpoint.key.address;
         let mut afresh = false;
         loop {
-            let mut connection = self.open(copy.caller.as_ref(), afresh).await.ok()?;
+            let opened = self.open(copy.caller.as_ref(), afresh).await;
+            let mut connection = opened.map_err(|error| forward::dial_error(error).kind)?;
             connection.read_at_most(SIP);
+            let sent = Instant::now();
             match connection.send(copy.request(), address).await {
-                Ok(answer) => return Some((answer, connection)),
+                Ok(mut answer) => {
+                    head::check_answer(&mut answer).map_err(|_| Kind::EndpointMalformed)?;
+                    return Ok(Asked {
+                        answer,
+                        took: sent.elapsed(),
+                        connection,
+                    });
+                }
                 Err(_) if connection.reused && !afresh => afresh = true,
-                Err(_) => return None,
+                Err(_) => return Err(Kind::EndpointBroke),
             }
             connection.retire();
         }
@@ -204,6 +238,13 @@ impl Mirroring {
             (None, None) => line.dial(Errand::Copy, timeouts).await,
         }
     }
+}
+
+/// The head of a copy's answer, and how long it took since the copy was written.
+pub(super) struct Asked {
+    pub answer: Response<Incoming>,
+    pub took: Duration,
+    pub connection: Connection<Upload>,
 }
 
 /// What a request is copied of.

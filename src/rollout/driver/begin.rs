@@ -214,6 +214,7 @@ impl Driver {
             since: now,
             paused: None,
             share: 0.0,
+            copies: None,
             started: now,
             by: request.by.clone(),
             reason: request.reason.clone(),

@@ -4,6 +4,7 @@ use crate::{
     config::plan::{Rollout, Strategy, Then},
     rollout::{
         Counts,
+        figures::percent,
         judge::{Traffic, estimate},
     },
     telemetry::Window,
@@ -27,18 +28,33 @@ pub(super) fn outlook(plan: &Rollout, stable: &Window, mut share: f64) -> Vec<St
     }
     for (step, number) in plan.steps.iter().zip(1..) {
         if let Some(part) = step.share {
-            share = f64::from(part.millionths()) / 1e6;
+            share = part.part();
         }
-        if let Then::Judge(hold) = step.then
-            && share < 1.0
-        {
+        let Then::Judge(hold) = step.then else {
+            continue;
+        };
+        let which = match step.mirror {
+            _ if rolling => format!("each batch, {}", percent(share)),
+            Some(part) => format!("step {number}, copies of {part}"),
+            None => format!("step {number}, {}", percent(share)),
+        };
+        let (traffic, share) = match step.mirror {
+            // Each copied request is one of both.
+            Some(part) => {
+                let per_second = traffic.per_second * part.part() * 2.0;
+                (
+                    Traffic {
+                        per_second,
+                        ..traffic
+                    },
+                    0.5,
+                )
+            }
+            None => (traffic, share),
+        };
+        if share < 1.0 {
             let needs = estimate(&settings, &traffic, &stable.latency, share, hold);
-            let step = if rolling {
-                "each batch".to_owned()
-            } else {
-                format!("step {number}")
-            };
-            lines.push(format!("{step}, {needs}"));
+            lines.push(format!("{which}: {needs}"));
         }
     }
     lines
@@ -63,6 +79,7 @@ mod tests {
     fn each_step_that_is_judged_says_what_it_needs() {
         let step = |share: &str, then| Step {
             share: Some(share.parse().unwrap()),
+            mirror: None,
             then,
         };
         let minutes = Duration::from_mins;
@@ -101,6 +118,7 @@ mod tests {
             strategy: Strategy::Rolling,
             steps: vec![Step {
                 share: None,
+                mirror: None,
                 then: Then::Judge(minutes(2)),
             }],
             ..Rollout::default()

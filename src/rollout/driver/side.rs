@@ -3,7 +3,7 @@ use std::{sync::Arc, time::Duration};
 use super::span;
 use crate::{
     config::plan,
-    control::rollout::{ArmLive, Counts},
+    control::rollout::{ArmLive, Counts, Rollout},
     pool::{FaultEvent, FaultReport, PoolStats},
     rollout::{
         Counts as Figures, Seen,
@@ -14,7 +14,7 @@ use crate::{
         },
     },
     telemetry::Tried,
-    units::{Arm, JudgeSettings, Timestamp},
+    units::{Arm, JudgeSettings, Percent, Timestamp},
 };
 
 /// How far back what is recent reaches, and at most twice as far.
@@ -26,6 +26,8 @@ pub(super) struct Side {
     candidate: Arc<PoolStats>,
     /// Clients keep to their version.
     sticky: bool,
+    /// Since when requests are compared with their copies.
+    copying: Option<Timestamp>,
     guard: Guard,
     looks: Looks,
     /// When the rollout was begun.
@@ -55,15 +57,36 @@ pub(super) struct Side {
 struct Both {
     stable: Tried,
     candidate: Tried,
+    /// What the candidate made of copies.
+    copied: Tried,
     /// Of the candidate: asked, failed.
     probes: (u64, u64),
 }
 
 impl Both {
+    fn of(stable: &PoolStats, candidate: &PoolStats) -> Self {
+        Self {
+            stable: stable.tried(),
+            candidate: candidate.tried(),
+            copied: candidate.copied(),
+            probes: candidate.probed.read(),
+        }
+    }
+
+    /// What the candidate is compared by.
+    fn compared(&self, by_copies: bool) -> &Tried {
+        if by_copies {
+            &self.copied
+        } else {
+            &self.candidate
+        }
+    }
+
     fn since(&self, earlier: &Self) -> Self {
         Self {
             stable: self.stable.since(&earlier.stable),
             candidate: self.candidate.since(&earlier.candidate),
+            copied: self.copied.since(&earlier.copied),
             probes: (
                 self.probes.0.saturating_sub(earlier.probes.0),
                 self.probes.1.saturating_sub(earlier.probes.1),
@@ -104,11 +127,7 @@ impl Side {
         plan: &plan::Rollout,
         now: Timestamp,
     ) -> Self {
-        let both = Both {
-            stable: stable.tried(),
-            candidate: candidate.tried(),
-            probes: candidate.probed.read(),
-        };
+        let both = Both::of(&stable, &candidate);
         let spans = plan.steps.iter().map(|step| match step.then {
             plan::Then::Hold(span) | plan::Then::Judge(span) => span,
             plan::Then::Approval { .. } => Duration::ZERO,
@@ -118,6 +137,7 @@ impl Side {
             stable,
             candidate,
             sticky,
+            copying: None,
             guard: Guard::new(plan.guard),
             looks: Looks::new(spans, plan.judge.interval, plan.judge.max_hold),
             whole: both.clone(),
@@ -134,11 +154,7 @@ impl Side {
     }
 
     fn totals(&self) -> Both {
-        Both {
-            stable: self.stable.tried(),
-            candidate: self.candidate.tried(),
-            probes: self.candidate.probed.read(),
-        }
+        Both::of(&self.stable, &self.candidate)
     }
 
     /// Why the candidate must be taken back, if this was the error too many.
@@ -187,8 +203,23 @@ impl Side {
         self.warm = totals;
     }
 
-    /// Its looks begin: for so long, with that share.
-    pub fn begin(&mut self, judge: &JudgeSettings, share: f64, lasts: Duration, now: Timestamp) {
+    /// From now on, or no more, requests are compared with their copies.
+    pub fn copies(&mut self, since: Option<Timestamp>) {
+        self.copying = since;
+        if since.is_some() {
+            self.shifted = self.totals();
+            self.warm = self.shifted.clone();
+        }
+    }
+
+    /// Its looks begin: for so long, as it stands.
+    pub fn begin(
+        &mut self,
+        judge: &JudgeSettings,
+        rollout: &Rollout,
+        lasts: Duration,
+        now: Timestamp,
+    ) {
         self.mark(now);
         let totals = self.totals();
         self.warm = totals.clone();
@@ -201,8 +232,28 @@ impl Side {
             per_second: number(recent.stable.requests + recent.candidate.requests) / seconds,
             stable: figures(&recent.stable),
         };
-        let requests = traffic.per_second * share * lasts.as_secs_f64();
+        let (per_second, share) = match (self.copying, rollout.copies) {
+            (Some(since), Some(part)) => (self.copied(since, &totals, now, part, &traffic), 0.5),
+            _ => (traffic.per_second * rollout.share, rollout.share),
+        };
+        let requests = per_second * lasts.as_secs_f64();
         self.margin = margin(judge.error_margin, &traffic, requests, share);
+    }
+
+    /// Copies in a second: as they came while the version was cold, or as many as there may be.
+    fn copied(
+        &self,
+        since: Timestamp,
+        totals: &Both,
+        now: Timestamp,
+        part: Percent,
+        traffic: &Traffic,
+    ) -> f64 {
+        let seconds = span(since, now).as_secs_f64();
+        if seconds < 1.0 {
+            return traffic.per_second * part.part();
+        }
+        number(totals.since(&self.shifted).copied.requests) / seconds
     }
 
     /// When the next look is due.
@@ -211,19 +262,31 @@ impl Side {
         self.begun.checked_add(next).unwrap_or(self.begun)
     }
 
+    /// Clients keep to the version that is compared. Copies are drawn anew, whosesoever they are.
+    fn keeps(&self) -> bool {
+        self.sticky && !self.by_copies()
+    }
+
+    fn by_copies(&self) -> bool {
+        self.copying.is_some()
+    }
+
     /// Latency as far as it was looked at, all else since the share serves.
     fn sample(&self, arm: Arm, totals: &Both) -> Sample {
         let (shifted, warm) = (totals.since(&self.shifted), totals.since(&self.warm));
         let (counts, warm) = match arm {
-            Arm::Stable => (shifted.stable, warm.stable),
-            Arm::Candidate => (shifted.candidate, warm.candidate),
+            Arm::Stable => (&shifted.stable, &warm.stable),
+            Arm::Candidate => (
+                shifted.compared(self.by_copies()),
+                warm.compared(self.by_copies()),
+            ),
         };
         let failing = self.guard.clients(arm) - self.met[arm as usize];
         Sample {
             requests: counts.requests,
             errors: counts.errors,
-            latency: warm.response,
-            failing_clients: self.sticky.then_some(failing),
+            latency: warm.response.clone(),
+            failing_clients: self.keeps().then_some(failing),
         }
     }
 
@@ -231,11 +294,11 @@ impl Side {
     /// clients keep to their version: how many of them failed in it is not known.
     fn recent(&self, totals: &Both) -> Option<Pair> {
         let (since, mark) = &self.marks[1];
-        (!self.sticky && *since > self.begun).then(|| {
+        (!self.keeps() && *since > self.begun).then(|| {
             let recent = totals.since(mark);
             Pair {
-                stable: sample(recent.stable),
-                candidate: sample(recent.candidate),
+                stable: sample(&recent.stable),
+                candidate: sample(recent.compared(self.by_copies())),
                 baseline: Baseline::Now,
             }
         })
@@ -283,13 +346,7 @@ impl Side {
             requests: asked,
             errors: failed,
         };
-        let recent = recent.candidate;
-        let sample = Sample {
-            requests: recent.requests,
-            errors: recent.errors,
-            latency: recent.response,
-            failing_clients: None,
-        };
+        let sample = sample(recent.compared(self.by_copies()));
         let bounds = absolute(&plan.absolute, &sample, probes);
         let low = bounds
             .iter()
@@ -324,7 +381,11 @@ impl Side {
         let (shifted, warm) = (totals.since(&self.shifted), totals.since(&self.warm));
         for (live, counts, warm) in [
             (stable, &shifted.stable, &warm.stable),
-            (candidate, &shifted.candidate, &warm.candidate),
+            (
+                candidate,
+                shifted.compared(self.by_copies()),
+                warm.compared(self.by_copies()),
+            ),
         ] {
             let quantile = |quantile| {
                 let value = warm.response.quantile(quantile)?;
@@ -342,11 +403,11 @@ impl Side {
 }
 
 /// Of whoever's requests.
-fn sample(tried: Tried) -> Sample {
+fn sample(tried: &Tried) -> Sample {
     Sample {
         requests: tried.requests,
         errors: tried.errors,
-        latency: tried.response,
+        latency: tried.response.clone(),
         failing_clients: None,
     }
 }

@@ -36,6 +36,8 @@ pub(super) struct Watch {
     first_error: Option<Timestamp>,
     /// Said once.
     mismatched: bool,
+    /// What is compared are requests and their copies.
+    copying: bool,
 }
 
 /// What a look has found.
@@ -72,7 +74,9 @@ impl Watch {
             before: rollout.counts,
             first_error: rollout.counts.first_error,
             mismatched: false,
+            copying: false,
         };
+        watch.copies(rollout, now);
         watch.begin(rollout, plan, now);
         watch
     }
@@ -138,6 +142,7 @@ impl Watch {
             }
             return;
         }
+        self.copies(rollout, now);
         if (rollout.share - share).abs() > f64::EPSILON {
             for side in self.sides.values_mut() {
                 side.shifts(share);
@@ -145,6 +150,16 @@ impl Watch {
         }
         if rollout.stage != before && rollout.stage.phase() != Some(Phase::Extending) {
             self.begin(rollout, plan, now);
+        }
+    }
+
+    /// Whether it gets copies, from now on.
+    fn copies(&mut self, rollout: &Rollout, now: Timestamp) {
+        let copying = rollout.copies.is_some();
+        if std::mem::replace(&mut self.copying, copying) != copying {
+            for side in self.sides.values_mut() {
+                side.copies(copying.then_some(now));
+            }
         }
     }
 
@@ -166,7 +181,7 @@ impl Watch {
             ..Live::default()
         };
         for side in self.sides.values_mut() {
-            side.begin(&plan.judge, rollout.share, lasts, now);
+            side.begin(&plan.judge, rollout, lasts, now);
         }
     }
 
@@ -187,7 +202,7 @@ impl Watch {
                 Some(Phase::WarmingUp | Phase::Waiting | Phase::Extending)
             )
         } else {
-            rollout.stage.compares() && rollout.share > 0.0
+            rollout.stage.compares() && (rollout.share > 0.0 || self.copying)
         };
         // What is cold is slow, and fails no more often for it: a batch is judged by its errors alone.
         let warm = rolling || phase != Some(Phase::WarmingUp);

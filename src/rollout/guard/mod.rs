@@ -126,7 +126,7 @@ impl Guard {
         let by_errors = self.test.evidence() >= enough
             && self.candidate.errors >= u64::from(self.settings.min_errors)
             && self.candidate.clients >= u64::from(self.settings.min_clients);
-        let least = f64::from(self.settings.min_error_rate.millionths()) / 1e6;
+        let least = self.settings.min_error_rate.part();
         let seen = [whole, recent]
             .into_iter()
             .find(|seen| seen.candidate.rate() >= least);

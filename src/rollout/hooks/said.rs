@@ -7,7 +7,7 @@ use crate::{
         Actor,
         rollout::{Live, Rollout},
     },
-    units::{Address, Name, Timestamp},
+    units::{Address, Name, Percent, Timestamp},
 };
 
 /// What a hook is told of the rollout that asks it.
@@ -76,7 +76,7 @@ impl Said {
             .map(|batches| batches.current().to_vec());
         let next = step.and_then(|step| plan.steps.get(step)?.share);
         let next_share = match point {
-            HookPoint::BeforeStep => next.map(|share| f64::from(share.millionths()) / 1e6),
+            HookPoint::BeforeStep => next.map(Percent::part),
             HookPoint::BeforePromote => Some(1.0),
             _ => None,
         };

@@ -5,7 +5,6 @@ use serde::{Deserialize, Serialize};
 use super::{
     distributions::{Part, at_least},
     latency::slower_than,
-    margin::fraction,
     sample::Sample,
 };
 use crate::{
@@ -61,7 +60,7 @@ pub fn absolute(bounds: &Absolute, sample: &Sample, probes: Counts) -> Vec<Bound
             On::ErrorRate,
             errors,
             least,
-            fraction(most),
+            most.part(),
             "requests failed",
         ));
     }
@@ -71,7 +70,7 @@ pub fn absolute(bounds: &Absolute, sample: &Sample, probes: Counts) -> Vec<Bound
         found.push(bound(On::P95, slower, least, 0.05, &what));
     }
     if let Some((floor, _)) = bounds.min_success {
-        let most = 1.0 - fraction(floor);
+        let most = 1.0 - floor.part();
         found.push(bound(On::Success, errors, least, most, "requests failed"));
     }
     if let Some(most) = bounds.probe_failures {
@@ -80,7 +79,7 @@ pub fn absolute(bounds: &Absolute, sample: &Sample, probes: Counts) -> Vec<Bound
             On::Probes,
             failed,
             PROBES,
-            fraction(most),
+            most.part(),
             "probes failed",
         ));
     }

@@ -129,7 +129,6 @@ impl Beside {
 impl fmt::Display for Estimate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let margin = percent(self.margin);
-        write!(f, "{}: ", percent(self.share))?;
         let (Some(requests), Some(takes)) = (self.requests, self.takes) else {
             return f.write_str("can't be judged at the traffic now seen");
         };
@@ -179,16 +178,16 @@ mod tests {
         assert_eq!(
             first,
             [
-                "25 %: 72704 requests of the new version, 291s at the traffic now seen, show that it fails at most 0.114 points more often",
-                "1 %: 200 requests of the new version, 200s at the traffic now seen, show that it fails at most 5 points more often; longer \
+                "72704 requests of the new version, 291s at the traffic now seen, show that it fails at most 0.114 points more often",
+                "200 requests of the new version, 200s at the traffic now seen, show that it fails at most 5 points more often; longer \
                  than its 2m, so it will wait",
-                "1 %: 200 requests of the new version, 20000s at the traffic now seen, show that it fails at most 5 points more often; longer \
+                "200 requests of the new version, 20000s at the traffic now seen, show that it fails at most 5 points more often; longer \
                  than the 32m it has"
             ]
         );
         assert_eq!(
             told(0.0, 0.5, 10),
-            "50 %: can't be judged at the traffic now seen"
+            "can't be judged at the traffic now seen"
         );
     }
 }

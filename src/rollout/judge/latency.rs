@@ -6,7 +6,6 @@ use super::{
     distributions::{Part, most_above, owns_so_many},
     errors::{TESTS, more},
     looks::Look,
-    margin::fraction,
     ranks,
     sample::{Baseline, Pair, Sample},
     verdict::{Finding, Of, Verdict},
@@ -43,7 +42,7 @@ pub(super) fn least(quantile: f64) -> u64 {
 
 /// What is slower than this is too slow.
 pub(super) fn limit(allowed: &LatencyMargin, stable: Duration, baseline: Baseline) -> Duration {
-    let increase = fraction(allowed.increase)
+    let increase = allowed.increase.part()
         * match baseline {
             Baseline::Now => 1.0,
             Baseline::Frozen => 2.0,

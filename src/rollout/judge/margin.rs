@@ -5,7 +5,7 @@ use super::{
 };
 use crate::{
     rollout::figures::{Counts, number},
-    units::{ErrorMargin, Percent},
+    units::ErrorMargin,
 };
 
 /// Less than a tenth of a percentage point, or a fifth of stable's own rate, is nothing that a margin asks to be shown.
@@ -36,7 +36,7 @@ impl Traffic {
 /// prove in nine of ten good versions.
 pub fn margin(set: ErrorMargin, traffic: &Traffic, requests: f64, share: f64) -> f64 {
     let part = match set {
-        ErrorMargin::Fixed(part) => return fraction(part),
+        ErrorMargin::Fixed(part) => return part.part(),
         ErrorMargin::Auto => traffic.rate(),
     };
     let share = share.clamp(1e-6, 1.0);
@@ -53,7 +53,7 @@ pub fn margin(set: ErrorMargin, traffic: &Traffic, requests: f64, share: f64) ->
 /// From what difference on harm is harm.
 pub(super) fn tolerated(set: ErrorMargin, stable: f64, baseline: Baseline) -> f64 {
     let least = match set {
-        ErrorMargin::Fixed(part) => fraction(part),
+        ErrorMargin::Fixed(part) => part.part(),
         ErrorMargin::Auto => least(stable),
     };
     match baseline {
@@ -64,10 +64,6 @@ pub(super) fn tolerated(set: ErrorMargin, stable: f64, baseline: Baseline) -> f6
 
 fn least(stable: f64) -> f64 {
     LEAST.max(stable * LEAST_OF_STABLE)
-}
-
-pub(super) fn fraction(part: Percent) -> f64 {
-    f64::from(part.millionths()) / 1e6
 }
 
 /// How many errors one good version in ten has more of.

@@ -47,7 +47,7 @@ fn beside(
     max_drop: Option<Percent>,
     max_rise: Option<Percent>,
 ) -> Verdict {
-    let part = |percent: Percent| f64::from(percent.millionths()) / 1e6 * stable.abs();
+    let part = |percent: Percent| percent.part() * stable.abs();
     let told = |direction, percent: Percent| {
         let (figure, stable) = (shown(candidate), shown(stable));
         let than = "than the stable version's";

@@ -1,7 +1,4 @@
-use super::{
-    Machine, Move, Order, Task,
-    going::{cause, part},
-};
+use super::{Machine, Move, Order, Task, going::cause};
 use crate::{
     config::plan::{HookPoint, Then},
     control::{
@@ -165,7 +162,7 @@ impl Machine<'_> {
             }
             Resume::FromCurrent => {
                 let at = |step: &crate::config::plan::Step| {
-                    step.share.is_some_and(|at| part(at) <= share)
+                    step.share.is_some_and(|at| at.part() <= share)
                 };
                 let step = self.plan.steps.iter().rposition(at).unwrap_or(0);
                 self.resume_at(step);
@@ -179,7 +176,7 @@ impl Machine<'_> {
                         .find_map(|step| step.share);
                     self.resume_at(step);
                     if let Some(at) = at {
-                        self.rollout().share = part(at);
+                        self.rollout().share = at.part();
                         self.next.moves = Some(Move::To(at));
                     }
                     self.tell(Kind::RolloutResumed, "goes on with the weights of its step");

@@ -27,6 +27,19 @@ pub(super) fn span(rollout: &Rollout, plan: &plan::Rollout) -> Option<Duration> 
     }
 }
 
+/// What the new version gets copies of, where its step says so: only until it has users.
+pub(super) fn copies(rollout: &Rollout, plan: &plan::Rollout) -> Option<Percent> {
+    let Stage::Stepping {
+        step,
+        phase: Phase::WarmingUp | Phase::Waiting | Phase::Extending,
+    } = rollout.stage
+    else {
+        return None;
+    };
+    let step = plan.steps.get(step).filter(|_| !rollout.is_rolling())?;
+    step.mirror.filter(|_| rollout.share == 0.0)
+}
+
 /// What a step waits for; of a rolling replacement, what follows each batch.
 pub(super) fn then(rollout: &Rollout, plan: &plan::Rollout, step: usize) -> Option<Then> {
     let at = if rollout.is_rolling() { 0 } else { step };
@@ -122,7 +135,7 @@ impl Machine<'_> {
                         .plan
                         .steps
                         .get(step)
-                        .is_some_and(|step| step.share.is_some());
+                        .is_some_and(|step| step.share.is_some() || step.mirror.is_some());
                     let phase = if cold {
                         Phase::WarmingUp
                     } else {
@@ -202,17 +215,28 @@ impl Machine<'_> {
     pub(super) fn shift(&mut self) {
         match self.next.rollout.stage {
             Stage::Stepping { step, .. } => {
-                let share = self.plan.steps.get(step).and_then(|step| step.share);
                 let now_at = self.next.rollout.share;
+                let planned = self.plan.steps.get(step);
+                let (share, mirror) = planned.map_or((None, None), |it| (it.share, it.mirror));
                 match share {
-                    Some(share) if part(share) > now_at => {
+                    Some(share) if share.part() > now_at => {
                         self.enter(Stage::Stepping {
                             step,
                             phase: Phase::WarmingUp,
                         });
-                        self.rollout().share = part(share);
+                        self.rollout().share = share.part();
                         self.next.moves = Some(Move::To(share));
                         self.tell(Kind::RolloutStep, format!("{share} to the new version"));
+                    }
+                    _ if let Some(part) = mirror
+                        && now_at == 0.0 =>
+                    {
+                        self.enter(Stage::Stepping {
+                            step,
+                            phase: Phase::WarmingUp,
+                        });
+                        let said = format!("copies of {part} of the requests to the new version");
+                        self.tell(Kind::RolloutStep, said);
                     }
                     _ => {
                         self.enter(Stage::Stepping {
@@ -395,10 +419,6 @@ impl Machine<'_> {
 }
 
 const TOO_LITTLE: &str = "too little is known of the new version";
-
-pub(super) fn part(share: Percent) -> f64 {
-    f64::from(share.millionths()) / 1e6
-}
 
 pub(super) fn cause(kind: &str, detail: impl Into<String>, at: Timestamp) -> Cause {
     Cause {

@@ -187,6 +187,7 @@ pub fn step(
         other if rollout.is_rolling() => machine.take_of_batches(other),
         other => machine.take(other),
     }
+    machine.next.rollout.copies = going::copies(&machine.next.rollout, plan);
     Ok(machine.next)
 }
 

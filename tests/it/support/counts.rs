@@ -53,6 +53,12 @@ impl Proxy {
         self.stats(pool).tried()
     }
 
+    /// What trials by copies have counted of the pool: requests and errors.
+    pub fn copied(&self, pool: &str) -> (u64, u64) {
+        let copied = self.stats(pool).copied();
+        (copied.requests, copied.errors)
+    }
+
     fn stats(&self, pool: &str) -> Arc<PoolStats> {
         let snapshot = self.readers.current();
         let service = &snapshot.services[0];

@@ -33,7 +33,23 @@ pub fn on_trial(proxy: &Proxy, share: f64, rescued: &[&str]) {
             candidate: "green".parse().unwrap(),
             salt: 1,
             batch: Vec::new(),
+            copies: None,
             rescue,
+        }));
+    });
+}
+
+/// Compares requests with their copies, which green gets of this part of blue's.
+pub fn on_trial_by_copies(proxy: &Proxy, part: &str) {
+    proxy.decide(|decided| {
+        decided.trial = Some(Arc::new(Trial {
+            id: 7,
+            stable: "blue".parse().unwrap(),
+            candidate: "green".parse().unwrap(),
+            salt: 1,
+            rescue: None,
+            batch: Vec::new(),
+            copies: Some(part.parse().unwrap()),
         }));
     });
 }
@@ -48,6 +64,7 @@ pub fn batch_on_trial(proxy: &Proxy, batch: &[&App]) {
             candidate: blue(),
             salt: 1,
             batch: batch.iter().map(|app| Address::Ip(app.address)).collect(),
+            copies: None,
             rescue: Some(RescueRule {
                 methods: vec!["GET".to_owned()],
                 max_body: 64,

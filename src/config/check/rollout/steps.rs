@@ -53,12 +53,14 @@ impl Check<'_> {
         for step in tables(view, "steps", keys::STEP) {
             shared |= step.has("share");
             self.share_rises(&step, strategy, &mut reached);
-            if strategy == Strategy::Canary {
+            self.copies_come_first(&step, strategy, &reached);
+            if strategy != Strategy::Rolling {
                 self.has_something_to_judge(&step, &reached);
             }
             let then = self.then(&step, interval);
             steps.extend(then.map(|then| Step {
                 share: step.parsed("share"),
+                mirror: step.parsed("mirror"),
                 then,
             }));
         }
@@ -110,12 +112,38 @@ impl Check<'_> {
         self.tell(problem.key(step.path_of("share")));
     }
 
+    fn copies_come_first(&mut self, step: &View<'_>, strategy: Strategy, reached: &Reached) {
+        let Some(part) = step.parsed::<Percent>("mirror") else {
+            return;
+        };
+        let place = step.place_of("mirror");
+        let problem = |code, what: &str| Problem::new(code, place, what);
+        let problem = if strategy == Strategy::Rolling {
+            let what = "a batch is of the pool that serves: there is nobody else to copy to";
+            problem(Code::Conflict, what).expected("no `mirror`, or another strategy")
+        } else if part == Percent::NONE {
+            problem(Code::InvalidValue, "0% is no copy").expected("a part above 0%")
+        } else if reached.0 != Percent::NONE {
+            let what = "copies are for a version without users, and this one has a share by now";
+            let problem = problem(Code::Conflict, what);
+            let problem = problem.also(reached.1, "its share");
+            problem.expected("`mirror` in a step before it")
+        } else {
+            return;
+        };
+        self.tell(problem.key(step.path_of("mirror")));
+    }
+
     fn has_something_to_judge(&mut self, step: &View<'_>, reached: &Reached) {
-        if step.has("judge") && !step.has("share") && reached.0 == Percent::NONE {
+        let compared = step.has("share") || step.has("mirror") || reached.0 != Percent::NONE;
+        if step.has("judge") && !compared {
             let what = "the new version has no traffic yet that could be judged";
             let problem = Problem::new(Code::Conflict, step.place_of("judge"), what);
             let problem = problem.key(step.path_of("judge"));
-            self.tell(problem.expected("a `share` beside it, or a step before it that has one"));
+            self.tell(
+                problem
+                    .expected("a `share` beside it, or a step before it that has one, or `mirror`"),
+            );
         }
     }
 

@@ -34,6 +34,11 @@ pub const STEP: Section = &[&[
         "Of a canary: the new pool's share from this step on, above 0% and below 100%, more than before. Default: as before.",
     ),
     Key::new(
+        "mirror",
+        text(&syntax::PERCENT),
+        "Of canary and blue-green, before the new pool has a share: it gets copies of so many of the requests that can be copied, and is compared by what it answers.",
+    ),
+    Key::new(
         "hold",
         Shape::Span {
             min: 1,

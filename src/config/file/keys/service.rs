@@ -7,7 +7,10 @@ use super::{
     rollout::ROLLOUT,
     text,
 };
-use crate::config::file::{Fallback, Key, Section, Shape, syntax};
+use crate::{
+    config::file::{Fallback, Key, Section, Shape, syntax},
+    units::Mirror,
+};
 
 pub const SERVICE: Section = &[SERVICE_OWN, PER_SERVICE, PER_POOL];
 
@@ -130,7 +133,7 @@ pub const FAULT: Section = &[&[
 pub const MIRROR: Section = &[&[
     Key::new("pool", text(&syntax::NAME), "Who gets the copies.").required(),
     Key::new("share", text(&syntax::PERCENT), "The part of the requests that is copied, of those that can be: GET, HEAD and OPTIONS without a body.").required(),
-    Key::new("most", Shape::Integer { min: 1, max: 100_000 }, "Copies under way at once; a request above that is not copied.").or(Fallback::Integer(64)),
+    Key::new("most", Shape::Integer { min: 1, max: 100_000 }, "Copies under way at once; a request above that is not copied.").or(Fallback::Integer(Mirror::MOST.cast_signed())),
     Key::new("timeout", Shape::Span { min: 1, max: HOUR }, "How long a copy may take, to its answer's last byte.").or_text("5s"),
     Key::new("compare", Shape::Bool, "Compare the copy's answer with the one that the client gets.").or(Fallback::Bool(true)),
     Key::new("headers", Shape::Array(&Shape::Text(&syntax::HEADER)), "The headers that are compared.").or(Fallback::Texts(&["content-type", "location"])),
