@@ -99,7 +99,11 @@ async fn one_that_answers_copies_as_well_gets_all_requests() {
         let details = log.iter().filter_map(|entry| entry["detail"].as_str());
         details.filter(|detail| *detail == text).count()
     };
-    assert_eq!(told("copies of 100% of the requests to the new version"), 1, "{seen:#}");
+    assert_eq!(
+        told("copies of 100% of the requests to the new version"),
+        1,
+        "{seen:#}"
+    );
     assert_eq!(told("judged good"), 1, "{seen:#}");
     shop.whole.stop().await;
 }
