@@ -6,6 +6,7 @@ use axum::extract::State as Given;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
+use super::route_text::{changes, describe};
 use crate::{
     admin::{
         extract::{Query, nearest},
@@ -15,11 +16,8 @@ use crate::{
     },
     pool::State as EndpointState,
     routing::{self, Considered, Head, Verdict, host_of},
-    snapshot::{Rules, Service, Snapshot, TrialInForce},
-    units::{
-        Admission, HeaderEdits, HostPattern, Matcher, Networks, NoNormalForm, OwnAnswer,
-        PathPattern, Span, normal_path,
-    },
+    snapshot::{Service, Snapshot, TrialInForce},
+    units::{Admission, NoNormalForm, normal_path},
 };
 
 pub fn router() -> OpenApiRouter<State> {
@@ -149,7 +147,8 @@ impl Asked {
             .map(|route| describe(&route.plan.matcher));
         let rules = snapshot.routes.get(found.route);
         let rules = rules.and_then(|route| route.rules.as_deref());
-        steps.extend(rules.into_iter().flat_map(rules_of));
+        let changes = rules.into_iter().flat_map(changes);
+        steps.extend(changes.map(|text| step("rules", text)));
         let own = rules.and_then(|rules| rules.own.as_ref());
         let forbidden = rules.filter(|_| self.client.is_some());
         let forbidden = forbidden.is_some_and(|rules| !rules.typed.access.permits(self.client));
@@ -397,95 +396,4 @@ fn of_route(considered: &Considered, snapshot: &Snapshot) -> Reasoned {
             considered.verdict
         ),
     )
-}
-
-/// What the route does to the request and its answer.
-fn rules_of(rules: &Rules) -> Vec<Reasoned> {
-    let typed = &rules.typed;
-    let mut told = Vec::new();
-    let list = |networks: &Networks| {
-        let texts = networks.written().iter().map(ToString::to_string);
-        texts.collect::<Vec<_>>().join(", ")
-    };
-    if let Some(allow) = &typed.access.allow {
-        told.push(format!("for clients of {} only", list(allow)));
-    }
-    if !typed.access.deny.written().is_empty() {
-        told.push(format!("not for clients of {}", list(&typed.access.deny)));
-    }
-    if let Some(rate) = &typed.rate {
-        told.push(format!(
-            "{} requests in {} of each client, {} at once",
-            rate.requests,
-            Span(rate.per),
-            rate.burst
-        ));
-    }
-    if let Some(prefix) = &typed.prefix {
-        told.push(format!("{} becomes {}", prefix.from(), prefix.to()));
-    }
-    if let Some(host) = &typed.host {
-        told.push(format!(
-            "the app is sent Host {}",
-            host.to_str().unwrap_or_default()
-        ));
-    }
-    told.extend(edits("the request", &typed.request));
-    match &rules.own {
-        Some(OwnAnswer::Redirect(redirect)) => told.push(format!("redirects to {}", redirect.to)),
-        Some(OwnAnswer::Constant(_)) => told.push("answers the same to everybody".to_owned()),
-        None => {}
-    }
-    told.extend(edits("the answer", &typed.response));
-    told.into_iter().map(|text| step("rules", text)).collect()
-}
-
-fn edits(of: &str, edits: &HeaderEdits) -> Option<String> {
-    let put = |what, pairs: &[(HeaderName, HeaderValue)]| {
-        let names = pairs.iter().map(move |(name, _)| format!("{what} {name}"));
-        names.collect::<Vec<_>>()
-    };
-    let mut all = put("sets", &edits.set);
-    all.extend(put("adds", &edits.add));
-    all.extend(edits.remove.iter().map(|name| format!("removes {name}")));
-    (!all.is_empty()).then(|| format!("{of}: {}", all.join(", ")))
-}
-
-/// A route as a person would say it.
-fn describe(matcher: &Matcher) -> String {
-    let mut parts = Vec::new();
-    let hosts = matcher.hosts.iter().map(|host| match host {
-        HostPattern::Exact(host) => host.clone(),
-        HostPattern::Wildcard(parent) => format!("*.{parent}"),
-    });
-    let hosts: Vec<_> = hosts.collect();
-    parts.push(if hosts.is_empty() {
-        "any host".to_owned()
-    } else {
-        hosts.join(" or ")
-    });
-    parts.push(match &matcher.path {
-        PathPattern::Any => "any path".to_owned(),
-        PathPattern::Exact(path) => format!("path {path}"),
-        PathPattern::Prefix(path) => format!("below {path}"),
-        PathPattern::Regex(regex) => format!("path like {}", regex.as_str()),
-    });
-    if !matcher.methods.is_empty() {
-        let methods: Vec<_> = matcher.methods.iter().map(Method::as_str).collect();
-        parts.push(methods.join(" or "));
-    }
-    let names = matcher
-        .headers
-        .iter()
-        .map(|(name, _)| format!("header {name}"));
-    let cookies = matcher
-        .cookies
-        .iter()
-        .map(|(name, _)| format!("cookie {name}"));
-    let queries = matcher
-        .query
-        .iter()
-        .map(|(name, _)| format!("query {name}"));
-    parts.extend(names.chain(cookies).chain(queries));
-    parts.join(", ")
 }

@@ -11,6 +11,7 @@ mod explain;
 mod health;
 mod reports;
 mod rollouts;
+mod route_text;
 mod services;
 mod status;
 mod weights;
