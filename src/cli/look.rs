@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     admin::wire::{Event, Events as List, Explained, History as Revisions},
-    units::Name,
+    units::{ListenAddress, Name},
 };
 
 #[derive(Debug, Args)]
@@ -65,6 +65,9 @@ pub struct Explain {
     /// The client's IP address
     #[arg(long, value_name = "IP")]
     pub client: Option<std::net::IpAddr>,
+    /// Which listener it comes by, as the file names its address: one for previews shows another pool
+    #[arg(long, value_name = "ADDRESS")]
+    pub listener: Option<ListenAddress>,
     #[command(flatten)]
     pub reading: Reading,
 }
@@ -74,6 +77,7 @@ pub async fn explain(door: &Door, args: &Explain) -> Result<Exit, Failure> {
         ("method", Some(args.method.to_string())),
         ("url", Some(args.url.clone())),
         ("client", args.client.map(|client| client.to_string())),
+        ("listener", args.listener.as_ref().map(ToString::to_string)),
     ];
     let headers = args
         .header

@@ -59,7 +59,18 @@ struct Instead {
 }
 
 impl Attempts {
-    pub(super) fn new(request: &Request<Upload>, decision: &mut Decision, asking: Asking) -> Self {
+    pub(super) fn new(
+        request: &Request<Upload>,
+        decision: &mut Decision,
+        mut asking: Asking,
+    ) -> Self {
+        // What its first attempt was it stays.
+        asking.preview = decision.shown;
+        if decision.shown {
+            asking
+                .bound
+                .set(Bound::Pool(decision.lease.seat().pool.slot));
+        }
         let subject = decision.subject.take();
         if let Some(subject) = &subject {
             subject.begin(&asking);
@@ -152,6 +163,7 @@ impl Attempts {
             // Stable has failed it, too.
             Bound::Rescue if self.made > 1 => Bound::Rescue,
             Bound::Candidate => Bound::Candidate,
+            Bound::Pool(slot) => Bound::Pool(slot),
             Bound::Free | Bound::Rescue if stays => Bound::Candidate,
             Bound::Free | Bound::Rescue => Bound::Free,
         });

@@ -8,7 +8,9 @@ use std::{
 
 use http::HeaderValue;
 
-use super::{certified::Certified, closing::Closing, forwarded::UNKNOWN, head};
+use super::{
+    certified::Certified, closing::Closing, forwarded::UNKNOWN, head, preview::Previewing,
+};
 use crate::{
     tls::{Challenges, Secure},
     units::{Ends, Networks, Percent, Preamble},
@@ -56,6 +58,8 @@ pub struct Door {
     pub hsts: Option<HeaderValue>,
     /// Requests are sent to the HTTPS on this port, and none passed on.
     pub redirect: Option<u16>,
+    /// Its requests are for what has no traffic yet.
+    pub preview: Arc<Previewing>,
     /// What authorities may be looking for.
     pub challenges: Arc<Challenges>,
 }

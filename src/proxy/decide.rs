@@ -10,6 +10,7 @@ use super::{
     Kind, Proxy, Upload, admission, forwarded,
     handle::Refused,
     mirror::Mirroring,
+    preview::Sought,
     queue::{Asking, Undecided, Wait},
     rules::{self, Applied},
     trial::{Bound, How, Subject},
@@ -49,6 +50,8 @@ pub(super) struct Decision {
     pub rules: Option<Box<Applied>>,
     /// Who gets a copy of it, until that is sent.
     pub mirroring: Cell<Option<Box<Mirroring>>>,
+    /// Its listener shows it this pool, and no other.
+    pub shown: bool,
     /// It is the first attempt of a request in a trial.
     pub subject: Option<Box<Subject>>,
 }
@@ -134,23 +137,25 @@ impl Proxy {
         avoid: Option<&[Slot]>,
     ) -> Result<Decision, Undecided> {
         let (service, rules) = route(snapshot, head, asking)?;
+        let sought = Sought::of(service, head, asking);
         let patience = service.plan.queueing.unready;
-        let patience = patience.filter(|_| asking.may_wait());
+        let patience = patience.filter(|_| !sought.is_strict());
         let unready = |patience| Undecided::from(Wait::unready(patience, service, rules));
-        if let Some(patience) = patience
+        let may_wait = asking.may_wait();
+        if let Some(patience) = patience.filter(|_| may_wait)
             && !service.is_ready()
-            && service.previewed(head.headers).is_none()
+            && sought == Sought::Anyone
         {
             return Err(unready(patience));
         }
         let lot = asking.rehearsal.lot();
-        let waits = avoid.is_some() && asking.bound.get() != Bound::Rescue;
+        let waits = may_wait && avoid.is_some() && asking.bound.get() != Bound::Rescue;
         let nobody = || match patience {
             // Those that are ready have failed it.
             Some(patience) if waits => unready(patience),
             _ => Refused::of(Kind::NoEndpoint, &service.stats, rules).into(),
         };
-        let chosen = choose_pool(service, head, asking, lot).ok_or_else(nobody)?;
+        let chosen = choose_pool(service, sought, head, asking, lot).ok_or_else(nobody)?;
         let choice = chosen.choice(service);
         if !service.plan.faults.is_empty() {
             self.inject(service, choice.0, head, asking, (lot, rules))?;
@@ -185,7 +190,7 @@ impl Proxy {
             timeouts: service.plan.timeouts,
             retries: service.plan.retries,
             timed: pool.ready.goes_by_latency(),
-            patience: service.plan.queueing.unready,
+            patience,
             service: service.stats.slot,
             max_body: service.plan.max_body,
             pool_header: service.plan.pool_header,
@@ -194,6 +199,7 @@ impl Proxy {
             rules: rules.map(|rules| Box::new(Applied::new(rules))),
             preview: Hidden::of(service),
             mirroring: Cell::new(mirroring),
+            shown: sought.is_strict(),
             subject: subject.flatten(),
         })
     }
@@ -214,6 +220,7 @@ impl Proxy {
             return found;
         }
         let may_go_to = |place| match (&service.trial, asking.bound.get()) {
+            (_, Bound::Pool(_)) => false,
             (None, _) | (_, Bound::Free) => true,
             (_, Bound::Candidate) => false,
             (Some(trial), _) => trial.sparing_the_candidate(place) == place,
@@ -333,13 +340,23 @@ pub(super) struct Chosen {
 }
 
 /// Preview, then what the client is bound to, then one draw, of this lot.
-fn choose_pool(service: &Service, head: &Head, asking: &Asking, lot: u64) -> Option<Chosen> {
-    if let Some(place) = service.previewed(head.headers) {
-        return Some(Chosen {
-            place,
-            how: How::Previewed,
-            set_cookie: None,
-        });
+fn choose_pool(
+    service: &Service,
+    sought: Sought,
+    head: &Head,
+    asking: &Asking,
+    lot: u64,
+) -> Option<Chosen> {
+    match sought {
+        Sought::Anyone => {}
+        Sought::Nobody => return None,
+        Sought::Asked(place) | Sought::Only(place) => {
+            return Some(Chosen {
+                place,
+                how: How::Previewed,
+                set_cookie: None,
+            });
+        }
     }
     let key = |key| service.splitter.rendezvous(key);
     let draw = || service.splitter.draw(lot);
@@ -360,7 +377,7 @@ fn choose_pool(service: &Service, head: &Head, asking: &Asking, lot: u64) -> Opt
     if let Some(trial) = &service.trial {
         asking.rehearsal.keep(lot);
         place = match asking.bound.get() {
-            Bound::Free | Bound::Candidate => place,
+            Bound::Free | Bound::Candidate | Bound::Pool(_) => place,
             Bound::Rescue if !trial.has_stable() => return None,
             Bound::Stable | Bound::Rescue => trial.sparing_the_candidate(place),
         };

@@ -220,6 +220,7 @@ mod tests {
             h2: true,
             hsts: None,
             redirect: None,
+            preview: Arc::default(),
             challenges: Arc::default(),
         };
         let ends = Ends {

@@ -89,7 +89,7 @@ impl Proxy {
         }
         let notebook = &progress.notebook;
         notebook.add(|note| note.admitted(request.headers(), address));
-        let asking = Asking::new(address, began);
+        let asking = Asking::new(address, began, client.door.preview.get());
         let mut decision = self.decide_in_turn(request, &asking, None).await?;
         notebook.add(|note| note.rehearses(asking.rehearsal.reason()));
         self.budgets.asked(decision.service, began);

@@ -27,6 +27,8 @@ pub(super) struct Asking {
     pub client: Option<IpAddr>,
     /// When the request's head had been read.
     pub began: Instant,
+    /// It has come by a listener for previews.
+    pub preview: bool,
     /// A request counts once for a rate limit, however often it is decided on.
     pub counted: Cell<bool>,
     pub patience: Cell<Patience>,
@@ -50,10 +52,11 @@ pub(super) enum Patience {
 }
 
 impl Asking {
-    pub(super) fn new(client: Option<IpAddr>, began: Instant) -> Self {
+    pub(super) fn new(client: Option<IpAddr>, began: Instant, preview: bool) -> Self {
         Self {
             client,
             began,
+            preview,
             counted: Cell::new(false),
             patience: Cell::new(Patience::Comes),
             rehearsal: Rehearsal::default(),

@@ -17,7 +17,7 @@ use super::{
     queue::Asking,
 };
 use crate::{
-    pool::{FaultEvent, FaultReport, Faults, Seat},
+    pool::{FaultEvent, FaultReport, Faults, Seat, Slot},
     routing::hash_ip,
     snapshot::Service,
     telemetry::TrialCounts,
@@ -35,7 +35,7 @@ pub(super) enum How {
     Kept(Option<u64>),
 }
 
-/// To whom a request may go that has been sent before, while there is a trial.
+/// To whom a request may go that has been sent before: while there is a trial, and where it is a preview.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Bound {
     #[default]
@@ -46,6 +46,8 @@ pub(super) enum Bound {
     Rescue,
     /// A candidate may have run it, and it changes things: no other version gets it.
     Candidate,
+    /// Its listener showed it this pool: it sees no other, whatever becomes of the weights meanwhile.
+    Pool(Slot),
 }
 
 /// A request that belongs to an arm of a trial.

@@ -20,6 +20,7 @@ use super::{
 use crate::{
     config::plan,
     pool::{Faults, Nudge, Recalls, recalls},
+    proxy::Previewing,
     snapshot::Readers,
     telemetry::{AccessLog, Spans, WorkerShard},
     tls::{Certificate, Challenges, Failure},
@@ -82,6 +83,7 @@ pub(super) struct Lent {
     pub open: Arc<AtomicU32>,
     pub crowd: Arc<Crowd>,
     pub guard: Option<Arc<Guard>>,
+    pub preview: Arc<Previewing>,
     /// Handshakes under way over all workers.
     pub under_way: Arc<AtomicU32>,
 }
@@ -195,6 +197,7 @@ impl Server {
                     open: Arc::default(),
                     crowd: Arc::default(),
                     guard,
+                    preview: Arc::default(),
                     under_way: Arc::default(),
                 },
             });
@@ -263,6 +266,7 @@ impl Wanted {
             if known.is_some_and(|lent| lent.permit != kept.permit) {
                 kept.sockets.permit(kept.permit);
             }
+            kept.preview.set(kept.plan.preview);
         }
         self.retiring.retain(|lent| !lent.sockets.are_taken());
         let gone = before

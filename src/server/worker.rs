@@ -264,6 +264,7 @@ impl Worker {
                 h2: plan.h2,
                 hsts: hsts.map(|it| hsts_value(it.max_age, it.include_subdomains, it.preload)),
                 redirect: plan.redirect_https,
+                preview: lent.preview.clone(),
                 challenges: self.shared.settings.challenges.clone(),
             }),
             limit: plan.limits.connections,

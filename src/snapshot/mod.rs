@@ -8,6 +8,7 @@ mod channel;
 mod input;
 mod invariants;
 mod pool;
+mod preview;
 mod routes;
 #[cfg(test)]
 mod testing;
@@ -17,5 +18,6 @@ mod view;
 pub use build::build;
 pub use channel::{Publisher, Reader, Readers, channel};
 pub use input::{Decided, DecidedEndpoint, Input, Standing};
+pub use preview::Shown;
 pub use trial::TrialInForce;
 pub use view::{Member, Pool, Route, Rules, Service, Snapshot};

@@ -1,6 +1,6 @@
 //! The way a request would take, decided on the snapshot that requests are decided on.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 use axum::extract::State as Given;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
@@ -14,10 +14,11 @@ use crate::{
         state::State,
         wire::{Explained, Reasoned},
     },
+    config::plan::Listener,
     pool::State as EndpointState,
     routing::{self, Considered, Head, Verdict, host_of},
-    snapshot::{Service, Snapshot, TrialInForce},
-    units::{Admission, NoNormalForm, normal_path},
+    snapshot::{Service, Shown, Snapshot, TrialInForce},
+    units::{Admission, ListenAddress, NoNormalForm, normal_path},
 };
 
 pub fn router() -> OpenApiRouter<State> {
@@ -32,6 +33,7 @@ pub fn router() -> OpenApiRouter<State> {
         ("url" = String, Query, description = "With its host, or a path alone.", example = "http://shop.example.com/cart"),
         ("header" = Option<Vec<String>>, Query, description = "`Name: value`, as often as needed."),
         ("client" = Option<String>, Query, description = "The client's IP address."),
+        ("listener" = Option<String>, Query, description = "Which listener it comes by, as the file names its address: one with `preview` shows another pool.", example = "127.0.0.1:8081"),
     ),
     responses(
         (status = 200, body = Explained),
@@ -42,8 +44,14 @@ async fn explain(
     Given(state): Given<State>,
     Query(pairs): Query<Vec<(String, String)>>,
 ) -> Result<axum::Json<Explained>, Problem> {
-    let asked = Asked::read(pairs)?;
-    let snapshot = state.control.readers().current();
+    let mut asked = Asked::read(pairs)?;
+    let snapshot = if asked.listener.is_some() {
+        let view = state.control.view().await?;
+        asked.preview = asked.comes_by(&view.plan.listeners)?.preview;
+        view.snapshot
+    } else {
+        state.control.readers().current()
+    };
     Ok(axum::Json(asked.explained(&snapshot)))
 }
 
@@ -55,6 +63,9 @@ struct Asked {
     query: Option<String>,
     headers: HeaderMap,
     client: Option<IpAddr>,
+    listener: Option<ListenAddress>,
+    /// That is one for previews.
+    preview: bool,
 }
 
 fn wrong(detail: impl Into<String>) -> Problem {
@@ -63,7 +74,7 @@ fn wrong(detail: impl Into<String>) -> Problem {
 
 impl Asked {
     fn read(pairs: Vec<(String, String)>) -> Result<Self, Problem> {
-        let (mut method, mut url, mut client) = (Method::GET, None, None);
+        let (mut method, mut url, mut client, mut listener) = (Method::GET, None, None, None);
         let mut headers = HeaderMap::new();
         for (key, value) in pairs {
             match key.as_str() {
@@ -82,6 +93,12 @@ impl Asked {
                     let address = value.parse();
                     client = Some(
                         address.map_err(|_| wrong(format!("{value:?} is not an IP address")))?,
+                    );
+                }
+                "listener" => {
+                    let address = value.parse();
+                    listener = Some(
+                        address.map_err(|why| wrong(format!("{value:?} is no address: {why}")))?,
                     );
                 }
                 other => return Err(unknown(other)),
@@ -105,7 +122,25 @@ impl Asked {
             query: url.query().map(str::to_owned),
             headers,
             client,
+            listener,
+            preview: false,
         })
+    }
+
+    /// The listener that was named.
+    fn comes_by<'a>(&self, listeners: &'a [Arc<Listener>]) -> Result<&'a Listener, Problem> {
+        let named = |listener: &&Arc<Listener>| Some(&listener.address) == self.listener.as_ref();
+        listeners
+            .iter()
+            .find(named)
+            .map(|found| &**found)
+            .ok_or_else(|| {
+                let known = listeners
+                    .iter()
+                    .map(|listener| listener.address.to_string());
+                let known: Vec<_> = known.collect();
+                wrong("no listener has this address").hint(format!("they are {}", known.join(", ")))
+            })
     }
 
     fn explained(&self, snapshot: &Snapshot) -> Explained {
@@ -121,7 +156,12 @@ impl Asked {
             query: self.query.as_deref(),
             headers: &self.headers,
         };
-        let mut steps = vec![step("listener", "every listener leads to the same routes")];
+        let leads = if self.preview {
+            "for previews: of each service it shows the pool that has no traffic yet"
+        } else {
+            "every listener leads to the same routes"
+        };
+        let mut steps = vec![step("listener", leads)];
         let matchers = snapshot.routes.iter().map(|route| &route.plan.matcher);
         let explanation = routing::explain(matchers, &head);
         steps.extend(
@@ -172,7 +212,11 @@ impl Asked {
             refused.service = Some(name.clone());
             return refused;
         }
-        let mut explained = if let Some(pool) = service.previewed(head.headers) {
+        let shown = Some(service.shown(head.headers));
+        let shown = shown.filter(|shown| self.preview && *shown != Shown::Served);
+        let mut explained = if let Some(shown) = shown {
+            on_preview(service, shown, steps)
+        } else if let Some(pool) = service.previewed(head.headers) {
             steps.push(step(
                 "preview",
                 "the header and its secret ask for this pool, whatever its weight",
@@ -239,6 +283,33 @@ impl Asked {
     }
 }
 
+/// The pool that a preview listener shows, or nobody: never another in its place.
+fn on_preview(service: &Service, shown: Shown, mut steps: Vec<Reasoned>) -> Explained {
+    let why = match shown {
+        Shown::Named(_) => "the header and its secret ask for this pool, and get no other here",
+        Shown::OnTrial(_) => "the new pool of the rollout that is under way, whatever its share",
+        Shown::Idle(_) => "the only pool without weight",
+        Shown::Served => "every pool has weight, so there is nothing to be previewed",
+        Shown::Unknown => "the header and its secret ask for a pool that there is not",
+        Shown::Several => {
+            "several pools have no weight, and no rollout says which is meant: name one by the header of `preview`"
+        }
+    };
+    steps.push(step("preview", why));
+    match shown.pool() {
+        Some(pool) if service.pools[pool].ready.is_empty() => {
+            steps.push(of_pool(service, pool));
+            steps.push(step(
+                "preview",
+                "nobody of it is ready, and no other pool is shown instead",
+            ));
+            answered(503, steps)
+        }
+        Some(pool) => sure(service, pool, steps),
+        None => answered(503, steps),
+    }
+}
+
 fn sure(service: &Service, pool: usize, mut steps: Vec<Reasoned>) -> Explained {
     steps.push(of_pool(service, pool));
     let name = service.pools[pool].name().clone();
@@ -251,7 +322,10 @@ fn sure(service: &Service, pool: usize, mut steps: Vec<Reasoned>) -> Explained {
 
 fn unknown(key: &str) -> Problem {
     let problem = Problem::new(Code::UnknownKey, format!("there is no parameter {key:?}"));
-    match nearest(key, ["method", "url", "header", "client"].into_iter()) {
+    match nearest(
+        key,
+        ["method", "url", "header", "client", "listener"].into_iter(),
+    ) {
         Some(near) => problem.hint(format!("did you mean `{near}`?")),
         None => problem,
     }

@@ -29,6 +29,7 @@ impl Check<'_> {
             );
         }
         let views = tables(root, "listeners", keys::LISTENER);
+        self.some_listener_is_for_users(&views);
         views
             .iter()
             .filter_map(|view| self.listener(view))
@@ -72,6 +73,7 @@ impl Check<'_> {
         }
         let tls = self.tls(view);
         let redirect_https = self.redirect_https(view);
+        self.preview_shows_something(view, redirect_https);
         Some(Listener {
             mode: mode(view),
             group: view.text("group").map(str::to_owned),
@@ -81,6 +83,7 @@ impl Check<'_> {
             access: self.access(view),
             via: view.flag("via"),
             traceparent: view.parsed("traceparent"),
+            preview: view.flag("preview"),
             proxy_protocol,
             timeouts: ListenerTimeouts {
                 header: timeouts.span("header"),
@@ -102,6 +105,40 @@ impl Check<'_> {
             tls: tls.map(Arc::new),
             redirect_https,
         })
+    }
+
+    /// Where all listeners are for previews no request goes by weight: whoever wrote so has mistaken the listener, and would send
+    /// users to a version that was never promoted.
+    fn some_listener_is_for_users(&mut self, views: &[View<'_>]) {
+        if let Some(first) = views.first()
+            && views.iter().all(|view| view.flag("preview"))
+        {
+            let path = first.path_of("preview");
+            self.tell(
+                Problem::new(
+                    Code::Conflict,
+                    first.place_of("preview"),
+                    "there is no listener for users: all are for previews, and nobody would reach what has weight",
+                )
+                .key(path)
+                .expected("a listener without `preview` beside it"),
+            );
+        }
+    }
+
+    fn preview_shows_something(&mut self, view: &View<'_>, redirect_https: Option<u16>) {
+        if view.flag("preview") && redirect_https.is_some() {
+            self.tell(
+                Problem::new(
+                    Code::Conflict,
+                    view.place_of("preview"),
+                    "`preview` with `redirect_https`: no request is passed on here, so nothing can be previewed",
+                )
+                .key(view.path_of("preview"))
+                .also(view.place_of("redirect_https"), "sends everybody elsewhere")
+                .hint("put `preview = true` on a listener of its own"),
+            );
+        }
     }
 
     /// HTTP/1.1 is what every client falls back to, and what upgrades and redirects to HTTPS are asked for in.

@@ -55,6 +55,7 @@ pub fn describe(listener: &Listener, blocks: &mut Vec<Block>) {
         block.text("traceparent", sampled);
     }
     block.put("proxy_protocol", listener.proxy_protocol.to_string());
+    block.put("preview", listener.preview.to_string());
     let h2 = listener.h2.then_some("h2");
     block.put("protocols", array(h2.into_iter().chain(["http/1.1"])));
     match listener.redirect_https {

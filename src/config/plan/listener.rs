@@ -26,6 +26,8 @@ pub struct Listener {
     pub via: bool,
     /// Starts a trace where a request brings none; so many of them are sampled.
     pub traceparent: Option<Percent>,
+    /// Its requests go to what has no traffic yet. The one setting that holds for connections that are open, too.
+    pub preview: bool,
     pub timeouts: ListenerTimeouts,
     pub limits: ListenerLimits,
     /// `None`: clear text.

@@ -58,6 +58,12 @@ pub const LISTENER: Section = &[&[
     )
     .or(Fallback::Bool(false)),
     Key::new(
+        "preview",
+        Shape::Bool,
+        "Show each service's pool without traffic here: while a rollout is under way its new pool, else the only pool without weight. Whoever reaches the listener reaches it, without a secret.",
+    )
+    .or(Fallback::Bool(false)),
+    Key::new(
         "timeouts",
         Shape::Table(LISTENER_TIMEOUTS),
         "How long clients may take.",
