@@ -585,6 +585,19 @@ const DOORS: &[((&str, &str), Code, &str)] = &[
     (
         (
             LISTENER,
+            "address = \"0.0.0.0:1\"\npreview = true\nredirect_https = true\n[[listeners]]\naddress = \"0.0.0.0:2\"",
+        ),
+        Code::Conflict,
+        "`preview` with `redirect_https`: no request is passed on here, so nothing can be previewed",
+    ),
+    (
+        (LISTENER, "address = \"0.0.0.0:1\"\npreview = true"),
+        Code::Conflict,
+        "there is no listener for users: all are for previews, and nobody would reach what has weight",
+    ),
+    (
+        (
+            LISTENER,
             "address = \"0.0.0.0:1\"\ntimeouts.handshake = \"5s\"",
         ),
         Code::Conflict,

@@ -38,6 +38,11 @@ fn what_differs_is_told_in_the_words_of_the_file() {
             "- listeners 127.0.0.1:8080\n+ listeners 127.0.0.1:8081\n",
         ),
         (
+            "127.0.0.1:8080\"",
+            "127.0.0.1:8080\"\n[[listeners]]\naddress = \"127.0.0.1:8081\"\npreview = true",
+            "+ listeners 127.0.0.1:8081\n",
+        ),
+        (
             "blue = 100, green = 0",
             "blue = 9, green = 1",
             "services.app.weights: { blue = 100, green = 0 } -> { blue = 9, green = 1 }\n",

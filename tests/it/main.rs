@@ -49,6 +49,7 @@ mod loops;
 mod mirror;
 mod notices;
 mod otlp;
+mod preview_listeners;
 mod probes;
 mod process;
 mod proxy_protocol;
