@@ -138,18 +138,15 @@ impl Proxy {
     ) -> Result<Decision, Undecided> {
         let (service, rules) = route(snapshot, head, asking)?;
         let sought = Sought::of(service, head, asking);
-        let patience = service.plan.queueing.unready;
-        let patience = patience.filter(|_| !sought.is_strict());
+        let patience = sought.patience(service);
         let unready = |patience| Undecided::from(Wait::unready(patience, service, rules));
-        let may_wait = asking.may_wait();
-        if let Some(patience) = patience.filter(|_| may_wait)
-            && !service.is_ready()
-            && sought == Sought::Anyone
+        if let Some(patience) = patience
+            && sought.waits(service, asking)
         {
             return Err(unready(patience));
         }
         let lot = asking.rehearsal.lot();
-        let waits = may_wait && avoid.is_some() && asking.bound.get() != Bound::Rescue;
+        let waits = asking.may_wait() && avoid.is_some() && asking.bound.get() != Bound::Rescue;
         let nobody = || match patience {
             // Those that are ready have failed it.
             Some(patience) if waits => unready(patience),

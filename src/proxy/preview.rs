@@ -1,7 +1,10 @@
 //! Requests that are not for whom the weights say: they ask for a pool, by the header and its secret, or come by a listener that shows
 //! what has no traffic yet. All others pay one look at a flag.
 
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::{
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    time::Duration,
+};
 
 use crossbeam_utils::CachePadded;
 
@@ -57,8 +60,19 @@ impl Sought {
         }
     }
 
-    /// It goes to one pool or to none, and waits for nobody to be ready.
+    /// It goes to one pool or to none.
     pub fn is_strict(self) -> bool {
         matches!(self, Self::Only(_) | Self::Nobody)
+    }
+
+    /// How long it may wait while nobody is ready: a strict one is refused at once.
+    pub fn patience(self, service: &Service) -> Option<Duration> {
+        let unready = service.plan.queueing.unready;
+        unready.filter(|_| !self.is_strict())
+    }
+
+    /// Whether it is to wait before it is decided.
+    pub fn waits(self, service: &Service, asking: &Asking) -> bool {
+        self == Self::Anyone && asking.may_wait() && !service.is_ready()
     }
 }

@@ -280,7 +280,8 @@ async fn a_smoke_test_sees_the_new_version_before_its_users_and_the_old_one_once
     let admin = whole.admin().to_string();
     let run = tokio::task::spawn_blocking(move || {
         let folder = tempfile::tempdir().unwrap();
-        let mut command = crate::console::bare_cli(folder.path(), &["rollout", "start", "app"]);
+        let mut command =
+            crate::console::bare_cli(folder.path(), &["rollout", "start", "app", "--to", "green"]);
         command.env("CUTOVER_TOKEN", "secret");
         command.env("CUTOVER_ADMIN", admin).output().unwrap()
     });

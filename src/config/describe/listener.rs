@@ -35,6 +35,13 @@ fn limits(listener: &Listener, block: &mut Block) {
     }
 }
 
+fn trusted(listener: &Listener, block: &mut Block) {
+    let networks = listener.trusted_proxies.written();
+    if !networks.is_empty() {
+        block.put("trusted_proxies", array(networks));
+    }
+}
+
 pub fn describe(listener: &Listener, blocks: &mut Vec<Block>) {
     let identity = listener.address.to_string();
     let mut block = Block::item("listeners", &identity, keys::LISTENER);
@@ -45,10 +52,7 @@ pub fn describe(listener: &Listener, blocks: &mut Vec<Block>) {
             block.text("group", group);
         }
     }
-    let networks = listener.trusted_proxies.written();
-    if !networks.is_empty() {
-        block.put("trusted_proxies", array(networks));
-    }
+    trusted(listener, &mut block);
     access(&listener.access, &mut block);
     block.put("via", listener.via.to_string());
     if let Some(sampled) = listener.traceparent {
@@ -58,11 +62,12 @@ pub fn describe(listener: &Listener, blocks: &mut Vec<Block>) {
     block.put("preview", listener.preview.to_string());
     let h2 = listener.h2.then_some("h2");
     block.put("protocols", array(h2.into_iter().chain(["http/1.1"])));
-    match listener.redirect_https {
-        None => block.put("redirect_https", false.to_string()),
-        Some(443) => block.put("redirect_https", true.to_string()),
-        Some(port) => block.put("redirect_https", format!("{{ port = {port} }}")),
-    }
+    let redirects = match listener.redirect_https {
+        None => false.to_string(),
+        Some(443) => true.to_string(),
+        Some(port) => format!("{{ port = {port} }}"),
+    };
+    block.put("redirect_https", redirects);
     blocks.push(block);
     let within = |key: &str, section| {
         let mut block = Block::table(format!("listeners.{key}"), section);

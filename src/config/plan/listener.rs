@@ -8,6 +8,10 @@ use crate::{
 };
 
 /// An address we accept on. Connections keep the listener's settings they were accepted under.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch of the file, and none depends on another"
+)]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listener {
     pub address: ListenAddress,
