@@ -169,16 +169,12 @@ impl Proxy {
         let keep = service.weights.get(pool.name().as_str()) > 0;
         let terms = Terms::of(request, service, keep, pool.transport.protocol)
             .map_err(|kind| Refused::of(kind, &service.stats, rules))?;
-        let most = service.plan.limits.connections;
-        let line = self
-            .lines
-            .to(endpoint, &pool.stats, &pool.transport, most, keep);
+        let line = self.line(service, pool, endpoint, keep);
         let first = avoid.is_none();
         let mirrored = first && terms.is_none() && chosen.how != How::Previewed;
         let mirroring = mirrored.then(|| self.mirror(service, pool, head, request, asking));
         let mirroring = mirroring.flatten();
-        let tried =
-            first && (service.trial.is_some() && (mirroring.is_some() || !service.copies()));
+        let tried = first && (mirroring.is_some() || !service.copies());
         let asked = (request, terms.is_some());
         let subject = tried.then(|| self.subject(service, &chosen, asked, asking, line.seat()));
         Ok(Decision {
@@ -199,6 +195,18 @@ impl Proxy {
             shown: sought.is_strict(),
             subject: subject.flatten(),
         })
+    }
+
+    pub(super) fn line(
+        &self,
+        service: &Service,
+        pool: &Pool,
+        endpoint: &Arc<Endpoint>,
+        keep: bool,
+    ) -> Rc<Line<Upload>> {
+        let most = service.plan.limits.connections;
+        let transport = &pool.transport;
+        self.lines.to(endpoint, &pool.stats, transport, most, keep)
     }
 
     /// One of the pool's candidates. Where the only one has just failed, one of another pool that has weight: a pool

@@ -75,6 +75,7 @@ mod tests {
                 candidate: name(candidate),
                 salt: 1,
                 rescue: None,
+                copies: None,
                 batch: batch.map(|endpoint| endpoint.address.clone()).collect(),
             })
         });

@@ -89,10 +89,7 @@ impl Proxy {
             counts.count(Mirrored::Nowhere);
             return None;
         };
-        let most = service.plan.limits.connections;
-        let line = self
-            .lines
-            .to(endpoint, &pool.stats, &pool.transport, most, true);
+        let line = self.line(service, pool, endpoint, true);
         Some(Box::new(Mirroring {
             mirror: mirror.clone(),
             lease: line.seat().claim(None),

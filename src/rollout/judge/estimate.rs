@@ -20,7 +20,6 @@ const FOREVER: f64 = 1e9;
 /// What nine of ten good versions need to pass a step.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Estimate {
-    pub share: f64,
     pub hold: Duration,
     /// How much more often than stable it may fail, of 1.
     pub margin: f64,
@@ -62,7 +61,6 @@ pub fn estimate(
         .filter(|_| per_second > 0.0)
         .and_then(|needed| Duration::try_from_secs_f64((needed / per_second).ceil()).ok());
     Estimate {
-        share,
         hold,
         margin,
         #[expect(
