@@ -1,5 +1,6 @@
 """An app server: app.py PORT. Answers everything with what its path asks for.
 
+    /slow       100 ms later
     /bytes/N    N bytes            /never   nothing            /probes   how often /healthz was asked for, and the longest pause between
 
 A body is read only where the path is not /unread.
@@ -41,6 +42,8 @@ async def serve(reader, writer):
                 pauses = [after - before for before, after in zip(asked, asked[1:])]
                 body = json.dumps({"count": len(asked), "pause": max(pauses, default=0)}).encode()
                 del asked[:-1]
+            elif path == "/slow":
+                await asyncio.sleep(0.1)
             elif path.startswith("/bytes/"):
                 body = bytes(int(path.split("/")[2]))
             await answer(writer, 200, body)

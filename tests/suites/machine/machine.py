@@ -7,6 +7,7 @@ What a case needs and this machine does not have (a memory cgroup, network names
 """
 
 import argparse
+import asyncio
 import contextlib
 import glob
 import http.client
@@ -115,6 +116,49 @@ class Machine:
 
 def raw(port):
     return socket.create_connection(("127.0.0.1", port), 5)
+
+
+# --- more requests than the app may have ------------------------------------------------------------------------------------------
+
+
+def asked_at(machine, rate, seconds):
+    """Answers to /slow, asked for at that rate whatever becomes of those before: (status, seconds it took, Retry-After)."""
+    answers = []
+
+    async def ask(due):
+        await asyncio.sleep(max(0, due - asyncio.get_running_loop().time()))
+        begun = time.monotonic()
+        reader, writer = await asyncio.open_connection("127.0.0.1", machine.port)
+        writer.write(b"GET /slow HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
+        head = (await reader.read()).split(b"\r\n\r\n")[0].decode().lower()
+        writer.close()
+        answers.append((int(head.split()[1]), time.monotonic() - begun, "\r\nretry-after: " in head))
+
+    async def all_of_them():
+        begins = asyncio.get_running_loop().time() + 0.1
+        await asyncio.gather(*(ask(begins + number / rate) for number in range(int(rate * seconds))))
+
+    asyncio.run(all_of_them())
+    return answers
+
+
+def o_02_more_than_it_may_have(cutover, folder):
+    service = "limits = { requests_per_endpoint = 8 }\nqueue = { length = 8 }"
+    with Machine(cutover, folder, service=service) as machine:
+        seconds, told = 5, []
+        # Eight at once, of 100 ms each.
+        peak = 8 / 0.1
+        for times in (2, 5, 10):
+            answers = asked_at(machine, times * peak, seconds)
+            good = sum(status == 200 for status, _, _ in answers) / seconds / peak
+            refused = sorted(took for status, took, _ in answers if status != 200)
+            assert {(status, retry) for status, _, retry in answers} == {(200, False), (503, True)}, "503 with Retry-After, and nothing else"
+            late = refused[len(refused) * 99 // 100]
+            assert good >= 0.9, f"{good:.0%} of what the app can do at {times} times the load"
+            assert late < 0.05, f"99 of 100 refusals came within {late * 1000:.0f} ms"
+            told.append(f"{times} times the load: {good:.0%} of the most it can do, refusals within {late * 1000:.0f} ms")
+        machine.stayed_ready()
+        return "; ".join(told)
 
 
 # --- no descriptors left ---------------------------------------------------------------------------------------------------------
@@ -405,8 +449,8 @@ def u_25_clock_jumps(cutover, folder):
 
 
 CASES = [
-    o_03_no_descriptors, o_04_little_memory, o_06_no_processor, o_07_blocked_pipe, o_07_full_disk, o_07_rotation, o_09_no_ports,
-    u_25_clock_jumps,
+    o_02_more_than_it_may_have, o_03_no_descriptors, o_04_little_memory, o_06_no_processor, o_07_blocked_pipe, o_07_full_disk, o_07_rotation,
+    o_09_no_ports, u_25_clock_jumps,
 ]  # fmt: skip
 
 
