@@ -23,6 +23,10 @@ use cutover::{
     units::{Admits, Name, RescueRule, Secret, Seed, Trial, WARM},
 };
 
+/// The binary's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const CONNECTIONS: usize = 16;
 /// Of a block, on each connection.
 const REQUESTS: usize = 100;

@@ -3,8 +3,9 @@
 
 use std::{net::IpAddr, rc::Rc};
 
-use http::{HeaderMap, Request, Response, StatusCode, header};
+use http::{Request, Response, StatusCode, header};
 use http_body::Body as _;
+use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use super::{
@@ -96,14 +97,17 @@ impl Proxy {
         let arm = trial.arm_of(chosen.place, seat.endpoint.slot);
         let arm = arm.filter(|_| how != How::Previewed)?;
         let in_one_pool = !trial.batch().is_empty();
-        let rule = trial.trial.rescue.as_ref();
         let method = request.method();
+        // Nobody answers in stable's place.
+        let rule = trial.trial.rescue.as_ref();
+        let rule = rule.filter(|_| arm == Arm::Candidate);
         let listed = rule.filter(|rule| rule.methods.iter().any(|one| one == method.as_str()));
-        let body = request.body().size_hint();
-        let largest = body.upper().unwrap_or(body.lower());
         let again = service.plan.retries.attempts > 1 && !tunnel;
-        let rescue = listed.map(|rule| rule.max_body);
-        let rescue = rescue.filter(|most| arm == Arm::Candidate && again && largest <= *most);
+        let rescue = listed.filter(|_| again).map(|rule| rule.max_body);
+        let rescue = rescue.filter(|most| {
+            let body = request.body().size_hint();
+            body.upper().unwrap_or(body.lower()) <= *most
+        });
         Some(Box::new(Subject {
             trial: trial.trial.id,
             arm,
@@ -149,7 +153,7 @@ impl Subject {
                 let comparable = good && reused && !self.tunnel;
                 if comparable
                     && progress.upload() == UploadState::Done
-                    && !is_event_stream(sent.answer.headers())
+                    && !is_event_stream(&sent.answer)
                 {
                     let took = Instant::now().saturating_duration_since(progress.sent());
                     self.count(|counts| counts.answered_in(took));
@@ -264,8 +268,12 @@ pub(super) fn counts_latency(status: StatusCode) -> bool {
 }
 
 /// Whether the app answers at once and says what it has to say later.
-pub(super) fn is_event_stream(headers: &HeaderMap) -> bool {
-    let kind = headers.get(header::CONTENT_TYPE);
+pub(super) fn is_event_stream(answer: &Response<Incoming>) -> bool {
+    // A stream has no length.
+    if answer.body().size_hint().exact().is_some() {
+        return false;
+    }
+    let kind = answer.headers().get(header::CONTENT_TYPE);
     kind.is_some_and(|kind| {
         let name = kind.as_bytes().get(..EVENT_STREAM.len());
         name.is_some_and(|name| name.eq_ignore_ascii_case(EVENT_STREAM))

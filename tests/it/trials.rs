@@ -298,17 +298,14 @@ async fn what_its_client_gave_up_says_nothing_of_the_endpoint() {
 
 #[tokio::test]
 async fn how_long_an_answer_takes_is_taken_of_good_ones_on_connections_that_were_open() {
-    let stream = answer(
-        200,
-        &[("content-type", "text/event-stream; charset=utf-8")],
-        b"",
-    );
+    let stream = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\ntransfer-encoding: chunked\r\n\r\n\
+        7\r\ndata: a\r\n0\r\n\r\n";
     for (bytes, taken) in [
         (answer(200, &[], b"green"), 4),
         (answer(302, &[], b""), 4),
         (answer(404, &[], b""), 0),
         (answer(500, &[], b""), 0),
-        (stream, 0),
+        (stream.to_vec(), 0),
     ] {
         let (blue, _) = two().await;
         let green = endpoint("green").bytes(bytes).start().await;

@@ -42,7 +42,7 @@ impl Sample {
                 self.counts().requested();
                 if asked.connection.reused
                     && counts_latency(asked.answer.status())
-                    && !is_event_stream(asked.answer.headers())
+                    && !is_event_stream(&asked.answer)
                 {
                     self.counts().answered_in(asked.took);
                 }
