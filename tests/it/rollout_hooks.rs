@@ -53,6 +53,7 @@ fn said() -> Said {
         share: 0.01,
         endpoints: Vec::new(),
         next_share: Some(0.1),
+        copies: None,
         verdict: Some("good".into()),
         findings: vec!["0 errors in 240 requests".into()],
         cause: None,

@@ -108,7 +108,7 @@ impl Shop {
         self.post(&format!("/v1/rollouts/{id}/{verb}"), body).await
     }
 
-    async fn obeys(&self, id: u64, verb: &str, body: Value) -> Value {
+    pub async fn obeys(&self, id: u64, verb: &str, body: Value) -> Value {
         let (status, answer) = self.tell(id, verb, body).await;
         assert_eq!(status, 200, "{verb}: {answer:#}");
         answer
@@ -149,7 +149,7 @@ impl Shop {
     }
 
     /// Waits for somebody's word at 20 %.
-    async fn until_it_asks(&self, id: u64) {
+    pub async fn until_it_asks(&self, id: u64) {
         self.until(id, "it to ask", |seen| {
             seen["step"] == 1 && seen["phase"] == "waiting"
         })

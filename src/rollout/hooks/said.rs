@@ -31,6 +31,9 @@ pub struct Said {
     pub endpoints: Vec<Address>,
     /// That it gets when this is passed, where it gets another.
     pub next_share: Option<f64>,
+    /// The part of the stable version's requests that it gets copies of when this is passed, 0 to 1, where the step that it is asked before
+    /// is one with `mirror`.
+    pub copies: Option<f64>,
     /// Of the last look at its figures: `good`, `bad`, `not-enough`.
     pub verdict: Option<String>,
     /// The same in words.
@@ -74,9 +77,11 @@ impl Said {
         let endpoints = batches
             .filter(|_| step.is_some())
             .map(|batches| batches.current().to_vec());
-        let next = step.and_then(|step| plan.steps.get(step)?.share);
+        let next = step.and_then(|step| plan.steps.get(step));
+        // Once it has users they tell more than copies do.
+        let copied = next.filter(|_| point == HookPoint::BeforeStep && rollout.share == 0.0);
         let next_share = match point {
-            HookPoint::BeforeStep => next.map(Percent::part),
+            HookPoint::BeforeStep => next.and_then(|next| next.share).map(Percent::part),
             HookPoint::BeforePromote => Some(1.0),
             _ => None,
         };
@@ -98,6 +103,7 @@ impl Said {
             share: rollout.share,
             endpoints: endpoints.unwrap_or_default(),
             next_share,
+            copies: copied.and_then(|next| next.mirror).map(Percent::part),
             verdict: live.and_then(|live| live.verdict).map(str::to_owned),
             findings: live.map(|live| live.findings.clone()).unwrap_or_default(),
             cause: rollout.cause.as_ref().map(|cause| json!(cause)),
