@@ -12,7 +12,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpStream, UnixStream},
-    time::timeout,
+    time::{Instant, sleep, timeout},
 };
 
 use super::exit::{Exit, Failure};
@@ -22,6 +22,10 @@ use crate::{admin::problem::Document, units::Address};
 const CONNECT: Duration = Duration::from_secs(3);
 /// For an answer that waits for nothing.
 pub const PROMPT: Duration = Duration::from_secs(30);
+/// How long an instance may be away from whoever waits for something: it comes up again with all that it was doing.
+const AWAY: Duration = Duration::from_mins(1);
+/// Between two looks for it.
+const LOOK: Duration = Duration::from_millis(250);
 /// The longest answer that is read: the status of thousands of services fits.
 const LONGEST: usize = 64 << 20;
 
@@ -98,6 +102,24 @@ impl Client {
 
     pub async fn get<T: DeserializeOwned>(&self, target: &str) -> Result<T, Failure> {
         self.read(&self.call(Call::get(target)).await?)
+    }
+
+    /// The same from one that has answered before: while it is away it is looked for again, for a minute or `at_most`.
+    pub async fn get_again<T: DeserializeOwned>(
+        &self,
+        target: &str,
+        at_most: Option<Duration>,
+    ) -> Result<T, Failure> {
+        let patience = at_most.map_or(AWAY, |at_most| at_most.min(AWAY));
+        let start = Instant::now();
+        loop {
+            match self.get(target).await {
+                Err(failure) if failure.exit == Exit::Unreachable && start.elapsed() < patience => {
+                    sleep(LOOK.min(patience)).await;
+                }
+                answered => return answered,
+            }
+        }
     }
 
     pub fn read<T: DeserializeOwned>(&self, body: &[u8]) -> Result<T, Failure> {
@@ -256,6 +278,24 @@ mod tests {
     fn a_part_of_a_path_can_hold_anything() {
         assert_eq!(segment("unix:/run/app.sock"), "unix%3A%2Frun%2Fapp.sock");
         assert_eq!(segment("../x?y#z"), "..%2Fx%3Fy%23z");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_stays_away_is_looked_for_for_a_minute_and_no_longer_than_is_waited() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        drop(listener);
+        let client = Client::new(Address::Ip(address), None);
+        for (at_most, least, most) in [(None, 60, 65), (Some(5), 5, 9), (Some(300), 60, 65)] {
+            let start = Instant::now();
+            let at_most = at_most.map(Duration::from_secs);
+            let away = client
+                .get_again::<serde_json::Value>("/livez", at_most)
+                .await;
+            assert_eq!(away.unwrap_err().exit, Exit::Unreachable);
+            let waited = start.elapsed().as_secs();
+            assert!((least..most).contains(&waited), "{at_most:?}: {waited} s");
+        }
     }
 
     #[test]

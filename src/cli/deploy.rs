@@ -1,9 +1,6 @@
 //! `deploy`: a new version from the idle pool to all traffic, in one command for CI and scripts.
 
-use std::{
-    process::{Command, Stdio},
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use http::Method;
@@ -12,8 +9,10 @@ use serde_json::json;
 use super::{
     args::{Door, Writing},
     client::{Client, segment},
+    command::{self, Ended},
     exit::{Exit, Failure},
     fleet::{Order, write, write_as},
+    leaving::{left, unless_left},
     output::{STRONG, Styled, clean, say, say_json},
     rollout,
     traffic::body,
@@ -65,6 +64,15 @@ struct Job<'a> {
 }
 
 pub async fn deploy(door: &Door, args: &Deploy) -> Result<Exit, Failure> {
+    let name = &args.service;
+    unless_left(ship(door, args), || {
+        let shows = format!("`cutover status {name}` shows it, and the same `deploy` goes on");
+        left(format!("{name} is as it was left"), shows)
+    })
+    .await
+}
+
+async fn ship(door: &Door, args: &Deploy) -> Result<Exit, Failure> {
     let command = args
         .exec
         .as_ref()
@@ -93,7 +101,7 @@ pub async fn deploy(door: &Door, args: &Deploy) -> Result<Exit, Failure> {
     }
     if let Some(command) = &command {
         job.until_idle().await?;
-        job.run(command)?;
+        unless_left(job.run(command), || job.left_running()).await?;
     }
     job.restore(door).await?;
     if by == SWITCH {
@@ -106,8 +114,16 @@ const SWITCH: &str = "switch";
 const OWN: &str = "own";
 
 async fn service(client: &Client, args: &Deploy) -> Result<Service, Failure> {
-    let path = format!("/v1/services/{}", segment(&args.service));
-    client.get(&path).await
+    client.get(&path(args)).await
+}
+
+/// Once more, of an instance that may be away for a while.
+async fn service_again(client: &Client, args: &Deploy) -> Result<Service, Failure> {
+    client.get_again(&path(args), None).await
+}
+
+fn path(args: &Deploy) -> String {
+    format!("/v1/services/{}", segment(&args.service))
 }
 
 /// The command with all but the pool in it. A version is put into a line for the shell as it is, so it may hold nothing that a shell heeds.
@@ -148,7 +164,8 @@ async fn attach(client: &Client, args: &Deploy, running: &Rollout) -> Result<Exi
     if !args.writing.json {
         say(format_args!("rollout {} does this already\n", running.id));
     }
-    let exit = rollout::follow(client, running.id, None, args.writing.json).await?;
+    let of = (&args.service, running.id);
+    let exit = rollout::follow(client, of, None, args.writing.json).await?;
     match (exit, member) {
         (Exit::Done, Some(member)) => emptied(client, args, &member.from).await,
         _ => Ok(exit),
@@ -230,10 +247,21 @@ fn plan(seen: &Service, args: &Deploy) -> String {
 
 /// Waits until a pool that gets no traffic has no work any more.
 async fn emptied(client: &Client, args: &Deploy, pool: &Name) -> Result<Exit, Failure> {
+    unless_left(until_emptied(client, args, pool), || {
+        let waits = format!("`cutover wait {} drained --pool {pool}`", args.service);
+        left(
+            format!("{pool} may still have work: do not stop it yet"),
+            format!("{waits} waits for its end"),
+        )
+    })
+    .await
+}
+
+async fn until_emptied(client: &Client, args: &Deploy, pool: &Name) -> Result<Exit, Failure> {
     let deadline = args.deadline.map_or(DEADLINE, |span| span.0);
     let start = Instant::now();
     loop {
-        let seen = service(client, args).await?;
+        let seen = service_again(client, args).await?;
         let Some(held) = seen.pools.get(pool) else {
             return Ok(Exit::Done);
         };
@@ -289,7 +317,7 @@ impl Job<'_> {
         let deadline = self.args.deadline.map_or(DEADLINE, |span| span.0);
         let start = Instant::now();
         loop {
-            let seen = service(&self.client, self.args).await?;
+            let seen = service_again(&self.client, self.args).await?;
             let left = seen.pools.get(&self.to).map_or(0, |pool| pool.in_flight);
             if left == 0 {
                 return Ok(());
@@ -303,35 +331,30 @@ impl Job<'_> {
         }
     }
 
-    fn run(&self, command: &str) -> Result<(), Failure> {
-        if !self.args.writing.json {
-            say(format_args!("running: {}\n", clean(command)));
-        }
-        let mut shell = Command::new("sh");
-        shell
-            .args(["-c", command])
-            .env("CUTOVER_SERVICE", self.args.service.as_str())
-            .env("CUTOVER_POOL", self.to.as_str())
-            .env(
-                "CUTOVER_VERSION",
-                self.args.version.as_deref().unwrap_or(""),
-            )
-            .stdin(Stdio::null());
-        if self.args.writing.json {
-            shell.stdout(std::io::stderr());
-        }
+    fn left_running(&self) -> Failure {
         let serves = format!("nothing was moved: {} serves on", self.from);
-        let failed = |why: String| Failure::new(Exit::Failed, why).hint(serves);
-        match shell.status() {
-            Ok(status) if status.success() => Ok(()),
-            Ok(status) => Err(failed(format!("the command failed: {status}"))),
-            Err(error) => Err(failed(format!("the command can't be run: {error}"))),
-        }
+        left("the command was ended, or goes on by itself", serves)
+    }
+
+    async fn run(&self, command: &str) -> Result<(), Failure> {
+        let Self { args, to, from, .. } = self;
+        let told = [
+            ("CUTOVER_SERVICE", args.service.as_str()),
+            ("CUTOVER_POOL", to.as_str()),
+            ("CUTOVER_VERSION", args.version.as_deref().unwrap_or("")),
+        ];
+        let ran = command::run("the command", command, &told, args.writing.json).await;
+        ran.map_err(|ended| match ended {
+            Ended::Left => self.left_running(),
+            Ended::Failed(why) => {
+                Failure::new(Exit::Failed, why).hint(format!("nothing was moved: {from} serves on"))
+            }
+        })
     }
 
     /// A pool that somebody has drained comes back with its new version.
     async fn restore(&self, door: &Door) -> Result<(), Failure> {
-        let seen = service(&self.client, self.args).await?;
+        let seen = service_again(&self.client, self.args).await?;
         let state = seen.pools.get(&self.to).map(|pool| pool.state.as_str());
         if !matches!(state, Some("draining" | "drained")) {
             return Ok(());
@@ -371,12 +394,24 @@ impl Job<'_> {
         let drains = args
             .deadline
             .map_or(Duration::from_hours(24), |span| span.0);
-        write(door, &args.writing, async |_: &Client| {
+        let exit = write(door, &args.writing, async |_: &Client| {
             let mut order = Order::new(Method::POST, path.clone(), asked.clone());
             order.waits = args.ready_timeout.0 + drains;
             Ok(order)
-        })
-        .await
+        });
+        let exit = exit.await?;
+        if exit != Exit::Unreachable {
+            return Ok(exit);
+        }
+        // It may have been done before its answer was lost.
+        let seen = service_again(&self.client, args).await?;
+        if served(&seen)? != self.to {
+            return Ok(exit);
+        }
+        if !args.writing.json {
+            say(format_args!("{} has all traffic\n", self.to));
+        }
+        emptied(&self.client, args, &self.from).await
     }
 
     async fn roll_out(&self, door: &Door, by: &str) -> Result<Exit, Failure> {
@@ -400,8 +435,8 @@ impl Job<'_> {
         let Some((client, begun)) = written.done.first() else {
             return Ok(written.exit);
         };
-        let id = begun.rollout.rollout.id;
-        match rollout::follow(client, id, None, args.writing.json).await? {
+        let of = (&args.service, begun.rollout.rollout.id);
+        match rollout::follow(client, of, None, args.writing.json).await? {
             Exit::Done => emptied(client, args, &self.from).await,
             other => Ok(other),
         }

@@ -284,8 +284,8 @@ pub async fn wait(door: &Door, args: &Wait) -> Result<Exit, Failure> {
     }
     let timeout = args.timeout.map_or(TIMEOUT, |span| span.0);
     let start = Instant::now();
+    let mut service: Service = client.get(&path).await?;
     loop {
-        let service: Service = client.get(&path).await?;
         let lacking = lacking(&service, args.until, args.pool.as_ref())?;
         let over = start.elapsed() >= timeout;
         if lacking.is_empty() || over {
@@ -301,7 +301,9 @@ pub async fn wait(door: &Door, args: &Wait) -> Result<Exit, Failure> {
             }
             return Ok(if done { Exit::Done } else { Exit::TimedOut });
         }
-        tokio::time::sleep(LOOK.min(timeout.saturating_sub(start.elapsed()))).await;
+        let left = timeout.saturating_sub(start.elapsed());
+        tokio::time::sleep(LOOK.min(left)).await;
+        service = client.get_again(&path, Some(left)).await?;
     }
 }
 
@@ -313,7 +315,7 @@ async fn attach(client: &Client, args: &Wait) -> Result<Exit, Failure> {
         return Err(Failure::new(Exit::Failed, none));
     };
     let timeout = args.timeout.map(|span| span.0);
-    rollout::follow(client, id, timeout, args.reading.json).await
+    rollout::follow(client, (service, id), timeout, args.reading.json).await
 }
 
 /// The pools that are not yet what is waited for, each with why.

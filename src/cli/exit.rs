@@ -22,6 +22,8 @@ pub enum Exit {
     TimedOut = 7,
     /// A new version was taken back: the old one serves.
     RolledBack = 8,
+    /// By Ctrl-C, which undoes nothing: as a shell says it of what a signal has ended.
+    Left = 130,
 }
 
 impl From<Exit> for ExitCode {

@@ -6,6 +6,7 @@
 mod admission;
 mod args;
 pub(crate) mod client;
+mod command;
 mod demo;
 mod deploy;
 mod drain;
@@ -13,6 +14,7 @@ mod event_view;
 mod exit;
 mod file;
 mod fleet;
+mod leaving;
 mod locate;
 mod look;
 mod output;
@@ -37,7 +39,7 @@ pub use exit::{Exit, Failure};
 #[command(name = "cutover", version, arg_required_else_help = true)]
 #[command(
     after_help = "Exit codes: 0 done, 1 failed, 2 usage, 3 config invalid, 4 admin not reachable, 5 refused by a gate \
-    (nothing changed), 6 conflict, 7 changed but the wait timed out, 8 rolled back"
+    (nothing changed), 6 conflict, 7 changed but the wait timed out, 8 rolled back, 130 ended by Ctrl-C (nothing undone)"
 )]
 struct Cli {
     #[command(flatten)]

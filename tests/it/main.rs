@@ -65,6 +65,7 @@ mod rollout_statistics;
 mod rollout_steps;
 mod rollouts_crash;
 mod rollouts_exec;
+mod rollouts_followed;
 mod rollouts_hooked;
 mod rollouts_mirrored;
 mod rollouts_rescued;

@@ -209,7 +209,10 @@ async fn a_command_that_fails_ends_it_with_its_batch_drained_and_the_others_unto
     assert_eq!(met.failures.load(SeqCst), 0, "{said}");
     let app = shop.site.ask(APP).await;
     let cause = app["rollout"]["cause"]["detail"].as_str().unwrap();
-    assert!(cause.contains("the command failed for"), "{cause}");
+    assert!(
+        cause.contains("the command for") && cause.contains("failed: exit status"),
+        "{cause}"
+    );
     assert_eq!(app["pools"]["blue"]["ready"], 3);
     assert_eq!(
         Client::connect(shop.site.address).await.get("/").await.body,

@@ -6,7 +6,6 @@ use std::{
 };
 
 use super::{
-    look::detail,
     replace::replace,
     text::{entry, live_line, of_end},
 };
@@ -15,27 +14,31 @@ use crate::{
     cli::{
         client::Client,
         exit::{Exit, Failure},
+        leaving::{left, unless_left},
         output::{say, say_json},
     },
-    units::Timestamp,
+    units::{Name, Timestamp},
 };
 
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(250);
-/// How long an instance may be away: it comes up again with its rollouts.
-const AWAY: Duration = Duration::from_mins(1);
 /// Back to the line's begin, and clear it.
 const LINE_ANEW: &str = "\r\x1b[K";
 
+/// A rollout, and the service as whose it is followed.
+pub type Followed<'a> = (&'a Name, u64);
+
 /// Each to its end, one after the other.
 pub async fn follow_all(
-    begun: Vec<(Client, u64)>,
+    begun: Vec<(Client, Rollout)>,
     exec: Option<&str>,
     json: bool,
 ) -> Result<Exit, Failure> {
     let mut worst = Exit::Done;
-    for (client, id) in begun {
-        worst = worst.max(follow_with(&client, id, exec, None, json).await?);
+    for (client, of) in begun {
+        let of = (&of.service, of.id);
+        let follows = follow_with(&client, of.1, exec, None, json);
+        worst = worst.max(unless_left(follows, || goes_on(of, exec)).await?);
     }
     Ok(worst)
 }
@@ -43,11 +46,24 @@ pub async fn follow_all(
 /// Shows each step, until it is over or does not go on by itself.
 pub async fn follow(
     client: &Client,
-    id: u64,
+    of: Followed<'_>,
     timeout: Option<Duration>,
     json: bool,
 ) -> Result<Exit, Failure> {
-    follow_with(client, id, None, timeout, json).await
+    let follows = follow_with(client, of.1, None, timeout, json);
+    unless_left(follows, || goes_on(of, None)).await
+}
+
+/// It goes on without whoever has followed it.
+fn goes_on((service, id): Followed<'_>, exec: Option<&str>) -> Failure {
+    let again = format!("`cutover wait {service} rollout` follows it again");
+    let again = match exec {
+        Some(_) => format!(
+            "{again}; it waits at the batch whose command was ended: `cutover rollout skip {service}` says that that is replaced"
+        ),
+        None => again,
+    };
+    left(format!("rollout {id} of {service} goes on"), again)
 }
 
 /// The same, with a command that replaces the endpoints of a batch.
@@ -59,10 +75,12 @@ async fn follow_with(
     json: bool,
 ) -> Result<Exit, Failure> {
     let alive = std::io::stdout().is_terminal() && !json;
+    let path = format!("/v1/rollouts/{id}");
     let start = Instant::now();
     let mut shown: Option<RolloutEntry> = None;
     loop {
-        let seen = patiently(client, id).await?;
+        let left = timeout.map(|timeout| timeout.saturating_sub(start.elapsed()));
+        let seen: RolloutDetail = client.get_again(&path, left).await?;
         if alive {
             say(LINE_ANEW);
         }
@@ -93,19 +111,6 @@ async fn follow_with(
         }
         let left = timeout.map(|timeout| timeout.saturating_sub(start.elapsed()));
         tokio::time::sleep(left.map_or(LOOK, |left| left.min(LOOK))).await;
-    }
-}
-
-/// Looks again for a while where nobody answers.
-async fn patiently(client: &Client, id: u64) -> Result<RolloutDetail, Failure> {
-    let start = Instant::now();
-    loop {
-        match detail(client, id).await {
-            Err(failure) if failure.exit == Exit::Unreachable && start.elapsed() < AWAY => {
-                tokio::time::sleep(LOOK).await;
-            }
-            answered => return answered,
-        }
     }
 }
 

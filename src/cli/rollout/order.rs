@@ -71,7 +71,7 @@ async fn end(
         return Ok(written.exit);
     }
     let begun = written.done.into_iter();
-    let begun = begun.map(|(client, changed)| (client, changed.rollout.rollout.id));
+    let begun = begun.map(|(client, changed)| (client, changed.rollout.rollout));
     let exit = follow_all(begun.collect(), exec, json).await?;
     Ok(exit.max(written.exit))
 }

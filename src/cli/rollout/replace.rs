@@ -1,15 +1,15 @@
 //! The endpoints of a batch are replaced by a command of the caller's.
 
-use std::process::{Command, Stdio};
-
 use http::Method;
 
 use crate::{
     admin::wire::{RolloutChanged, RolloutDetail, RolloutOrder, RolloutVerb},
     cli::{
         client::{Call, Client},
+        command::{self, Ended},
         exit::{Exit, Failure},
-        output::{clean, complain, say},
+        leaving::left,
+        output::{clean, complain},
     },
 };
 
@@ -26,7 +26,10 @@ pub async fn replace(
     };
     let endpoints = seen.rollout.batch.iter().flatten();
     for endpoint in endpoints {
-        if let Err(failure) = run(exec, seen, endpoint, json) {
+        if let Err(failure) = run(exec, seen, endpoint, json).await {
+            if failure.exit == Exit::Left {
+                return Err(failure);
+            }
             complain(&failure);
             let order = RolloutOrder {
                 reason: Some(failure.message.clone()),
@@ -54,34 +57,29 @@ async fn tell(
     }
 }
 
-fn run(exec: &str, seen: &RolloutDetail, endpoint: &str, json: bool) -> Result<(), Failure> {
+async fn run(exec: &str, seen: &RolloutDetail, endpoint: &str, json: bool) -> Result<(), Failure> {
     let member = seen.rollout.members.first();
     let version = member.and_then(|member| member.version.as_deref());
     let pool = member.map_or("", |member| member.to.as_str());
     let service = seen.rollout.service.as_str();
     let command = filled(exec, [service, pool, endpoint, version.unwrap_or("")])?;
-    if !json {
-        say(format_args!("running: {}\n", clean(&command)));
-    }
-    let mut shell = Command::new("sh");
-    shell
-        .args(["-c", &command])
-        .env("CUTOVER_SERVICE", service)
-        .env("CUTOVER_POOL", pool)
-        .env("CUTOVER_ENDPOINT", endpoint)
-        .env("CUTOVER_VERSION", version.unwrap_or(""))
-        .stdin(Stdio::null());
-    if json {
-        shell.stdout(std::io::stderr());
-    }
-    let failed = |why: String| Failure::new(Exit::Failed, why);
-    match shell.status() {
-        Ok(status) if status.success() => Ok(()),
-        Ok(status) => Err(failed(format!(
-            "the command failed for {endpoint}: {status}"
-        ))),
-        Err(error) => Err(failed(format!("the command can't be run: {error}"))),
-    }
+    let told = [
+        ("CUTOVER_SERVICE", service),
+        ("CUTOVER_POOL", pool),
+        ("CUTOVER_ENDPOINT", endpoint),
+        ("CUTOVER_VERSION", version.unwrap_or("")),
+    ];
+    let what = format!("the command for {endpoint}");
+    let ran = command::run(&what, &command, &told, json).await;
+    ran.map_err(|ended| match ended {
+        Ended::Left => left(
+            format!("{what} was ended"),
+            format!(
+                "the batch waits: `cutover rollout skip {service}` says that it is replaced, `cutover rollout abort {service}` ends the rollout"
+            ),
+        ),
+        Ended::Failed(why) => Failure::new(Exit::Failed, why),
+    })
 }
 
 /// What is put into a line for the shell as it is may hold nothing that a shell heeds.
