@@ -65,7 +65,7 @@ struct Job<'a> {
 
 pub async fn deploy(door: &Door, args: &Deploy) -> Result<Exit, Failure> {
     let name = &args.service;
-    unless_left(ship(door, args), || {
+    unless_left(Box::pin(ship(door, args)), || {
         let shows = format!("`cutover status {name}` shows it, and the same `deploy` goes on");
         left(format!("{name} is as it was left"), shows)
     })

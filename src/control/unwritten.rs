@@ -242,9 +242,8 @@ mod tests {
     use crate::{
         config::{self, Outside, Plan},
         control::{
-            Actor, ActorKind, Handle, LastProbe, Probed,
-            disk::{Disk, faults::Faults},
-            start::start_on,
+            Actor, ActorKind, Handle, LastProbe, Probed, disk::faults::Faults,
+            start::start_on_faults,
         },
         units::{EndpointKey, Timestamp},
     };
@@ -297,12 +296,10 @@ pools.green.endpoints = ["10.0.3.1:80"]
 
         fn start_in(folder: TempDir) -> Self {
             let plan = plan(folder.path(), FILE);
-            let (disk, error) = Disk::open(&plan.state_dir).unwrap();
-            let faults = disk.faults.clone();
-            let (control, controller) = start_on(disk, error, plan);
+            let (control, controller, disk) = start_on_faults(plan);
             Self {
                 folder,
-                disk: faults,
+                disk,
                 control,
                 task: tokio::spawn(controller.run()),
             }

@@ -6,10 +6,11 @@ use serde_json::json;
 
 use super::{
     batches,
+    commit::in_hand,
     members::members,
     outlook::outlook,
     ride::{Reply, Ride},
-    run::{Driver, told},
+    run::{Done, Driver, told},
     watch::Watch,
 };
 use crate::{
@@ -18,7 +19,7 @@ use crate::{
         rollout::{from_json, preset, typed},
     },
     control::{
-        Actor, Change, Code, Kind, Order, Refusal, View,
+        Applied, Change, Code, Kind, Order, Refusal, View,
         rollout::{
             Batches, Counts, Member, Part, Pause, Paused, Phase, Request, Rollout, Stage, Start,
             Told, Verb,
@@ -36,9 +37,17 @@ pub(super) struct Checked {
     /// Of a rolling replacement.
     pub batches: Option<Batches>,
     /// Those that it supersedes.
-    running: Vec<u64>,
-    id: u64,
-    retry_of: Option<u64>,
+    pub running: Vec<u64>,
+    pub id: u64,
+    pub retry_of: Option<u64>,
+}
+
+/// A rollout as it begins.
+pub(super) struct Begins {
+    pub rollout: Rollout,
+    plan: Arc<plan::Rollout>,
+    /// What its steps will take.
+    pub notes: Vec<String>,
 }
 
 impl Driver {
@@ -110,29 +119,6 @@ impl Driver {
         Ok(())
     }
 
-    /// Begins what has all that it needs.
-    pub async fn begin_for(&mut self, request: Request, reply: Reply) {
-        match self.prepare(&request).await {
-            Err(refusal) => {
-                let _ = reply.send(Err(refusal));
-            }
-            Ok((rollout, _, notes)) if request.dry_run => {
-                let answer = told(rollout, true);
-                let _ = reply.send(Ok(Told { notes, ..answer }));
-            }
-            Ok((mut rollout, plan, notes)) => {
-                if let Some(key) = request.key {
-                    rollout.remember(key, request.what.said(), rollout.started);
-                }
-                let answer = self.set_out(rollout, plan, &request.by).await;
-                let _ = reply.send(answer.map(|mut told| {
-                    told.notes.extend(notes);
-                    told
-                }));
-            }
-        }
-    }
-
     /// All that must hold before anything is done.
     pub async fn check(&self, request: &Request) -> Result<Checked, Refusal> {
         let view = self.control.view().await?;
@@ -171,32 +157,24 @@ impl Driver {
             members,
             batches,
             running: running.into_iter().map(|(id, _)| id).collect(),
-            id: next_id(&view),
+            id: self.next_id(&view),
             plan: Arc::new(plan),
             retry_of,
         })
     }
 
-    /// The rollout as it begins; those that it supersedes are ended.
-    async fn prepare(
-        &mut self,
-        request: &Request,
-    ) -> Result<(Rollout, Arc<plan::Rollout>, Vec<String>), Refusal> {
+    /// The rollout as it begins.
+    pub fn prepare(&self, checked: Checked, request: &Request) -> Begins {
         let Checked {
             members,
             batches,
-            running,
             id,
             plan,
             retry_of,
-        } = self.check(request).await?;
+            ..
+        } = checked;
         let rolling = batches.is_some();
         let now = self.now();
-        if !request.dry_run {
-            for superseded in running {
-                self.supersede(superseded).await;
-            }
-        }
         let rollout = Rollout {
             id,
             members,
@@ -231,7 +209,11 @@ impl Driver {
             log: Vec::new(),
         };
         let notes = self.outlook(&rollout, &plan);
-        Ok((rollout, plan, notes))
+        Begins {
+            rollout,
+            plan,
+            notes,
+        }
     }
 
     /// What its steps will take at the traffic now seen.
@@ -297,18 +279,12 @@ impl Driver {
         running
     }
 
-    async fn supersede(&mut self, id: u64) {
-        self.input(id, Input::Superseded).await;
-    }
-
-    /// Takes the first step: from now on the rollout is under way.
-    async fn set_out(
-        &mut self,
-        mut rollout: Rollout,
-        plan: Arc<plan::Rollout>,
-        by: &Actor,
-    ) -> Result<crate::control::rollout::Told, Refusal> {
-        let now = self.now();
+    /// Takes the first step: it is under way once that is written down.
+    pub async fn set_out(&mut self, mut begins: Begins, request: Request, reply: Reply) {
+        let rollout = &mut begins.rollout;
+        if let Some(key) = request.key {
+            rollout.remember(key, request.what.said(), rollout.started);
+        }
         let detail = rollout
             .reason
             .clone()
@@ -316,49 +292,91 @@ impl Driver {
                 Some(batches) => format!("begun: {} batches are to be replaced", batches.all.len()),
                 None => "begun: the new pool is to be proven".to_owned(),
             });
-        rollout.note(now, by, detail);
-        let record = Arc::new(rollout.clone());
-        let mut changes: Vec<Change> = Vec::new();
-        for member in &rollout.members {
-            if let Some(version) = &member.version
-                && !rollout.is_rolling()
-            {
-                changes.push(Change::Version {
-                    pool: PoolKey {
-                        service: member.service.clone(),
-                        pool: member.to.clone(),
-                    },
-                    version: version.clone(),
-                });
+        rollout.note(rollout.started, &request.by, detail);
+        let mut order = Order::by(request.by);
+        order.reason.clone_from(&rollout.reason);
+        let (control, changes) = (self.control.clone(), first_changes(rollout));
+        let change = async move { control.change(changes, order).await };
+        let answer = in_hand(change).await;
+        self.tasks.spawn(async move {
+            Done::Begun {
+                begins: Box::new(begins),
+                answer: answer.await,
+                reply,
             }
-            changes.push(Change::Rollout {
-                service: member.service.clone(),
-                rollout: record.clone(),
-                weights: None,
-                told: Kind::RolloutStarted,
-                force: false,
-            });
-        }
-        let mut order = Order::by(by.clone());
-        order.reason = rollout.reason.clone();
-        let applied = self.control.change(changes, order).await?;
-        let snapshot = self.snapshot();
-        let watch = Watch::new(&rollout, &plan, &snapshot, now);
+        });
+    }
+
+    /// From now on it is driven, unless it could not be begun.
+    pub async fn begun(&mut self, begins: Begins, answer: Result<Applied, Refusal>, reply: Reply) {
+        let Begins {
+            rollout,
+            plan,
+            mut notes,
+        } = begins;
         let id = rollout.id;
-        let mut ride = Ride::new(rollout.clone(), plan, watch);
+        let answer = answer.map(|applied| {
+            notes.splice(0..0, applied.notes);
+            let told = told(rollout.clone(), applied.durable);
+            self.ride(rollout, plan);
+            Told { notes, ..told }
+        });
+        let _ = reply.send(answer);
+        self.leave(id).await;
+    }
+
+    fn ride(&mut self, rollout: Rollout, plan: Arc<plan::Rollout>) {
+        let (now, snapshot) = (self.now(), self.snapshot());
+        let watch = Watch::new(&rollout, &plan, &snapshot, now);
+        let (id, rolling) = (rollout.id, rollout.is_rolling());
+        let mut ride = Ride::new(rollout, plan, watch);
         ride.expected = served(&ride, &snapshot);
         self.rides.insert(id, ride);
-        let first = if rollout.is_rolling() {
+        let first = if rolling {
             Task::Ask(HookPoint::BeforeStart)
         } else {
             Task::Prove
         };
         self.begin_task(id, first);
         self.follow_figures(id);
-        let mut answer = told(rollout, applied.durable);
-        answer.notes = applied.notes;
-        Ok(answer)
     }
+
+    fn next_id(&self, view: &View) -> u64 {
+        let services = view.services.iter();
+        let known = services.flat_map(|service| {
+            let all = service.rollouts.iter().chain(&service.rollout);
+            all.map(|rollout| rollout.id)
+        });
+        let about_to_be = self.places.iter().map(|place| place.id);
+        known.chain(about_to_be).max().unwrap_or(0) + 1
+    }
+}
+
+/// It is remembered, and so is what the new pools run.
+fn first_changes(rollout: &Rollout) -> Vec<Change> {
+    let record = Arc::new(rollout.clone());
+    let mut changes: Vec<Change> = Vec::new();
+    for member in &rollout.members {
+        if let Some(version) = &member.version
+            && !rollout.is_rolling()
+        {
+            changes.push(Change::Version {
+                pool: PoolKey {
+                    service: member.service.clone(),
+                    pool: member.to.clone(),
+                },
+                version: version.clone(),
+            });
+        }
+        changes.push(Change::Rollout {
+            service: member.service.clone(),
+            rollout: record.clone(),
+            weights: None,
+            told: Kind::RolloutStarted,
+            force: false,
+        });
+    }
+    changes
 }
 
 /// What the services of a rollout serve now.
@@ -390,15 +408,6 @@ fn unknown(view: &View, id: u64) -> Refusal {
         format!("there is no rollout {id} that could be told so"),
     )
     .hint(hint)
-}
-
-fn next_id(view: &View) -> u64 {
-    let services = view.services.iter();
-    let ids = services.flat_map(|service| {
-        let all = service.rollouts.iter().chain(&service.rollout);
-        all.map(|rollout| rollout.id)
-    });
-    ids.max().unwrap_or(0) + 1
 }
 
 fn rescue(plan: &plan::Rollout) -> Option<RescueRule> {

@@ -1,6 +1,6 @@
 //! What follows from an input is put in force: one change to control, and what is begun with it.
 
-use std::{future::poll_fn, sync::Arc, task::Poll, time::Duration};
+use std::{future::poll_fn, mem, sync::Arc, task::Poll, time::Duration};
 
 use super::{
     batches,
@@ -35,10 +35,8 @@ impl Driver {
             }
             return;
         };
-        if next.rollout.stage == Stage::RollingBack
-            && !next.rollout.is_rolling()
-            && ride.rising.take().is_some()
-        {
+        let ends = matches!(next.rollout.stage, Stage::RollingBack | Stage::Superseded);
+        if ends && !next.rollout.is_rolling() && ride.rising.take().is_some() {
             // It may serve by now, or be about to.
             next.moves = next.moves.or(Some(Move::Back { force: true }));
         }
@@ -52,21 +50,15 @@ impl Driver {
         let mut order = Order::by(by);
         order.reason = next.rollout.log.last().map(|entry| bounded(&entry.detail));
         let control = self.control.clone();
-        let mut change = Box::pin(async move { control.change(changes, order).await });
-        // It is in control's hands before anything else is looked at: changes come in the order in which they were decided.
-        let first = poll_fn(|context| Poll::Ready(change.as_mut().poll(context))).await;
+        let answer = in_hand(async move { control.change(changes, order).await }).await;
         if !rises {
             self.adopt(id, &next);
         }
         self.tasks.spawn(async move {
-            let answer = match first {
-                Poll::Ready(answer) => answer,
-                Poll::Pending => change.await,
-            };
             Done::Committed {
                 id,
                 next: Box::new(next),
-                answer,
+                answer: answer.await,
                 reply,
             }
         });
@@ -161,8 +153,14 @@ impl Driver {
     /// What serves is as it was: so it says, alarms, and tries again.
     async fn way_back_refused(&mut self, id: u64, stage: Stage, why: &str) {
         if stage != Stage::RollingBack {
-            // Control drives on what it did not give up.
+            // Control remembers what was not given up: it goes on from there.
+            let before = self.rides.get_mut(&id);
+            let before = before.map(|ride| (mem::take(&mut ride.waiting), ride.commits));
             if self.take_up_again(id).await.is_ok() {
+                if let Some((ride, (waiting, commits))) = self.rides.get_mut(&id).zip(before) {
+                    (ride.waiting, ride.commits) = (waiting, commits);
+                }
+                self.follow_figures(id);
                 self.input(id, Input::Restarted).await;
             }
             return;
@@ -262,6 +260,23 @@ impl Driver {
             }
             !over
         });
+    }
+}
+
+/// A change that is in control's hands before anything else is looked at: changes come in the order in which they were decided. What comes is its answer.
+pub(super) async fn in_hand<T>(
+    change: impl Future<Output = T> + Send + 'static,
+) -> impl Future<Output = T> + Send + 'static
+where
+    T: Send + 'static,
+{
+    let mut change = Box::pin(change);
+    let first = poll_fn(|context| Poll::Ready(change.as_mut().poll(context))).await;
+    async move {
+        match first {
+            Poll::Ready(answer) => answer,
+            Poll::Pending => change.await,
+        }
     }
 }
 

@@ -8,9 +8,12 @@ mod commit;
 mod figures;
 mod members;
 mod outlook;
+mod place;
 mod ride;
 mod run;
 mod side;
+#[cfg(test)]
+mod testing;
 mod watch;
 
 pub use run::run;

@@ -13,7 +13,9 @@ use tokio::{
 
 use super::{
     batches,
+    begin::Begins,
     figures::LOOKS,
+    place::Place,
     ride::{Reply, Ride},
 };
 use crate::{
@@ -96,6 +98,19 @@ pub(super) enum Done {
         reply: Reply,
         failed: Option<String>,
     },
+    /// Those that were in the place of a rollout have ended; why one of them has not.
+    Vacated {
+        place: u64,
+        request: Request,
+        reply: Reply,
+        failed: Option<Refusal>,
+    },
+    /// Control has answered the first change of a rollout.
+    Begun {
+        begins: Box<Begins>,
+        answer: Result<Applied, Refusal>,
+        reply: Reply,
+    },
 }
 
 pub(super) struct Driver {
@@ -108,6 +123,8 @@ pub(super) struct Driver {
     pub config: PathBuf,
     /// Under way.
     pub rides: BTreeMap<u64, Ride>,
+    /// Of those that are about to be.
+    pub places: Vec<Place>,
     pub tasks: JoinSet<Done>,
     /// They go on until they are aborted.
     pub followers: JoinSet<()>,
@@ -117,7 +134,7 @@ pub(super) struct Driver {
 }
 
 impl Driver {
-    fn new(
+    pub fn new(
         control: Handle,
         (outside, windows): (Outside, Arc<Mutex<Windows>>),
         config: PathBuf,
@@ -129,6 +146,7 @@ impl Driver {
             windows,
             config,
             rides: BTreeMap::new(),
+            places: Vec::new(),
             tasks: JoinSet::new(),
             followers: JoinSet::new(),
             looks,
@@ -214,7 +232,7 @@ impl Driver {
         }
     }
 
-    async fn tick(&mut self) {
+    pub async fn tick(&mut self) {
         self.look_at_batches().await;
         let now = self.now();
         while self.followers.try_join_next().is_some() {}
@@ -245,7 +263,7 @@ impl Driver {
         }
     }
 
-    async fn done(&mut self, done: Done) {
+    pub async fn done(&mut self, done: Done) {
         match done {
             Done::Came(id, input) => self.input(id, input).await,
             Done::Committed {
@@ -263,6 +281,17 @@ impl Driver {
                 reply,
                 failed,
             } => self.probed(request, reply, failed).await,
+            Done::Vacated {
+                place,
+                request,
+                reply,
+                failed,
+            } => self.vacated(place, request, reply, failed).await,
+            Done::Begun {
+                begins,
+                answer,
+                reply,
+            } => self.begun(*begins, answer, reply).await,
         }
     }
 
@@ -279,7 +308,7 @@ impl Driver {
     }
 
     /// Of a call with a key that was followed before: what has become of it.
-    async fn answered(&self, request: &Request) -> Result<Option<Told>, Refusal> {
+    pub async fn answered(&self, request: &Request) -> Result<Option<Told>, Refusal> {
         let Some(key) = request.key.as_ref().filter(|_| !request.dry_run) else {
             return Ok(None);
         };
@@ -320,6 +349,10 @@ impl Driver {
             Verb::Abort { id } => (*id, Order::Abort),
             Verb::Undo { id } => (*id, Order::Undo),
         };
+        if let Some(place) = self.places.iter_mut().find(|place| place.id == id) {
+            place.waiting.push((request, reply));
+            return;
+        }
         if !self.rides.contains_key(&id)
             && let Err(refusal) = self.take_up_again(id).await
         {
