@@ -40,6 +40,7 @@ mod state_text;
 mod suspects;
 mod targets;
 mod teller;
+pub(crate) mod testing;
 mod unwritten;
 pub mod view;
 mod wait;
@@ -51,14 +52,10 @@ pub use command::{
 };
 pub use controller::Controller;
 pub use disk::Locked;
-#[cfg(test)]
-pub(crate) use disk::faults::Faults;
 pub use ejection::{Ejection, EjectionCause, Suspect};
 pub use events::{Event, Events, Filter, Kind};
 pub use handle::{Handle, Readiness};
 pub use leaving::Left;
 pub use start::start;
-#[cfg(test)]
-pub(crate) use start::start_on_faults;
 pub use view::{Pending, Revision, View};
 pub use wait::{Act, Done, Hurry, Wait};

@@ -38,15 +38,6 @@ pub fn start(plan: Plan) -> Result<(Handle, Controller), Locked> {
     Ok(start_on(disk, error, plan))
 }
 
-/// The same on a disk that breaks or hangs when a test says so.
-#[cfg(test)]
-pub fn start_on_faults(plan: Plan) -> (Handle, Controller, super::Faults) {
-    let (disk, error) = Disk::open(&plan.state_dir).expect("a folder of its own");
-    let faults = disk.faults.clone();
-    let (handle, controller) = start_on(disk, error, plan);
-    (handle, controller, faults)
-}
-
 /// The same on a folder that is owned; `error` is why it cannot be written.
 pub(super) fn start_on(disk: Disk, mut error: Option<String>, plan: Plan) -> (Handle, Controller) {
     let (at, now) = (Timestamp::now(), super::wait::now());

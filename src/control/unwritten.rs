@@ -233,17 +233,13 @@ pub(super) fn patiently_from_now(
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
-    use tempfile::TempDir;
     use tokio::task::{self, JoinHandle};
 
     use super::*;
     use crate::{
-        config::{self, Outside, Plan},
         control::{
-            Actor, ActorKind, Handle, LastProbe, Probed, disk::faults::Faults,
-            start::start_on_faults,
+            Actor, ActorKind, Handle, LastProbe, Probed,
+            testing::{self, Faults, Folder, Started},
         },
         units::{EndpointKey, Timestamp},
     };
@@ -266,21 +262,10 @@ pools.green.endpoints = ["10.0.3.1:80"]
 "#;
 
     struct World {
-        folder: TempDir,
+        folder: Folder,
         disk: Faults,
         control: Handle,
         task: JoinHandle<()>,
-    }
-
-    fn plan(folder: &Path, text: &str) -> Plan {
-        let outside = Outside {
-            env: &|_| None,
-            secrets: true,
-        };
-        let loaded = config::load_text(&folder.join("cutover.toml"), text, &outside);
-        loaded
-            .unwrap_or_else(|problems| panic!("{problems:?}"))
-            .plan
     }
 
     /// Bounded by far less than the disk is waited for.
@@ -291,12 +276,16 @@ pools.green.endpoints = ["10.0.3.1:80"]
 
     impl World {
         fn start() -> Self {
-            Self::start_in(TempDir::new().unwrap())
+            Self::of(testing::start_in_a_new_folder(FILE))
         }
 
-        fn start_in(folder: TempDir) -> Self {
-            let plan = plan(folder.path(), FILE);
-            let (control, controller, disk) = start_on_faults(plan);
+        fn of(started: Started) -> Self {
+            let Started {
+                control,
+                controller,
+                disk,
+                folder,
+            } = started;
             Self {
                 folder,
                 disk,
@@ -337,7 +326,7 @@ pools.green.endpoints = ["10.0.3.1:80"]
         async fn remembered(self) -> String {
             drop(self.control);
             self.task.await.unwrap();
-            Self::start_in(self.folder).serving("shop")
+            Self::of(testing::start(self.folder, FILE)).serving("shop")
         }
     }
 

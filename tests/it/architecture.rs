@@ -232,7 +232,7 @@ impl Source {
         })
     }
 
-    /// Numbered lines before the tests at the foot, without comments.
+    /// Numbered lines before the tests at the foot, without comments; none of a file that is for tests alone.
     fn code(&self) -> impl Iterator<Item = (usize, &str)> {
         let lines = self
             .lines
@@ -240,7 +240,9 @@ impl Source {
             .enumerate()
             .map(|(index, line)| (index + 1, line.as_str()));
         lines
-            .take_while(|(_, line)| !line.starts_with("#[cfg(test)]"))
+            .take_while(|(_, line)| {
+                !line.starts_with("#[cfg(test)]") && !line.starts_with("#![cfg(test)]")
+            })
             .filter(|(_, line)| !line.trim_start().starts_with("//"))
     }
 }

@@ -6,17 +6,16 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tempfile::TempDir;
 use tokio::{
     sync::{mpsc, oneshot},
     time,
 };
 
 use crate::{
-    config::{self, Outside as Surroundings},
     control::{
-        self, Actor, ActorKind, Faults, LastProbe, Phase, Probed, Refusal,
+        Actor, ActorKind, LastProbe, Phase, Probed, Refusal,
         rollout::{Part, Phase as Step, Request, Rollout, Stage, Start, Told, Verb},
+        testing::{self, Faults, Folder, Started},
     },
     pool::State,
     rollout::{
@@ -50,22 +49,19 @@ pub struct World {
     pub disk: Faults,
     /// A pool that fails its probes.
     pub sick: Option<&'static str>,
-    _folder: TempDir,
+    _folder: Folder,
 }
 
 impl World {
     /// Blue serves; this is how it would go on.
     pub async fn start(plan: &str) -> Self {
-        let folder = TempDir::new().unwrap();
-        let path = folder.path().join("cutover.toml");
-        let outside = Surroundings {
-            env: &|_| None,
-            secrets: true,
-        };
-        let text = format!("{SHOP}{plan}\n");
-        let loaded = config::load_text(&path, &text, &outside);
-        let loaded = loaded.unwrap_or_else(|problems| panic!("{problems:?}"));
-        let (control, controller, disk) = control::start_on_faults(loaded.plan);
+        let Started {
+            control,
+            controller,
+            disk,
+            folder,
+        } = testing::start_in_a_new_folder(&format!("{SHOP}{plan}\n"));
+        let path = testing::file_in(folder.path());
         tokio::spawn(controller.run());
         control.enter(Phase::Serving).await;
         let windows = Arc::new(std::sync::Mutex::new(Windows::new(
