@@ -43,6 +43,8 @@ pub async fn run(
     office.staff(&named.borrow_and_update());
     loop {
         tokio::select! {
+            // Who is named by now is told of all that comes from now on.
+            biased;
             changed = named.changed() => match changed {
                 Ok(()) => office.staff(&named.borrow_and_update()),
                 Err(_) => return,

@@ -64,6 +64,7 @@ mod rollout_readings;
 mod rollout_statistics;
 mod rollout_steps;
 mod rollouts_crash;
+mod rollouts_edited;
 mod rollouts_exec;
 mod rollouts_followed;
 mod rollouts_hooked;

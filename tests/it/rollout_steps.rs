@@ -366,6 +366,66 @@ fn bad_news_takes_it_back_wherever_it_is_compared() {
     }
 }
 
+/// Whoever names no events is told of those whose names begin so.
+fn alerts(next: &Next) -> bool {
+    let kind = next.told.map_or("", Kind::as_str);
+    kind.starts_with("rollout-") && kind != "rollout-step"
+}
+
+#[test]
+fn every_failure_path_alerts() {
+    let late = |then| Answer::Late {
+        who: "ci".to_owned(),
+        then,
+    };
+    let failures: [(&str, fn() -> Input); 5] = [
+        ("bad", || Input::Bad(bad())),
+        ("not proven", || Input::Proven(Err("nobody".to_owned()))),
+        ("stuck", || Input::Stuck("gone".to_owned())),
+        ("superseded", || Input::Superseded),
+        ("aborted", || Input::Order(Order::Abort)),
+    ];
+    for (place, rollout) in places() {
+        for (what, input) in failures {
+            let stable_gone = Facts {
+                stable_is_ready: false,
+                ..facts(60)
+            };
+            for facts in [facts(60), stable_gone] {
+                let Ok(next) = step(&rollout, &plan(), &facts, input()) else {
+                    continue;
+                };
+                let goes = next.rollout.stage != rollout.stage
+                    || next.rollout.paused.is_some() && rollout.paused.is_none();
+                assert!(!goes || alerts(&next), "{place}: {what}: {:?}", next.told);
+            }
+        }
+    }
+    let asking = rollout(stepping(1, Phase::Asking), 0.01);
+    let point = HookPoint::BeforeStep;
+    for answer in [
+        Answer::Failed("no".to_owned()),
+        late(Unsure::Pause),
+        late(Unsure::Rollback),
+    ] {
+        let next = after(&asking, &asks(point), 60, Input::Asked(point, answer));
+        assert!(alerts(&next), "{:?}", next.told);
+    }
+    // Nobody approves, too little is known, and it can't be put in force: in time.
+    let next = after(&waits_at(2), &plan(), 3600, Input::Tick);
+    assert!(alerts(&next), "{:?}", next.told);
+    let extending = rollout(stepping(1, Phase::Extending), 0.05);
+    let next = after(&extending, &plan(), 7200, Input::Look(Look::NotEnough));
+    assert!(alerts(&next), "{:?}", next.told);
+    let shifting = rollout(stepping(1, Phase::Shifting), 0.01);
+    let attempt = Attempt {
+        to: stepping(1, Phase::WarmingUp),
+        why: "the disk is full".to_owned(),
+    };
+    let next = after(&shifting, &plan(), 3600, Input::Refused(attempt));
+    assert!(alerts(&next), "{:?}", next.told);
+}
+
 #[test]
 fn it_is_judged_while_it_waits_for_somebody_to_approve() {
     let next = after(&waits_at(2), &plan(), 60, Input::Bad(bad()));

@@ -18,7 +18,7 @@ use crate::{
 const TOKEN: &str = "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b";
 
 /// It waits for somebody's word at 20 %, and goes on by itself from 50 %.
-const ASKS: &str = r#"
+pub const ASKS: &str = r#"
 warm_up = "0s"
 bake = "0s"
 steps = [{ share = "20%", approval = true }, { share = "50%", hold = "50ms" }]
@@ -26,11 +26,11 @@ steps = [{ share = "20%", approval = true }, { share = "50%", hold = "50ms" }]
 
 pub struct Shop {
     pub whole: Whole,
-    blue: App,
-    green: App,
+    pub blue: App,
+    pub green: App,
 }
 
-fn file(blue: &App, green: &App, weights: &str, plan: &str) -> String {
+pub fn file(blue: &App, green: &App, weights: &str, plan: &str) -> String {
     format!(
         "admin.tokens = [{{ name = \"ops\", role = \"operator\", sha256 = \"{TOKEN}\" }}]\n\
          [[listeners]]\naddress = \"127.0.0.1:0\"\n[services.app]\nweights = {weights}\nprobe = false\n\
@@ -40,7 +40,7 @@ fn file(blue: &App, green: &App, weights: &str, plan: &str) -> String {
     )
 }
 
-const BLUE: &str = "{ blue = 100, green = 0 }";
+pub const BLUE: &str = "{ blue = 100, green = 0 }";
 
 /// Green fails its probes.
 pub async fn shop_with_a_bad_green(plan: &str) -> Shop {
@@ -91,7 +91,7 @@ impl Shop {
     }
 
     /// What is in force now is said by the answer.
-    async fn done(&self, path: &str, body: Value) -> Value {
+    pub async fn done(&self, path: &str, body: Value) -> Value {
         let (status, answer) = self.post(path, body).await;
         assert_eq!(status, 200, "{path}: {answer:#}");
         answer

@@ -8,6 +8,7 @@ use crate::support::{
     App, Proxy, answer, endpoint, proxy,
     trial::{known_by, numbers, on_trial, on_trial_by_copies},
     websocket::{self, pong_server},
+    websocket_h2,
 };
 
 async fn breaking() -> App {
@@ -335,6 +336,33 @@ async fn a_tunnel_counts_as_its_handshake_and_no_more() {
         .until("the tunnel to end", |proxy| proxy.tunnels("green") == 0)
         .await;
     assert_eq!(numbers(&proxy, "green"), [1, 0, 0, 0, 1]);
+    assert_eq!(proxy.tried("green").response.count(), 0);
+}
+
+#[tokio::test]
+async fn a_tunnel_on_a_stream_counts_as_its_handshake_however_it_ends() {
+    let (blue, _) = two().await;
+    let green = pong_server().start().await;
+    let proxy = of(&blue, &green);
+    on_trial(&proxy, 1.0, &["GET"]);
+    let mut client = websocket_h2::connect(&proxy).await;
+    let mut ended = client.tunnel().await;
+    let mut reset = client.tunnel().await;
+    for socket in [&mut ended, &mut reset] {
+        socket.echoes(&websocket::frame(0x82, b"hello")).await;
+    }
+    assert_eq!(numbers(&proxy, "green"), [2, 0, 0, 0, 2]);
+    ended.end();
+    ended.until_ended().await;
+    reset.writer.send_reset(h2::Reason::CANCEL);
+    let mut broken = client.tunnel().await;
+    broken.echoes(&websocket::frame(0x82, b"hello")).await;
+    client.abort();
+    proxy
+        .until("the tunnels to end", |proxy| proxy.tunnels("green") == 0)
+        .await;
+    assert_eq!(numbers(&proxy, "green"), [3, 0, 0, 0, 3]);
+    assert_eq!(numbers(&proxy, "blue"), [0; 5]);
     assert_eq!(proxy.tried("green").response.count(), 0);
 }
 

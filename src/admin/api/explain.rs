@@ -6,7 +6,10 @@ use axum::extract::State as Given;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::route_text::{changes, describe};
+use super::{
+    route_text::{changes, describe},
+    trial_text::of_trial,
+};
 use crate::{
     admin::{
         extract::{Query, nearest},
@@ -17,7 +20,7 @@ use crate::{
     config::plan::Listener,
     pool::State as EndpointState,
     routing::{self, Considered, Head, Verdict, host_of},
-    snapshot::{Service, Shown, Snapshot, TrialInForce},
+    snapshot::{Service, Shown, Snapshot},
     units::{Admission, ListenAddress, NoNormalForm, normal_path},
 };
 
@@ -222,10 +225,16 @@ impl Asked {
                 "the header and its secret ask for this pool, whatever its weight",
             ));
             sure(service, pool, steps)
-        } else if let Some(pool) = self.sticky(service, head, &mut steps) {
-            sure(service, pool, steps)
         } else {
-            by_chance(service, steps)
+            let pool = self.sticky(service, head, &mut steps);
+            let on_trial = of_trial(service, &self.method, pool);
+            match pool {
+                Some(pool) => {
+                    steps.extend(on_trial);
+                    sure(service, pool, steps)
+                }
+                None => by_chance(service, on_trial, steps),
+            }
         };
         explained.service = Some(name.clone());
         explained
@@ -364,7 +373,7 @@ fn answered_by_endpoint(steps: Vec<Reasoned>) -> Explained {
 }
 
 /// One draw over the pools that have weight and somebody to send to.
-fn by_chance(service: &Service, mut steps: Vec<Reasoned>) -> Explained {
+fn by_chance(service: &Service, on_trial: Vec<Reasoned>, mut steps: Vec<Reasoned>) -> Explained {
     let weighted = service
         .weights
         .iter()
@@ -386,12 +395,7 @@ fn by_chance(service: &Service, mut steps: Vec<Reasoned>) -> Explained {
             "no weighted pool is ready, so endpoints that once were are tried",
         ));
     }
-    steps.extend(
-        service
-            .trial
-            .as_ref()
-            .and_then(|trial| of_trial(service, trial)),
-    );
+    steps.extend(on_trial);
     for pool in &open {
         if service.pools[*pool].thin {
             let name = service.pools[*pool].name();
@@ -425,19 +429,6 @@ fn by_chance(service: &Service, mut steps: Vec<Reasoned>) -> Explained {
         chances,
         ..answered_by_endpoint(steps)
     }
-}
-
-/// What a trial changes of who gets whose share.
-fn of_trial(service: &Service, trial: &TrialInForce) -> Option<Reasoned> {
-    let (stable, candidate) = (&trial.trial.stable, &trial.trial.candidate);
-    let text = if service.candidates(trial.stable).is_empty() {
-        format!(
-            "{stable} has nobody that may be asked, and while {candidate} is on trial beside it its share is answered 503"
-        )
-    } else {
-        format!("{candidate} is on trial beside {stable}, and gets none of its share")
-    };
-    trial.holds().then(|| step("trial", text))
 }
 
 fn of_pool(service: &Service, index: usize) -> Reasoned {

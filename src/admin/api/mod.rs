@@ -14,6 +14,7 @@ mod rollouts;
 mod route_text;
 mod services;
 mod status;
+mod trial_text;
 mod weights;
 
 use utoipa_axum::router::OpenApiRouter;

@@ -75,7 +75,7 @@ pub struct Explained {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Reasoned {
-    /// `listener`, `route`, `service`, `admission`, `preview`, `sticky`, `split`, `pool` or `endpoint`.
+    /// `listener`, `route`, `rules`, `service`, `admission`, `preview`, `sticky`, `trial`, `split` or `pool`.
     pub of: String,
     pub because: String,
 }

@@ -341,7 +341,10 @@ fn changes(ride: &Ride, next: &Next, told: Kind, snapshot: &Snapshot) -> Vec<Cha
     let rollout = Arc::new(next.rollout.clone());
     let weights = next.moves.and_then(|moves| weights(ride, moves));
     let force = matches!(next.moves, Some(Move::Back { force: true }));
-    let services = ride.services();
+    // Nothing rises but all of it together; what goes back, or stays, needs nobody who is gone.
+    let rises = next.moves.is_some_and(Move::rises);
+    let is_there = |name: &&Name| rises || snapshot.service(name.as_str()).is_some();
+    let services = ride.services().filter(is_there);
     let stands = services.map(|service| Change::Rollout {
         service: service.clone(),
         rollout: rollout.clone(),

@@ -185,7 +185,8 @@ impl Driver {
         }
         let stable_is_ready = ride.rollout.members.iter().all(|member| {
             let service = snapshot.service(member.service.as_str());
-            service.is_some_and(|service| {
+            // One that is gone has nobody to be sent back.
+            service.is_none_or(|service| {
                 let place = service.pool(member.from.as_str());
                 place.is_some_and(|place| !service.pools[place].ready.is_empty())
             })
@@ -412,8 +413,8 @@ impl Driver {
             self.was_moved(id, &service, &snapshot).await;
         }
         let gone = |ride: &Ride| {
-            let service = ride.rollout.service();
-            snapshot.service(service.as_str()).is_none()
+            let mut services = ride.services();
+            services.all(|name| snapshot.service(name.as_str()).is_none())
         };
         self.rides.retain(|_, ride| !gone(ride));
     }
