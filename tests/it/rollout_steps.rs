@@ -378,21 +378,21 @@ fn every_failure_path_alerts() {
         who: "ci".to_owned(),
         then,
     };
-    let failures: [(&str, fn() -> Input); 5] = [
-        ("bad", || Input::Bad(bad())),
-        ("not proven", || Input::Proven(Err("nobody".to_owned()))),
-        ("stuck", || Input::Stuck("gone".to_owned())),
-        ("superseded", || Input::Superseded),
-        ("aborted", || Input::Order(Order::Abort)),
+    let failures = [
+        ("bad", Input::Bad(bad())),
+        ("not proven", Input::Proven(Err("nobody".to_owned()))),
+        ("stuck", Input::Stuck("gone".to_owned())),
+        ("superseded", Input::Superseded),
+        ("aborted", Input::Order(Order::Abort)),
     ];
     for (place, rollout) in places() {
-        for (what, input) in failures {
+        for (what, input) in &failures {
             let stable_gone = Facts {
                 stable_is_ready: false,
                 ..facts(60)
             };
             for facts in [facts(60), stable_gone] {
-                let Ok(next) = step(&rollout, &plan(), &facts, input()) else {
+                let Ok(next) = step(&rollout, &plan(), &facts, input.clone()) else {
                     continue;
                 };
                 let goes = next.rollout.stage != rollout.stage

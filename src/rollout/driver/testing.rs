@@ -4,6 +4,8 @@
     reason = "a test that can't get its value has failed"
 )]
 
+// What tests use is no room's affair.
+#[cfg(test)]
 use std::{sync::Arc, time::Duration};
 
 use tokio::{
