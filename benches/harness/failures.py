@@ -165,7 +165,7 @@ def flapping(scene, proxy):
             published.append((site.generation() - before) / (time.monotonic() - begun))
     site.stop()
     found = [Found("100 of 1000 flap: p99, times without", statistics.median(wild) / statistics.median(calm), 1.1)]
-    return found + [Found("100 of 1000 flap: publications a second", max(published), 20)] * bool(published)
+    return found + [Found("100 of 1000 flap: publications a second", max(published, default=0), 20)] * bool(published)
 
 
 def cost(scene, proxy):
@@ -208,6 +208,7 @@ def run(folder, processes, options):
         for proxy in options.proxies:
             print(f"{name}: {proxy}", flush=True)
             for found in FAILURES[name](scene, proxy):
+                print(f"  {found.figure}: {found.value:.4g}{found.unit}", flush=True)
                 table.setdefault(found.figure, {})[proxy] = found
     print()
     print_table(["figure", "bar", *options.proxies, "verdict"], [row(figure, by_proxy, options.proxies) for figure, by_proxy in table.items()])

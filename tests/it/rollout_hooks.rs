@@ -258,7 +258,7 @@ async fn what_may_pass_is_tried_again() {
 #[tokio::test]
 async fn what_does_not_pass_fails_before_its_time_is_over() {
     let app = endpoint("hook").reply(503).start().await;
-    let why = failed(asked_of(&app, SECOND).await);
+    let why = failed(asked_of(&app, SECOND * 3).await);
     assert!(why.contains("answered 503"), "{why}");
     assert!(app.requests().len() >= 2);
     let nobody = hook(&format!("http://{}", free_address()), SECOND);
