@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Extensions, HeaderMap, Method, Request, Uri, Version};
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version};
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 
@@ -23,7 +23,7 @@ pub(super) struct Again {
     method: Method,
     uri: Uri,
     version: Version,
-    headers: HeaderMap,
+    fields: Copied,
     /// Taken, not copied: none of them goes over HTTP/2.
     extensions: Extensions,
     body: Option<Rc<Kept>>,
@@ -40,7 +40,7 @@ impl Again {
             method: request.method().clone(),
             uri: request.uri().clone(),
             version: request.version(),
-            headers: request.headers().clone(),
+            fields: Copied::of(request.headers()),
             extensions: std::mem::take(request.extensions_mut()),
             body,
         })
@@ -62,10 +62,59 @@ impl Again {
         *request.method_mut() = self.method;
         *request.uri_mut() = self.uri;
         *request.version_mut() = self.version;
-        *request.headers_mut() = self.headers;
+        *request.headers_mut() = self.fields.back()?;
         *request.extensions_mut() = self.extensions;
         Some(request)
     }
+}
+
+/// A head's fields, in one text: for each the lengths of its name and its value, and these. A clone of the map would take a reference
+/// to what each value was read into and give it back later, which costs more than to copy them.
+struct Copied(Vec<u8>);
+
+/// Of the two lengths.
+const LENGTHS: usize = size_of::<u64>();
+
+/// Most heads are not longer.
+const USUAL_HEAD: usize = 1000;
+
+/// Beside the lengths: the value is not for the tables of HPACK.
+const SENSITIVE: u64 = 1 << 63;
+
+impl Copied {
+    fn of(headers: &HeaderMap) -> Self {
+        let mut text = Vec::with_capacity(USUAL_HEAD);
+        for (name, value) in headers {
+            let name = name.as_str().as_bytes();
+            let mark = if value.is_sensitive() { SENSITIVE } else { 0 };
+            // A name has less than 64 KiB, and a head has less than 4 GiB.
+            let lengths = (name.len() as u64) << 32 | value.len() as u64 | mark;
+            text.extend_from_slice(&lengths.to_ne_bytes());
+            text.extend_from_slice(name);
+            text.extend_from_slice(value.as_bytes());
+        }
+        Self(text)
+    }
+
+    fn back(self) -> Option<HeaderMap> {
+        let mut text = Bytes::from(self.0);
+        let mut headers = HeaderMap::new();
+        while !text.is_empty() {
+            let lengths = take(&mut text, LENGTHS as u64)?;
+            let lengths = u64::from_ne_bytes(lengths.as_ref().try_into().ok()?);
+            let name = take(&mut text, (lengths & !SENSITIVE) >> 32)?;
+            let value = take(&mut text, lengths & u64::from(u32::MAX))?;
+            let mut value = HeaderValue::from_maybe_shared(value).ok()?;
+            value.set_sensitive(lengths & SENSITIVE != 0);
+            headers.append(HeaderName::from_bytes(&name).ok()?, value);
+        }
+        Some(headers)
+    }
+}
+
+fn take(text: &mut Bytes, length: u64) -> Option<Bytes> {
+    let length = usize::try_from(length).ok()?;
+    (length <= text.len()).then(|| text.split_to(length))
 }
 
 /// A body of which a copy is kept while it is short.
@@ -153,5 +202,32 @@ impl Kept {
         let state = self.0.borrow();
         let copied = state.copy.as_ref().map_or(0, Vec::len);
         copied.saturating_sub(state.given) as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn the_fields_of_a_request_that_is_sent_once_more_are_what_they_were(
+            fields in prop::collection::vec(("host|cookie|x-[a-z]{1,9}", "[ -~]{0,40}", any::<bool>()), 0..80),
+        ) {
+            let mut headers = HeaderMap::new();
+            for (name, value, is_sensitive) in &fields {
+                let mut value = HeaderValue::try_from(value).unwrap();
+                value.set_sensitive(*is_sensitive);
+                headers.append(HeaderName::try_from(name).unwrap(), value);
+            }
+            let back = Copied::of(&headers).back().unwrap();
+            let all = |headers: &HeaderMap| {
+                let fields = headers.iter().map(|(name, value)| (name.clone(), value.clone(), value.is_sensitive()));
+                fields.collect::<Vec<_>>()
+            };
+            prop_assert_eq!(all(&back), all(&headers));
+        }
     }
 }

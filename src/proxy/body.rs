@@ -40,7 +40,7 @@ pub struct Relay {
     incoming: Incoming,
     /// Received and not yet handed over.
     rest: Bytes,
-    exchange: Option<Exchange>,
+    exchange: Option<Box<Exchange>>,
 }
 
 impl Body {
@@ -52,7 +52,8 @@ impl Body {
         Self::Own(None)
     }
 
-    pub(super) fn relayed(incoming: Incoming, exchange: Exchange) -> Self {
+    /// The exchange is boxed: a body is moved several times before its first byte is asked for.
+    pub(super) fn relayed(incoming: Incoming, exchange: Box<Exchange>) -> Self {
         Self::Relayed(Relay {
             incoming,
             rest: Bytes::new(),

@@ -4,10 +4,12 @@
 use http::{HeaderMap, HeaderName, HeaderValue};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
-use super::client::Client;
+use super::{
+    client::Client,
+    head::{CLIENT_CERTIFICATE, Field, Fields},
+};
 use crate::tls::Identity;
 
-const PREFIX: &str = "x-client-cert-";
 const FIELDS: usize = 6;
 const NAMES: [HeaderName; FIELDS] = [
     HeaderName::from_static("x-client-cert-verify"),
@@ -48,8 +50,10 @@ fn value(text: &str) -> HeaderValue {
 }
 
 /// Replaces what a request says of its client's certificate by what the handshake has proved.
-pub(super) fn write(headers: &mut HeaderMap, client: &Client) {
-    remove(headers);
+pub(super) fn write(headers: &mut HeaderMap, fields: Fields, client: &Client) {
+    if fields.has(Field::ClientCertificate) {
+        remove(headers);
+    }
     if let Some(certified) = &client.certified {
         for (name, value) in NAMES.into_iter().zip(&certified.0) {
             if !value.is_empty() {
@@ -61,7 +65,7 @@ pub(super) fn write(headers: &mut HeaderMap, client: &Client) {
 
 /// Removes what somebody else says of a client's certificate.
 pub(super) fn remove(headers: &mut HeaderMap) {
-    let claims = |name: &HeaderName| name.as_str().starts_with(PREFIX);
+    let claims = |name: &HeaderName| name.as_str().starts_with(CLIENT_CERTIFICATE);
     if headers.keys().any(claims) {
         let claimed = headers.keys().filter(|name| claims(name));
         for name in claimed.cloned().collect::<Vec<_>>() {

@@ -25,7 +25,8 @@ use crate::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Request, uri::Scheme};
 
-/// Who gets a request. Made on one snapshot; holds nothing of it.
+/// Who gets a request. Made on one snapshot; holds nothing of it. Boxed: it is handed from one function to the next, and each would
+/// copy all of it.
 pub(super) struct Decision {
     pub line: Rc<Line<Upload>>,
     pub lease: Lease,
@@ -107,7 +108,7 @@ impl Proxy {
         request: &Request<Upload>,
         asking: &Asking,
         avoid: Option<&[Slot]>,
-    ) -> Result<Decision, Undecided> {
+    ) -> Result<Box<Decision>, Undecided> {
         let host = request.headers().get(http::header::HOST);
         let host = host_of(host.and_then(|host| host.to_str().ok()).unwrap_or(""));
         let head = Head {
@@ -135,7 +136,7 @@ impl Proxy {
         head: &Head,
         asking: &Asking,
         avoid: Option<&[Slot]>,
-    ) -> Result<Decision, Undecided> {
+    ) -> Result<Box<Decision>, Undecided> {
         let (service, rules) = route(snapshot, head, asking)?;
         let sought = Sought::of(service, head, asking);
         let patience = sought.patience(service);
@@ -177,7 +178,7 @@ impl Proxy {
         let tried = first && (mirroring.is_some() || !service.copies());
         let asked = (request, terms.is_some());
         let subject = tried.then(|| self.subject(service, &chosen, asked, asking, line.seat()));
-        Ok(Decision {
+        Ok(Box::new(Decision {
             lease: line.seat().claim(permits),
             line,
             timeouts: service.plan.timeouts,
@@ -194,7 +195,7 @@ impl Proxy {
             mirroring: Cell::new(mirroring),
             shown: sought.is_strict(),
             subject: subject.flatten(),
-        })
+        }))
     }
 
     pub(super) fn line(

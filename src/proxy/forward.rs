@@ -64,11 +64,11 @@ pub(super) async fn send(
         let keeps = connection.is_shared() || attempts.is_kept();
         let again = ours.as_mut().filter(|_| keeps);
         let again = again.map(|request| Again::keep(request, attempts.max_body()));
-        let Some(request) = ours.take() else {
+        let address = &decision.line.seat().endpoint.key.address;
+        let Some(answer) = connection.send(ours, address) else {
             return Err(Kind::EndpointBroke.into());
         };
-        let address = &decision.line.seat().endpoint.key.address;
-        let mut answer = pin!(connection.send(request, address));
+        let mut answer = pin!(answer);
         let sent = poll_fn(|context| match answer.as_mut().poll(context) {
             Poll::Ready(sent) => Poll::Ready(Some(sent)),
             Poll::Pending => progress.poll_late(context).map(|()| None),
@@ -253,7 +253,7 @@ fn prepare(
 /// Hands the answer to the client as it comes.
 pub(super) fn pass_on(
     answered: Answered,
-    decision: Decision,
+    decision: Box<Decision>,
     attempts: &mut Attempts,
     progress: &Rc<Progress>,
     began: Instant,
@@ -284,7 +284,7 @@ pub(super) fn pass_on(
     }
     progress.answering(decision.timeouts.idle);
     progress.notebook.add(Note::answered);
-    let exchange = Exchange {
+    let exchange = Box::new(Exchange {
         progress: progress.clone(),
         line: decision.line,
         connection,
@@ -294,7 +294,7 @@ pub(super) fn pass_on(
         bytes: 0,
         witness,
         subject: subject.and_then(|subject| subject.answered(answer.status())),
-    };
+    });
     answer.map(|incoming| Body::relayed(incoming, exchange))
 }
 

@@ -14,7 +14,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, header, uri::Scheme};
 use super::{
     certified,
     client::{Client, Door},
-    head,
+    head::{self, Field, Fields},
 };
 
 const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -33,11 +33,13 @@ const LONGEST_ID: usize = 128;
 const LONGEST_CHAIN: usize = 4096;
 
 /// Writes the forwarding fields for a request from `client`.
-pub(super) fn write(headers: &mut HeaderMap, client: &Client) {
+pub(super) fn write(headers: &mut HeaderMap, fields: Fields, client: &Client) {
     if client.trusted {
         append(headers, client);
     } else {
-        headers.remove(REAL_IP);
+        if fields.has(Field::RealIp) {
+            headers.remove(REAL_IP);
+        }
         headers.insert(FOR, client.forwarded_for.clone());
         headers.insert(PROTO, HeaderValue::from_static(client.scheme()));
         if let Some(host) = headers.get(header::HOST) {

@@ -27,12 +27,17 @@ use crate::{
 };
 
 impl Proxy {
-    /// The life of a request.
-    pub async fn handle(
+    /// The life of a request. No `async fn`: that would copy what it is given once more, when it is first polled.
+    #[expect(
+        clippy::inline_always,
+        reason = "else all of the future, though hardly begun, is copied to where it lives"
+    )]
+    #[inline(always)]
+    pub fn handle(
         self: Rc<Self>,
         mut request: Request<Incoming>,
         progress: Rc<Progress>,
-    ) -> Result<Response<Body>, Infallible> {
+    ) -> impl Future<Output = Result<Response<Body>, Infallible>> {
         let began = Instant::now();
         progress.head_read(began);
         self.note(&request, &progress, began);
@@ -41,27 +46,21 @@ impl Proxy {
         if connects {
             tunnel::note_protocol(&mut request);
         }
-        let client = &progress.client;
-        let mut request = Some(request.map(|body| Upload::new(body, &progress)));
-        let mut answer = match self.answer(&mut request, &progress, began).await {
-            Ok(answer) => answer,
-            Err(refused) if connects => {
-                self.refuse(refused.without_success(), form, &progress, began)
+        let mut ours = Some(request.map(|body| Upload::new(body, &progress)));
+        async move {
+            let mut answer = match self.answer(&mut ours, &progress, began).await {
+                Ok(answer) => answer,
+                Err(refused) if connects => {
+                    self.refuse(refused.without_success(), form, &progress, began)
+                }
+                Err(refused) => self.refuse(refused, form, &progress, began),
+            };
+            // After this one the connection speaks another protocol, and ends as that one does.
+            if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+                conclude(&mut answer, &progress);
             }
-            Err(refused) => self.refuse(refused, form, &progress, began),
-        };
-        // After this one the connection speaks another protocol, and ends as that one does.
-        if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
-            return Ok(answer);
+            Ok(answer)
         }
-        door::instruct(&mut answer, client);
-        // An answer that overtakes the request's body ends the connection: the client must not send its next request on it.
-        // One that streams share is told by itself.
-        if !progress.shares && (client.door.closing.get() || progress.upload() != UploadState::Done)
-        {
-            announce_close(&mut answer);
-        }
-        Ok(answer)
     }
 
     /// `ours` is the request for as long as nothing of it was written. It stays in its place, and what is decided beside
@@ -81,8 +80,8 @@ impl Proxy {
         tunnel::note_asked(request);
         headers::remove_hop_by_hop(request.headers_mut(), fields);
         mirror::believe(request.headers_mut(), fields, client);
-        forwarded::write(request.headers_mut(), client);
-        certified::write(request.headers_mut(), client);
+        forwarded::write(request.headers_mut(), fields, client);
+        certified::write(request.headers_mut(), fields, client);
         hops::pass(request, client, (version, fields))?;
         if let Some(sampled) = client.door.traceparent {
             self.trace(request, progress, sampled, began);
@@ -94,7 +93,7 @@ impl Proxy {
         notebook.add(|note| note.rehearses(asking.rehearsal.reason()));
         self.budgets.asked(decision.service, began);
         let mut attempts = Attempts::new(request, &mut decision, asking);
-        let (sent, decision) = loop {
+        let sent = loop {
             let sent = send(&decision, ours, &mut attempts, progress).await;
             if attempts.end(&sent, progress) {
                 self.budgets.in_vain(decision.service, Instant::now());
@@ -107,7 +106,7 @@ impl Proxy {
                             notebook.add(|note| note.passed_over(status));
                             next
                         }
-                        None => break (sent, decision),
+                        None => break sent,
                     }
                 }
                 // Apart, so that what a request is handled in does not grow by it.
@@ -362,6 +361,17 @@ impl Refused {
             service: None,
             rules: Some(Box::new(Applied::new(rules))),
         }
+    }
+}
+
+/// What each answer is told at last, whoever gave it.
+fn conclude(answer: &mut Response<Body>, progress: &Progress) {
+    let client = &progress.client;
+    door::instruct(answer, client);
+    // An answer that overtakes the request's body ends the connection: the client must not send its next request on it.
+    // One that streams share is told by itself.
+    if !progress.shares && (client.door.closing.get() || progress.upload() != UploadState::Done) {
+        announce_close(answer);
     }
 }
 

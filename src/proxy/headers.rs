@@ -17,8 +17,7 @@ const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 /// switched through this proxy yet, and to pass it on would let a client and an app believe one was (h2c smuggling).
 /// `Transfer-Encoding` is not removed here but renewed: the HTTP library frames each message itself. `Trailer` stays:
 /// it names fields that are passed on.
-const HOP_BY_HOP: [(Field, HeaderName); 8] = [
-    (Field::Connection, header::CONNECTION),
+static HOP_BY_HOP: [(Field, HeaderName); 7] = [
     (Field::KeepAlive, KEEP_ALIVE),
     (Field::ProxyConnection, PROXY_CONNECTION),
     (Field::Te, header::TE),
@@ -66,10 +65,10 @@ pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap, found: Fields) {
     }
     let trailers = found.has(Field::Te) && accepts_trailers(headers);
     if found.has(Field::Connection) {
-        remove_listed(headers);
+        remove_listed(headers, found);
     }
-    for (field, name) in HOP_BY_HOP {
-        if found.has(field) {
+    for (field, name) in &HOP_BY_HOP {
+        if found.has(*field) {
             headers.remove(name);
         }
     }
@@ -79,24 +78,30 @@ pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap, found: Fields) {
     }
 }
 
-fn remove_listed(headers: &mut HeaderMap) {
-    let mut listed: Vec<HeaderName> = Vec::new();
-    for value in headers.get_all(header::CONNECTION) {
+/// Removes `Connection`, and the fields that it lists.
+fn remove_listed(headers: &mut HeaderMap, found: Fields) {
+    let mut more = Vec::new();
+    if found.repeats(Field::Connection) {
+        let values = headers.get_all(header::CONNECTION).into_iter();
+        more.extend(values.skip(1).cloned());
+    }
+    let first = headers.remove(header::CONNECTION);
+    for value in first.into_iter().chain(more) {
         for option in value.as_bytes().split(|byte| *byte == b',') {
             let option = option.trim_ascii();
-            if option.eq_ignore_ascii_case(b"keep-alive") || option.eq_ignore_ascii_case(b"close") {
-                continue;
-            }
-            if let Ok(name) = HeaderName::from_bytes(option)
+            if !is_about_closing(option)
+                && let Ok(name) = HeaderName::from_bytes(option)
                 && !PROTECTED.contains(&name)
             {
-                listed.push(name);
+                headers.remove(name);
             }
         }
     }
-    for name in listed {
-        headers.remove(name);
-    }
+}
+
+/// Whether an option names no field.
+fn is_about_closing(option: &[u8]) -> bool {
+    option.eq_ignore_ascii_case(b"keep-alive") || option.eq_ignore_ascii_case(b"close")
 }
 
 /// Whether the sender would take trailers; the only use of `TE` that reaches over a hop (RFC 9110 §10.1.4).

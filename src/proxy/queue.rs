@@ -247,7 +247,7 @@ impl Proxy {
         request: &Request<Upload>,
         asking: &Asking,
         avoid: Option<&[Slot]>,
-    ) -> Result<Decision, Refused> {
+    ) -> Result<Box<Decision>, Refused> {
         match self.decide(request, asking, avoid) {
             Ok(decision) => Ok(decision),
             Err(Undecided::Refused(refused)) => Err(refused),
@@ -262,7 +262,7 @@ impl Proxy {
         request: &Request<Upload>,
         asking: &Asking,
         avoid: Option<&[Slot]>,
-    ) -> Result<Decision, Refused> {
+    ) -> Result<Box<Decision>, Refused> {
         loop {
             let decided = match undecided {
                 Undecided::Refused(refused) => return Err(refused),
@@ -286,7 +286,7 @@ impl Proxy {
         request: &Request<Upload>,
         asking: &Asking,
         avoid: Option<&[Slot]>,
-    ) -> Result<Decision, Undecided> {
+    ) -> Result<Box<Decision>, Undecided> {
         let (stats, why, began) = (wait.service.clone(), wait.why, Instant::now());
         let decided = loop {
             let service = wait.service.clone();
@@ -324,7 +324,7 @@ impl Proxy {
         request: &Request<Upload>,
         asking: &Asking,
         mut avoid: Option<&[Slot]>,
-    ) -> Result<Decision, Undecided> {
+    ) -> Result<Box<Decision>, Undecided> {
         let deadline = wait.deadline(asking);
         let quota = wait.quota();
         let mut looks = wait.looks;

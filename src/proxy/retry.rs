@@ -25,11 +25,11 @@ impl Proxy {
     pub(super) async fn after(
         &self,
         error: ProxyError,
-        decision: Decision,
+        decision: Box<Decision>,
         ours: &mut Option<Request<Upload>>,
         attempts: &mut Attempts,
         progress: &Progress,
-    ) -> Result<Decision, Refused> {
+    ) -> Result<Box<Decision>, Refused> {
         let kind = error.kind;
         let next = self.next(error, decision, ours, attempts, progress).await;
         if next.is_err()
@@ -43,18 +43,18 @@ impl Proxy {
     async fn next(
         &self,
         error: ProxyError,
-        decision: Decision,
+        decision: Box<Decision>,
         ours: &mut Option<Request<Upload>>,
         attempts: &mut Attempts,
         progress: &Progress,
-    ) -> Result<Decision, Refused> {
+    ) -> Result<Box<Decision>, Refused> {
         let (kind, fault, resend) = (error.kind, error.fault, error.resend);
         let failed = decision.lease.seat().clone();
         if let Some(request) = ours {
             decision.restore(request);
         }
         // Whoever waits holds no lease.
-        let Decision { lease, rules, .. } = decision;
+        let Decision { lease, rules, .. } = *decision;
         drop(lease);
         let refused = Refused {
             seat: Some(failed.clone()),
@@ -97,7 +97,7 @@ impl Proxy {
         request: &Request<Upload>,
         kind: Kind,
         attempts: &Attempts,
-    ) -> Option<Decision> {
+    ) -> Option<Box<Decision>> {
         let (asking, avoided) = (&attempts.asking, attempts.avoided());
         let mut next = self.decide_in_turn(request, asking, Some(avoided)).await;
         if next.is_err() && matches!(kind, Kind::EndpointRefused | Kind::EndpointBroke) {
@@ -116,7 +116,7 @@ impl Proxy {
         ours: &mut Option<Request<Upload>>,
         attempts: &mut Attempts,
         progress: &Progress,
-    ) -> Option<Decision> {
+    ) -> Option<Box<Decision>> {
         let status = sent.answer.status();
         let trouble = attempts.is_trouble(status);
         let rescued = status.is_server_error() && attempts.may_be_rescued(progress.bytes_in());
@@ -154,11 +154,11 @@ impl Proxy {
     /// The attempt, where the service's budget allows it.
     fn granted(
         &self,
-        next: Option<Decision>,
+        next: Option<Box<Decision>>,
         failed: &Rc<Seat>,
         resend: Resend,
         attempts: &mut Attempts,
-    ) -> Option<Decision> {
+    ) -> Option<Box<Decision>> {
         let Some(next) = next else {
             failed.pool_shard().retried(Retry::Nowhere);
             return None;

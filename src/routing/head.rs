@@ -15,9 +15,12 @@ pub struct Head<'a> {
 /// The host of an authority (`Host`, or the request target's) as routes are matched: lower case, without port and without
 /// the dot at the end of an absolute name. An IPv6 address keeps its brackets. Allocates only where there are capitals.
 pub fn host_of(authority: &str) -> Cow<'_, str> {
-    let end = match authority.strip_prefix('[') {
-        Some(rest) => rest.find(']').map_or(authority.len(), |at| at + 2),
-        None => authority.find(':').unwrap_or(authority.len()),
+    let end = if let Some(rest) = authority.strip_prefix('[') {
+        rest.find(']').map_or(authority.len(), |at| at + 2)
+    } else {
+        let mut bytes = authority.bytes();
+        let colon = bytes.position(|byte| byte == b':');
+        colon.unwrap_or(authority.len())
     };
     let host = &authority[..end];
     let host = host.strip_suffix('.').unwrap_or(host);

@@ -44,16 +44,25 @@ pub(super) struct Single<B> {
 }
 
 impl<B: Payload> Connection<B> {
-    /// Sends a request to the endpoint at `address`. An error that gives the request back says that nothing of it was written.
+    /// Takes a request and sends it to the endpoint at `address`; `None` where there is none. An error that gives the request back says
+    /// that nothing of it was written.
+    #[expect(
+        clippy::inline_always,
+        reason = "else the future, which holds the request, is copied to where it lives"
+    )]
+    #[inline(always)]
     pub fn send(
         &mut self,
-        request: Request<B>,
+        request: &mut Option<Request<B>>,
         address: &Address,
-    ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<B>>>> + use<B> {
-        match &mut self.way {
+    ) -> Option<impl Future<Output = Result<Response<Incoming>, TrySendError<Request<B>>>> + use<B>>
+    {
+        // Taken here, not by who calls: each place it goes by costs a copy of it.
+        let request = request.take()?;
+        Some(match &mut self.way {
             Way::Single(single) => Either::Left(single.sender.try_send_request(request)),
             Way::Shared(place) => Either::Right(place.send(request, address)),
-        }
+        })
     }
 
     /// Reads at most so many bytes at a time of the answer to the next request, where no other requests share the connection.

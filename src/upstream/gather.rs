@@ -1,10 +1,12 @@
 use std::{
     io::{self, IoSlice},
+    mem::MaybeUninit,
     pin::Pin,
     task::{Context, Poll},
 };
 
 use hyper::rt::Write;
+use tokio::io::ReadBuf;
 
 /// Pieces that come to no more than this are copied into one: a head and a small body.
 const SMALL: usize = 2048;
@@ -23,13 +25,12 @@ pub fn write_gathered<W: Write + Unpin>(
     if length > SMALL {
         return Pin::new(stream).poll_write_vectored(context, pieces);
     }
-    let mut bytes = [0; SMALL];
-    let mut end = 0;
+    let mut room = [MaybeUninit::uninit(); SMALL];
+    let mut bytes = ReadBuf::uninit(&mut room);
     for piece in pieces {
-        bytes[end..end + piece.len()].copy_from_slice(piece);
-        end += piece.len();
+        bytes.put_slice(piece);
     }
-    Pin::new(stream).poll_write(context, &bytes[..end])
+    Pin::new(stream).poll_write(context, bytes.filled())
 }
 
 #[cfg(test)]

@@ -5,6 +5,9 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use crate::proxy::Kind;
 
+/// What the names of fields begin with that say who a client is by its certificate.
+pub const CLIENT_CERTIFICATE: &str = "x-client-cert-";
+
 /// Fields that mean something to a proxy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -23,46 +26,78 @@ pub enum Field {
     Cookie,
     Via,
     Mirror,
+    RealIp,
+    /// Any of those that say who a client is by its certificate.
+    ClientCertificate,
+}
+
+impl Field {
+    /// By the length first: most names are none of these, and few are as long as one.
+    fn named(name: &str) -> Option<Self> {
+        let is = |one: &str, field| (name == one).then_some(field);
+        match name.len() {
+            2 => is("te", Self::Te),
+            3 => is("via", Self::Via),
+            4 => is("host", Self::Host),
+            6 => is("cookie", Self::Cookie),
+            7 => is("upgrade", Self::Upgrade),
+            9 => is("x-real-ip", Self::RealIp),
+            10 => match name {
+                "connection" => Some(Self::Connection),
+                "keep-alive" => Some(Self::KeepAlive),
+                _ => None,
+            },
+            14 => match name {
+                "content-length" => Some(Self::ContentLength),
+                "http2-settings" => Some(Self::Http2Settings),
+                "cutover-mirror" => Some(Self::Mirror),
+                _ => None,
+            },
+            16 => is("proxy-connection", Self::ProxyConnection),
+            17 => is("transfer-encoding", Self::TransferEncoding),
+            18 => is("proxy-authenticate", Self::ProxyAuthenticate),
+            19 if name == "proxy-authorization" => Some(Self::ProxyAuthorization),
+            _ => None,
+        }
+    }
 }
 
 /// What one pass over a head's fields has found.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Fields {
-    seen: u16,
-    repeated: u16,
+    seen: u32,
+    repeated: u32,
     /// A name has `_` in it.
     ambiguous: bool,
 }
 
 impl Fields {
+    /// Of a request.
     pub fn of(headers: &HeaderMap) -> Self {
         let mut found = Self::default();
-        for (name, _) in headers {
-            let name = name.as_str();
-            let bit = match name {
-                "host" => 1 << Field::Host as u8,
-                "cookie" => 1 << Field::Cookie as u8,
-                "via" => 1 << Field::Via as u8,
-                "connection" => 1 << Field::Connection as u8,
-                "content-length" => 1 << Field::ContentLength as u8,
-                "transfer-encoding" => 1 << Field::TransferEncoding as u8,
-                "te" => 1 << Field::Te as u8,
-                "upgrade" => 1 << Field::Upgrade as u8,
-                "keep-alive" => 1 << Field::KeepAlive as u8,
-                "proxy-connection" => 1 << Field::ProxyConnection as u8,
-                "proxy-authenticate" => 1 << Field::ProxyAuthenticate as u8,
-                "proxy-authorization" => 1 << Field::ProxyAuthorization as u8,
-                "cutover-mirror" => 1 << Field::Mirror as u8,
-                "http2-settings" => 1 << Field::Http2Settings as u8,
-                other => {
-                    found.ambiguous |= other.as_bytes().contains(&b'_');
-                    0
-                }
-            };
-            found.repeated |= found.seen & bit;
-            found.seen |= bit;
+        for name in names(headers) {
+            match Field::named(name) {
+                Some(field) => found.add(field),
+                None if name.starts_with(CLIENT_CERTIFICATE) => found.add(Field::ClientCertificate),
+                None => found.ambiguous |= name.as_bytes().contains(&b'_'),
+            }
         }
         found
+    }
+
+    /// Of an answer: nobody is confused by its names.
+    pub(super) fn of_answer(headers: &HeaderMap) -> Self {
+        let mut found = Self::default();
+        names(headers)
+            .filter_map(Field::named)
+            .for_each(|field| found.add(field));
+        found
+    }
+
+    fn add(&mut self, field: Field) {
+        let bit = 1 << field as u8;
+        self.repeated |= self.seen & bit;
+        self.seen |= bit;
     }
 
     pub fn has(self, field: Field) -> bool {
@@ -82,6 +117,11 @@ impl Fields {
     pub fn has_hop_by_hop(self) -> bool {
         self.seen & ((1 << (Field::Http2Settings as u8 + 1)) - 1) != 0
     }
+}
+
+/// One for each value, repeated where a field is.
+fn names(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    headers.iter().map(|(name, _)| name.as_str())
 }
 
 /// What HTTP/2 says without a field must not be said with one (RFC 9113 §8.2.2), and a value is nothing but the value.

@@ -17,7 +17,7 @@ use http::{Method, Request, Response, Version, header};
 use super::Kind;
 
 pub(super) use fields::drop_ambiguous;
-pub use fields::{Field, Fields};
+pub use fields::{CLIENT_CERTIFICATE, Field, Fields};
 
 /// What a head is measured by: the door it came in by.
 #[derive(Debug, Clone, Copy)]
@@ -82,7 +82,7 @@ fn become_get<B>(request: &mut Request<B>) -> Result<(), Kind> {
 
 /// Checks what an endpoint's answer says of its own length.
 pub(super) fn check_answer<B>(answer: &mut Response<B>) -> Result<Fields, Kind> {
-    let fields = Fields::of(answer.headers());
+    let fields = Fields::of_answer(answer.headers());
     let version = answer.version();
     match framing::settle(answer.headers_mut(), version, fields) {
         Ok(()) => Ok(fields),

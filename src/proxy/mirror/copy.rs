@@ -201,7 +201,8 @@ impl Mirroring {
             let mut connection = opened.map_err(|error| forward::dial_error(error).kind)?;
             connection.read_at_most(SIP);
             let sent = Instant::now();
-            match connection.send(copy.request(), address).await {
+            let answer = connection.send(&mut Some(copy.request()), address);
+            match answer.ok_or(Kind::EndpointBroke)?.await {
                 Ok(mut answer) => {
                     head::check_answer(&mut answer).map_err(|_| Kind::EndpointMalformed)?;
                     return Ok(Asked {

@@ -117,7 +117,7 @@ impl Proxy {
     pub(in crate::proxy) async fn switch(
         &self,
         answered: Answered,
-        mut decision: Decision,
+        mut decision: Box<Decision>,
         progress: &Rc<Progress>,
         began: Instant,
     ) -> Result<Response<Body>, Refused> {
