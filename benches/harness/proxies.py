@@ -14,12 +14,17 @@ from .machine import Cpu, Processes, answers, free_port, rss_mib
 PEERS = Path(__file__).resolve().parent.parent / "peers"
 ROOT = PEERS.parent.parent
 SIZES = {"1k": 1 << 10, "64k": 1 << 16, "1m": 1 << 20}
+RELEASE = ROOT / "target" / "release"
+HYPER_BINARY = RELEASE / "examples" / "hyper"
 NAMES = ("nginx", "haproxy", "cutover")
+# What Cutover is built on, alone: `benches/peers/hyper.rs`. It knows no TLS, no weights and no settings.
+HYPER = "hyper"
 
 COMMANDS = {
     "nginx": (PEERS / "nginx.conf", ["nginx", "-p", "{dir}", "-c", "{config}", "-g", "daemon off;"]),
     "haproxy": (PEERS / "haproxy.cfg", ["haproxy", "-db", "-f", "{config}"]),
     "cutover": (PEERS / "cutover.toml", ["{cutover}", "run", "--config", "{config}"]),
+    HYPER: (None, ["{hyper}", "{port}", "{endpoint}"]),
 }
 
 
@@ -92,8 +97,9 @@ class Stage:
         folder, port = self._folder(f"{name}-{self._started}"), free_port()
         default, command = COMMANDS[name]
         values = {"DIR": folder, "STATE": state or folder / "state", "PORT": port, "METRICS": free_port(), "WORKERS": workers, "TLS": TLS[name].format(certificate) if certificate else ""}
-        config = self.render(template or default, folder, **values)
-        words = [word.format(dir=folder, config=config, cutover=self.cutover) for word in command]
+        template = template or default
+        config = template and self.render(template, folder, **values)
+        words = [word.format(dir=folder, config=config, cutover=self.cutover, hyper=HYPER_BINARY, port=port, endpoint=self.ports["BLUE"]) for word in command]
         process = self.processes.start(cores or self.proxy_cores, words, folder / "log")
         proxy = Proxy(name, port, process, folder, "https" if certificate else "http")
         if not answers(port, process) or not serves(proxy):
@@ -132,8 +138,12 @@ def serves(proxy, seconds=60):
 
 def build_cutover():
     """The binary as users get it."""
-    subprocess.run(["cargo", "build", "--release", "--quiet", "--bin", "cutover"], cwd=ROOT, check=True)
-    return ROOT / "target" / "release" / "cutover"
+    build("--bin", "cutover")
+    return RELEASE / "cutover"
+
+
+def build(*target):
+    subprocess.run(["cargo", "build", "--release", "--quiet", *target], cwd=ROOT, check=True)
 
 
 def state_folder(in_memory):

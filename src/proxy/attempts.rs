@@ -101,8 +101,12 @@ impl Attempts {
         self.made += 1;
     }
 
-    /// The attempt that was begun last is over. Tells whether it was made from the budget, and in vain.
-    pub(super) fn end(&mut self, sent: &Result<Answered, ProxyError>, progress: &Progress) -> bool {
+    /// The attempt that was begun last is over. Tells whether it has helped, where it was made from the budget.
+    pub(super) fn end(
+        &mut self,
+        sent: &Result<Answered, ProxyError>,
+        progress: &Progress,
+    ) -> Option<bool> {
         if self.made == 1
             && let Some(subject) = &mut self.subject
             && !subject.observe(sent, self.reused, progress)
@@ -110,13 +114,11 @@ impl Attempts {
             self.subject = None;
         }
         let answer = sent.as_ref().ok().map(|sent| sent.answer.status());
-        let Some(instead) = self.instead_of.take() else {
-            return false;
-        };
+        let instead = self.instead_of.take()?;
         let outcome = Retry::of(answer.is_some());
         instead.failed.pool_shard().retried(outcome);
         let fails = |status: http::StatusCode| self.retries.statuses.contains(status.as_u16());
-        instead.paid && answer.is_none_or(fails)
+        instead.paid.then(|| !answer.is_none_or(fails))
     }
 
     /// Whether one more may follow the attempt under way, though the endpoint may run the request.

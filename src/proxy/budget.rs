@@ -34,9 +34,9 @@ impl Budgets {
         self.with(service, now, |budget, second| budget.spend(part, second))
     }
 
-    /// One that was sent again has failed again.
-    pub fn in_vain(&self, service: Slot, now: Instant) {
-        self.with(service, now, |budget, second| budget.vain.count(second));
+    /// One that was sent again has been answered well, or has failed again.
+    pub fn learn(&self, service: Slot, helped: bool, now: Instant) {
+        self.with(service, now, |budget, second| budget.learn(helped, second));
     }
 
     fn with<T>(&self, service: Slot, now: Instant, then: impl FnOnce(&mut Budget, u64) -> T) -> T {
@@ -64,11 +64,19 @@ struct Budget {
     again: Window,
     /// Those of them that have failed again.
     vain: Window,
+    /// How many have failed again since one has not.
+    vain_in_a_row: u32,
+    /// When the last was sent.
+    last: u64,
 }
 
-/// What one that failed again costs on top: where all fail, sending them again helps nobody, and a pool that is down is to get little of it. At
-/// four, a budget of a fifth adds a twenty-fifth.
+/// What one that failed again costs on top: where most fail, sending them again helps few. At four, a budget of a fifth adds a twenty-fifth
+/// where all do.
 const VAIN: u64 = 4;
+
+/// So many in a row that failed again say that nobody of the service can answer: one a second finds out when somebody can. Where every
+/// second one helps, chance makes such a row of one in a thousand.
+const LOST: u32 = 10;
 
 impl Budget {
     fn asked(&mut self, second: u64) {
@@ -76,7 +84,8 @@ impl Budget {
     }
 
     fn spend(&mut self, part: Percent, second: u64) -> bool {
-        if part == Percent::NONE {
+        let is_lost = self.vain_in_a_row >= LOST;
+        if part == Percent::NONE || (is_lost && self.last == second) {
             return false;
         }
         let asked = u64::from(self.asked.sum(second));
@@ -87,8 +96,18 @@ impl Budget {
             || cost * u64::from(Percent::WHOLE.millionths()) <= asked * part;
         if may {
             self.again.count(second);
+            self.last = second;
         }
         may
+    }
+
+    fn learn(&mut self, helped: bool, second: u64) {
+        if helped {
+            self.vain_in_a_row = 0;
+        } else {
+            self.vain_in_a_row = self.vain_in_a_row.saturating_add(1);
+            self.vain.count(second);
+        }
     }
 }
 
@@ -186,19 +205,40 @@ mod tests {
     }
 
     #[test]
-    fn where_sending_again_never_helps_little_of_it_is_done() {
+    fn where_sending_again_seldom_helps_little_of_it_is_done() {
         let mut budget = Budget::default();
-        let again = (0..60_000).filter(|milli| {
+        let mut sent = 0;
+        for milli in 0..60_000 {
             let second = milli / 1000;
             budget.asked(second);
-            let again = budget.spend(percent("20%"), second);
-            if again {
-                budget.vain.count(second);
+            if budget.spend(percent("20%"), second) {
+                sent += 1;
+                budget.learn(sent % 8 == 0, second);
             }
-            again
-        });
-        let again = again.count();
-        assert!((2_300..=2_400).contains(&again), "{again} of 60 000");
+        }
+        // Of a fifth the part that a row of one that costs 1 and seven that cost 5 leaves.
+        assert!((2_600..=2_700).contains(&sent), "{sent} of 60 000");
+    }
+
+    #[test]
+    fn where_sending_again_never_helps_it_is_tried_once_a_second_until_it_does() {
+        let (mut budget, fifth) = (Budget::default(), percent("20%"));
+        let mut in_second = |second, helps| {
+            let asked = (0..1000).filter(|_| {
+                budget.asked(second);
+                let again = budget.spend(fifth, second);
+                if again {
+                    budget.learn(helps, second);
+                }
+                again
+            });
+            asked.count()
+        };
+        assert_eq!(in_second(100, false), LOST as usize);
+        for second in 101..160 {
+            assert_eq!(in_second(second, false), 1);
+        }
+        assert!(in_second(160, true) > 100);
     }
 
     #[test]
@@ -207,7 +247,7 @@ mod tests {
         for _ in 0..100 {
             budget.asked(0);
             if budget.spend(percent("20%"), 0) {
-                budget.vain.count(0);
+                budget.learn(false, 0);
             }
         }
         (0..100).for_each(|_| budget.asked(10));

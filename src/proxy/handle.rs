@@ -95,8 +95,8 @@ impl Proxy {
         let mut attempts = Attempts::new(request, &mut decision, asking);
         let sent = loop {
             let sent = send(&decision, ours, &mut attempts, progress).await;
-            if attempts.end(&sent, progress) {
-                self.budgets.in_vain(decision.service, Instant::now());
+            if let Some(helped) = attempts.end(&sent, progress) {
+                self.budgets.learn(decision.service, helped, Instant::now());
             }
             decision = match sent {
                 Ok(mut sent) => {
