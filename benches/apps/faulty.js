@@ -2,7 +2,7 @@
 //
 // `/healthz` passes, except that the first `flapping` addresses fail it every other second. `/mode?ms=5&spread=0&errors=0&status=500&flapping=0`
 // sets how long an answer takes at least and how much more on average, which part of them is `status` instead, and how many addresses flap.
-// `/count` tells how many requests came, `/seen` when the first and the last since it was asked before (seconds of the monotonic clock, 0: none).
+// `/count` tells how many requests came, `/numbers` their `X-Number`s since it was asked before, `/seen` when the first and the last since it was asked before (seconds of the monotonic clock, 0: none).
 // Everything else is 1 KiB. SIGTERM: no new connections, what is under way ends.
 const http = require('http');
 
@@ -10,6 +10,7 @@ const [name, seed, port, ...addresses] = process.argv.slice(2);
 const page = Buffer.alloc(1024, 'x');
 const mode = { ms: 5, spread: 0, errors: 0, status: 500, flapping: 0 };
 let count = 0;
+let numbers = [];
 let seen = [0, 0];
 let dice = Number(seed) || 1;
 
@@ -34,15 +35,21 @@ function wait() {
   return mode.spread ? mode.ms - mode.spread * Math.log(1 - draw()) : mode.ms;
 }
 
-function note() {
+function note(request) {
   const now = Number(process.hrtime.bigint()) / 1e9;
   seen = [seen[0] || now, now];
   count += 1;
+  numbers.push(request.headers['x-number']);
 }
 
 function tell(response) {
   reply(response, 200, seen.map((at) => at.toFixed(6)).join(' '));
   seen = [0, 0];
+}
+
+function enumerate(response) {
+  reply(response, 200, numbers.join(' '));
+  numbers = [];
 }
 
 function order(url, response) {
@@ -55,8 +62,9 @@ function answer(request, response) {
   if (url.pathname === '/healthz') return reply(response, healthy(request.socket.localAddress) ? 200 : 503, '');
   if (url.pathname === '/mode') return order(url, response);
   if (url.pathname === '/count') return reply(response, 200, String(count));
+  if (url.pathname === '/numbers') return enumerate(response);
   if (url.pathname === '/seen') return tell(response);
-  note();
+  note(request);
   const status = draw() < mode.errors ? mode.status : 200;
   return mode.ms ? setTimeout(() => reply(response, status, page), wait()) : reply(response, status, page);
 }

@@ -1,6 +1,6 @@
 // A client that asks at a fixed rate whatever the answers, on kept connections, and never twice: steady.js PORT RATE SECONDS METHOD LOG [CLIENTS]
 //
-// Each request is one of the clients' (1), who have an address of loopback each, by turns. SIGTERM: no new requests, what is under way ends.
+// Each request has a number of its own (`X-Number`) and is one of the clients' (1), who have an address of loopback each, by turns. SIGTERM: no new requests, what is under way ends.
 // A line per request: when it began (seconds of the monotonic clock), how long it took (ms), status or the error's name, who answered.
 const fs = require('fs');
 const http = require('http');
@@ -28,7 +28,8 @@ function ask() {
   };
   // Bound only where it must be: to find a free port by itself is slow for the kernel once many are in use.
   const localAddress = clients > 1 ? `127.0.0.${1 + (begun % clients)}` : undefined;
-  const options = { host: '127.0.0.1', localAddress, port, method, path: '/', agent, timeout: 20000 };
+  const headers = { 'X-Number': begun };
+  const options = { host: '127.0.0.1', localAddress, port, method, path: '/', headers, agent, timeout: 20000 };
   let over = false;
   const once = (outcome, who) => { if (!over) { over = true; done(outcome, who); } };
   const request = http.request(options, (response) => {

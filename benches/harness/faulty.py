@@ -61,6 +61,10 @@ class App:
     def count(self):
         return int(self._ask("/count"))
 
+    def numbers(self):
+        """Those of the requests that came since it was asked before, each as often as it came."""
+        return self._ask("/numbers").split()
+
     def seen(self):
         """When the first and the last request came since it was asked before; both 0 where none did."""
         first, last = map(float, self._ask("/seen").split())
