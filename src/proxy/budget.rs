@@ -64,27 +64,39 @@ struct Budget {
     again: Window,
     /// Those of them that have failed again.
     vain: Window,
-    /// How many have failed again since one has not.
-    vain_in_a_row: u32,
+    row: Row,
     /// When the last was sent.
     last: u64,
+}
+
+/// What came since one that was sent again failed again, and none has helped. Begun anew with each window.
+#[derive(Default)]
+struct Row {
+    began: u64,
+    vain: u32,
+    asked: u32,
+    /// Those that were to be sent again.
+    failed: u32,
 }
 
 /// What one that failed again costs on top: where most fail, sending them again helps few. At four, a budget of a fifth adds a twenty-fifth
 /// where all do.
 const VAIN: u64 = 4;
 
-/// So many in a row that failed again say that nobody of the service can answer: one a second finds out when somebody can. Where every
-/// second one helps, chance makes such a row of one in a thousand.
+/// So many in a row that failed again say that nobody of the service can answer, where half of all that came meanwhile had failed: one a
+/// second finds out when somebody can. Where every second one helps, chance makes such a row of one in a thousand. A request that fails
+/// whoever is asked makes rows, too; others may need what it can't use, and they are most.
 const LOST: u32 = 10;
 
 impl Budget {
     fn asked(&mut self, second: u64) {
         self.asked.count(second);
+        self.row.asked = self.row.asked.saturating_add(1);
     }
 
     fn spend(&mut self, part: Percent, second: u64) -> bool {
-        let is_lost = self.vain_in_a_row >= LOST;
+        self.row.failed = self.row.failed.saturating_add(1);
+        let is_lost = self.row.vain >= LOST && self.row.failed >= self.row.asked / 2;
         if part == Percent::NONE || (is_lost && self.last == second) {
             return false;
         }
@@ -103,11 +115,17 @@ impl Budget {
 
     fn learn(&mut self, helped: bool, second: u64) {
         if helped {
-            self.vain_in_a_row = 0;
-        } else {
-            self.vain_in_a_row = self.vain_in_a_row.saturating_add(1);
-            self.vain.count(second);
+            self.row = Row::default();
+            return;
         }
+        self.vain.count(second);
+        if self.row.vain == 0 || second.saturating_sub(self.row.began) >= SECONDS as u64 {
+            self.row = Row {
+                began: second,
+                ..Row::default()
+            };
+        }
+        self.row.vain += 1;
     }
 }
 
@@ -235,10 +253,32 @@ mod tests {
             asked.count()
         };
         assert_eq!(in_second(100, false), LOST as usize);
-        for second in 101..160 {
+        for second in 101..110 {
             assert_eq!(in_second(second, false), 1);
         }
+        for second in 110..160 {
+            assert!(in_second(second, false) <= LOST as usize);
+        }
         assert!(in_second(160, true) > 100);
+    }
+
+    #[test]
+    fn one_that_fails_whoever_is_asked_takes_nobody_else_s_attempts() {
+        let (mut budget, fifth) = (Budget::default(), percent("20%"));
+        for second in 100..200 {
+            for number in 0..1000 {
+                budget.asked(second);
+                if number == 0 && budget.spend(fifth, second) {
+                    budget.learn(false, second);
+                }
+            }
+        }
+        // One of three endpoints is killed.
+        let saved = (0..999).filter(|number| {
+            budget.asked(200);
+            number % 3 == 0 && budget.spend(fifth, 200)
+        });
+        assert_eq!(saved.count(), 333);
     }
 
     #[test]
