@@ -17,38 +17,51 @@ use super::{
     Upload,
     upload::{Source, UploadError},
 };
+use crate::upstream::Connection;
 
-/// A request as it was before it was sent.
+/// What of a request its connection does not keep.
 pub(super) struct Again {
-    method: Method,
-    uri: Uri,
-    version: Version,
-    fields: Copied,
-    /// Taken, not copied: none of them goes over HTTP/2.
+    /// A connection that others share keeps nothing of it.
+    head: Option<Box<Head>>,
+    /// Taken, not copied: none of them is sent.
     extensions: Extensions,
     body: Option<Rc<Kept>>,
     /// What is to hold the body.
     upload: Upload,
 }
 
+/// A request's head as it was before it was sent.
+struct Head {
+    method: Method,
+    uri: Uri,
+    version: Version,
+    fields: Copied,
+}
+
 impl Again {
-    /// Keeps what it takes, of a request that is about to be sent, where its body is not larger than `most` bytes.
-    pub fn keep(request: &mut Request<Upload>, most: u64) -> Box<Self> {
+    /// Keeps what it takes, of a request that is about to be sent over a connection, where its body is not larger than `most` bytes.
+    pub fn keep(request: &mut Request<Upload>, connection: &Connection<Upload>, most: u64) -> Self {
         let body = request.body_mut().keep(most);
-        Box::new(Self {
+        Self {
             upload: request.body().twin(),
-            method: request.method().clone(),
-            uri: request.uri().clone(),
-            version: request.version(),
-            fields: Copied::of(request.headers()),
+            head: connection.is_shared().then(|| Head::of(request)),
             extensions: std::mem::take(request.extensions_mut()),
             body,
-        })
+        }
     }
 
     /// The request, to be sent once more; `None` where too much of its body has gone. Takes the body away from where it was
-    /// sent to.
-    pub fn back(self: Box<Self>) -> Option<Request<Upload>> {
+    /// sent to. `unsent` is what is left of the request where nothing of it was written.
+    pub fn back(
+        self,
+        connection: &Connection<Upload>,
+        unsent: Option<Request<Upload>>,
+    ) -> Option<Request<Upload>> {
+        let head = match (self.head, unsent) {
+            (Some(head), _) => head.back()?,
+            (None, Some(unsent)) => unsent.map(drop),
+            (None, None) => connection.sent_head()?,
+        };
         let mut upload = self.upload;
         upload.source = match self.body {
             None => Source::Empty,
@@ -58,12 +71,28 @@ impl Again {
             }
         };
         upload.begin_again();
-        let mut request = Request::new(upload);
+        let mut request = head.map(|()| upload);
+        *request.extensions_mut() = self.extensions;
+        Some(request)
+    }
+}
+
+impl Head {
+    fn of(request: &Request<Upload>) -> Box<Self> {
+        Box::new(Self {
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+            version: request.version(),
+            fields: Copied::of(request.headers()),
+        })
+    }
+
+    fn back(self) -> Option<Request<()>> {
+        let mut request = Request::new(());
         *request.method_mut() = self.method;
         *request.uri_mut() = self.uri;
         *request.version_mut() = self.version;
         *request.headers_mut() = self.fields.back()?;
-        *request.extensions_mut() = self.extensions;
         Some(request)
     }
 }

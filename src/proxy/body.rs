@@ -5,9 +5,12 @@ use std::{
 
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
-use hyper::body::Incoming;
 
-use super::exchange::{Ending, Exchange};
+use super::{
+    Upload,
+    exchange::{Ending, Exchange},
+};
+use crate::upstream::{AnswerError, Content};
 
 /// The body of an answer.
 pub enum Body {
@@ -21,7 +24,7 @@ pub enum Body {
 #[derive(Debug, thiserror::Error)]
 pub enum BodyError {
     #[error(transparent)]
-    Endpoint(#[from] hyper::Error),
+    Endpoint(#[from] AnswerError),
     /// It ended the stream without an error, in the middle.
     #[error("the endpoint ended its answer early")]
     Unfinished,
@@ -37,7 +40,7 @@ pub(super) const SIP: usize = (8 << 10) - 1;
 
 /// An endpoint's body, and the exchange that ends with it.
 pub struct Relay {
-    incoming: Incoming,
+    content: Content<Upload>,
     /// Received and not yet handed over.
     rest: Bytes,
     exchange: Option<Box<Exchange>>,
@@ -53,9 +56,9 @@ impl Body {
     }
 
     /// The exchange is boxed: a body is moved several times before its first byte is asked for.
-    pub(super) fn relayed(incoming: Incoming, exchange: Box<Exchange>) -> Self {
+    pub(super) fn relayed(content: Content<Upload>, exchange: Box<Exchange>) -> Self {
         Self::Relayed(Relay {
-            incoming,
+            content,
             rest: Bytes::new(),
             exchange: Some(exchange),
         })
@@ -84,7 +87,7 @@ impl Relay {
     fn is_cut_off(&self) -> bool {
         let exchange = self.exchange.as_ref();
         exchange.is_some_and(|exchange| exchange.connection.is_shared())
-            && !self.incoming.is_end_stream()
+            && !self.content.is_end_stream()
     }
 
     fn poll_frame(
@@ -94,7 +97,7 @@ impl Relay {
         if !self.rest.is_empty() {
             return Poll::Ready(Some(Ok(Frame::data(self.next_piece()))));
         }
-        let frame = Pin::new(&mut self.incoming).poll_frame(context);
+        let frame = Pin::new(&mut self.content).poll_frame(context);
         let frame = frame.map_err(BodyError::from);
         if let Some(exchange) = &self.exchange {
             exchange.progress.set_awaits_endpoint(frame.is_pending());
@@ -142,7 +145,7 @@ impl Relay {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.rest.is_empty() && self.incoming.is_end_stream()
+        self.rest.is_empty() && self.content.is_end_stream()
     }
 }
 
@@ -185,7 +188,7 @@ impl http_body::Body for Body {
             Self::Own(bytes) => {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }
-            Self::Relayed(relay) => relay.incoming.size_hint(),
+            Self::Relayed(relay) => relay.content.size_hint(),
         }
     }
 }

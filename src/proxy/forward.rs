@@ -1,7 +1,6 @@
 use std::{future::poll_fn, pin::pin, rc::Rc, task::Poll};
 
 use http::{Request, Response, StatusCode, Version, header};
-use hyper::{body::Incoming, client::conn::TrySendError};
 use tokio::time::Instant;
 
 use super::{
@@ -22,14 +21,14 @@ use crate::{
     routing::may_set_cookie,
     telemetry::Failure,
     units::Timeouts,
-    upstream::{Connection, DialError, Errand, Refusal, is_breach},
+    upstream::{AnswerError, Connection, Content, DialError, Errand, Refusal},
 };
 
 /// An answer, as far as its head.
 pub(super) struct Answered {
-    pub answer: Response<Incoming>,
+    pub answer: Response<Content<Upload>>,
     /// The request, where it may be sent once more.
-    pub again: Option<Box<Again>>,
+    pub again: Option<Again>,
     pub fields: Fields,
     pub connection: Connection<Upload>,
 }
@@ -53,7 +52,7 @@ pub(super) async fn send(
     let timeouts = &attempts.bound(decision.timeouts);
     let mut refusals = 0;
     loop {
-        let mut connection = connect(decision, attempts, progress).await?;
+        let connection = connect(decision, attempts, progress).await?;
         attempts.reused = connection.reused;
         let now = if connection.reused {
             ready
@@ -63,17 +62,9 @@ pub(super) async fn send(
         let timing = goes(decision, progress, now, timeouts);
         let keeps = connection.is_shared() || attempts.is_kept();
         let again = ours.as_mut().filter(|_| keeps);
-        let again = again.map(|request| Again::keep(request, attempts.max_body()));
+        let again = again.map(|request| Again::keep(request, &connection, attempts.max_body()));
         let address = &decision.line.seat().endpoint.key.address;
-        let Some(answer) = connection.send(ours, address) else {
-            return Err(Kind::EndpointBroke.into());
-        };
-        let mut answer = pin!(answer);
-        let sent = poll_fn(|context| match answer.as_mut().poll(context) {
-            Poll::Ready(sent) => Poll::Ready(Some(sent)),
-            Poll::Pending => progress.poll_late(context).map(|()| None),
-        });
-        match sent.await {
+        match in_time(connection.send(ours, address), progress).await {
             Some(Ok(mut answer)) => {
                 Timing::answered(timing);
                 return match accepted(decision, &mut answer) {
@@ -84,13 +75,12 @@ pub(super) async fn send(
                         connection,
                     }),
                     Err(kind) => {
-                        let error = repeatable(kind.into(), attempts, again, ours);
+                        let error = repeatable(kind.into(), attempts, (again, &connection), ours);
                         Err(failed(decision, error))
                     }
                 };
             }
-            Some(Err(mut error)) => {
-                *ours = error.take_message();
+            Some(Err(error)) => {
                 let mut again = again;
                 let refusal = take_back(&mut again, &error, &connection, ours);
                 let next = match refusal {
@@ -100,16 +90,29 @@ pub(super) async fn send(
                 };
                 if !next {
                     let error = send_error(error, refusal, progress, ours.is_some());
-                    return Err(failed(decision, repeatable(error, attempts, again, ours)));
+                    return Err(failed(
+                        decision,
+                        repeatable(error, attempts, (again, &connection), ours),
+                    ));
                 }
                 refusals += u32::from(refusal.is_some());
             }
             None => {
-                let error = repeatable(late(progress).into(), attempts, again, ours);
+                let error = repeatable(late(progress).into(), attempts, (again, &connection), ours);
                 return Err(failed(decision, error));
             }
         }
     }
+}
+
+/// What comes before it is too late; `None` where nothing does.
+async fn in_time<T>(answer: impl Future<Output = T>, progress: &Progress) -> Option<T> {
+    let mut answer = pin!(answer);
+    poll_fn(|context| match answer.as_mut().poll(context) {
+        Poll::Ready(answer) => Poll::Ready(Some(answer)),
+        Poll::Pending => progress.poll_late(context).map(|()| None),
+    })
+    .await
 }
 
 /// The request goes on its way.
@@ -125,7 +128,7 @@ fn goes<'a>(
 }
 
 /// What an answer's fields say of its connection; or that it is none that can be passed on.
-fn accepted(decision: &Decision, answer: &mut Response<Incoming>) -> Result<Fields, Kind> {
+fn accepted(decision: &Decision, answer: &mut Response<Content<Upload>>) -> Result<Fields, Kind> {
     let is_asked_for = || {
         let terms = decision.terms.as_ref();
         terms.is_some_and(|terms| terms.are_met(answer))
@@ -139,22 +142,19 @@ fn accepted(decision: &Decision, answer: &mut Response<Incoming>) -> Result<Fiel
 
 /// The request as it was, where the endpoint has not looked at it; and whether it said so.
 fn take_back(
-    again: &mut Option<Box<Again>>,
-    error: &TrySendError<Request<Upload>>,
+    again: &mut Option<Again>,
+    error: &AnswerError,
     connection: &Connection<Upload>,
     ours: &mut Option<Request<Upload>>,
 ) -> Option<Refusal> {
-    let refusal = connection
-        .is_shared()
-        .then(|| Refusal::of(error.error()))
-        .flatten();
+    let refusal = error.refusal();
     if ours.is_some() || refusal == Some(Refusal::Connection) {
         connection.retire();
     }
     if (ours.is_some() || refusal.is_some())
         && let Some(again) = again.take()
     {
-        *ours = again.back();
+        *ours = again.back(connection, ours.take());
     }
     refusal
 }
@@ -163,13 +163,13 @@ fn take_back(
 fn repeatable(
     error: ProxyError,
     attempts: &Attempts,
-    again: Option<Box<Again>>,
+    (again, connection): (Option<Again>, &Connection<Upload>),
     ours: &mut Option<Request<Upload>>,
 ) -> ProxyError {
     let Some(again) = again.filter(|_| ours.is_none() && attempts.may_follow(error.kind)) else {
         return error;
     };
-    *ours = again.back();
+    *ours = again.back(connection, None);
     if ours.is_some() {
         error.resend(Resend::Repeatable)
     } else {
@@ -198,19 +198,20 @@ async fn open(
 ) -> Result<Connection<Upload>, ProxyError> {
     let now = attempts.asking.ready.get();
     let (line, timeouts) = (&decision.line, &decision.timeouts);
+    let surely = !attempts.is_kept();
     let caller = line.announces().then(|| progress.client.caller());
     let terms = decision.terms.as_ref();
     let opened = if terms.is_some_and(|terms| terms.need_a_connection()) {
         line.dial_to_switch(caller.as_ref(), timeouts).await
     } else if let Some(caller) = caller {
-        match line.take_for(&caller, now, timeouts.keep_alive) {
+        match line.take_for(&caller, now, timeouts.keep_alive, surely) {
             Some(parked) => Ok(parked),
             None => line.dial_for(&caller, Errand::Request, timeouts).await,
         }
     } else if attempts.afresh {
         line.dial(Errand::Request, timeouts).await
     } else {
-        match line.take(now, timeouts.keep_alive) {
+        match line.take(now, timeouts.keep_alive, surely) {
             Some(parked) => Ok(parked),
             None => line.dial(Errand::Request, timeouts).await,
         }
@@ -295,7 +296,7 @@ pub(super) fn pass_on(
         witness,
         subject: subject.and_then(|subject| subject.answered(answer.status())),
     });
-    answer.map(|incoming| Body::relayed(incoming, exchange))
+    answer.map(|content| Body::relayed(content, exchange))
 }
 
 /// The error, counted for the endpoint if it is its own.
@@ -326,20 +327,18 @@ fn late(progress: &Progress) -> Kind {
 }
 
 fn send_error(
-    error: TrySendError<Request<Upload>>,
+    error: AnswerError,
     refusal: Option<Refusal>,
     progress: &Progress,
     safe: bool,
 ) -> ProxyError {
-    let error = error.into_error();
     let kind = match progress.upload() {
         UploadState::TooLarge => Kind::BodyTooLarge,
         UploadState::Broken => Kind::ClientGone,
         UploadState::Malformed => Kind::Malformed,
         _ if refusal.is_some() => Kind::EndpointRefused,
-        _ if error.is_parse() || error.is_parse_too_large() || is_breach(&error) => {
-            Kind::EndpointMalformed
-        }
+        _ if error.is_breach() => Kind::EndpointMalformed,
+        _ if matches!(error, AnswerError::Upload(_)) => Kind::ClientGone,
         _ => Kind::EndpointBroke,
     };
     let resend = if safe { Resend::Safe } else { Resend::Unsafe };

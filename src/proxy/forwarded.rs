@@ -55,10 +55,27 @@ pub(super) fn write(headers: &mut HeaderMap, fields: Fields, client: &Client) {
     }
 }
 
-/// What we say ourselves is not said again after the body, where an app may merge it into the head; nor under a name that
-/// it may take for one of these. The HTTP library drops what frames, routes or authorizes (RFC 9110 §6.5.1).
+/// What frames, routes, authorizes or says what the body is has no place after it (RFC 9110 §6.5.1).
+const OF_HEADS: [HeaderName; 12] = [
+    header::AUTHORIZATION,
+    header::CACHE_CONTROL,
+    header::CONTENT_ENCODING,
+    header::CONTENT_LENGTH,
+    header::CONTENT_RANGE,
+    header::CONTENT_TYPE,
+    header::HOST,
+    header::MAX_FORWARDS,
+    header::SET_COOKIE,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+];
+
+/// Leaves nothing after a request's body that belongs into its head, where an app may merge it; nor what we say there
+/// ourselves, nor a name that it may take for one of these.
 pub(super) fn clean_trailers(trailers: &mut HeaderMap) {
-    for name in [FOR, PROTO, HOST, REAL_IP, REQUEST_ID, header::FORWARDED] {
+    let ours = [FOR, PROTO, HOST, REAL_IP, REQUEST_ID, header::FORWARDED];
+    for name in OF_HEADS.iter().chain(&ours) {
         trailers.remove(name);
     }
     certified::remove(trailers);

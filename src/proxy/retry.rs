@@ -124,7 +124,7 @@ impl Proxy {
         if !(trouble || rescued) || progress.upload() != UploadState::Done {
             return None;
         }
-        let request = ours.insert(sent.again.take()?.back()?);
+        let request = ours.insert(sent.again.take()?.back(&sent.connection, None)?);
         decision.restore(request);
         let failed = decision.lease.seat();
         attempts.failed(failed);

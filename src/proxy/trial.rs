@@ -5,7 +5,6 @@ use std::{net::IpAddr, rc::Rc};
 
 use http::{Request, Response, StatusCode, header};
 use http_body::Body as _;
-use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use super::{
@@ -268,7 +267,7 @@ pub(super) fn counts_latency(status: StatusCode) -> bool {
 }
 
 /// Whether the app answers at once and says what it has to say later.
-pub(super) fn is_event_stream(answer: &Response<Incoming>) -> bool {
+pub(super) fn is_event_stream<B: http_body::Body>(answer: &Response<B>) -> bool {
     // A stream has no length.
     if answer.body().size_hint().exact().is_some() {
         return false;

@@ -1,19 +1,12 @@
 use std::rc::Rc;
 
 use bytes::Bytes;
-use futures_util::future::Either;
 use http::{Request, Response};
-use hyper::{
-    body::Incoming,
-    client::conn::{TrySendError, http1},
-};
-use tokio::task::AbortHandle;
 
 use super::{
-    Crossed, Payload, Switched,
+    AnswerError, Content, Crossed, Payload, Switched,
+    h1::Wire,
     h2::{Lane, Place},
-    switch::Switch,
-    watched::Watch,
 };
 use crate::units::Address;
 
@@ -33,42 +26,52 @@ pub(super) enum Way<B: Payload> {
 }
 
 /// A connection of HTTP/1.1. Closed when it is dropped.
-pub(super) struct Single<B> {
-    pub sender: http1::SendRequest<B>,
-    pub driver: AbortHandle,
-    pub watch: Rc<Watch>,
-    /// Of a connection that may switch protocols.
-    pub switch: Option<Switch>,
+pub(super) struct Single<B: Payload> {
+    pub wire: Rc<Wire<B>>,
+    /// It was opened to switch protocols.
+    pub may_switch: bool,
     /// The only client whose requests it may carry.
     pub caller: Option<u64>,
 }
 
 impl<B: Payload> Connection<B> {
-    /// Takes a request and sends it to the endpoint at `address`; `None` where there is none. An error that gives the request back says
-    /// that nothing of it was written.
-    #[expect(
-        clippy::inline_always,
-        reason = "else the future, which holds the request, is copied to where it lives"
-    )]
-    #[inline(always)]
-    pub fn send(
-        &mut self,
+    /// Sends a request to the endpoint at `address`, and gives the head of its answer. The request is taken when something of
+    /// it is written: where it is still there after an error, nothing was.
+    pub async fn send(
+        &self,
         request: &mut Option<Request<B>>,
         address: &Address,
-    ) -> Option<impl Future<Output = Result<Response<Incoming>, TrySendError<Request<B>>>> + use<B>>
-    {
-        // Taken here, not by who calls: each place it goes by costs a copy of it.
-        let request = request.take()?;
-        Some(match &mut self.way {
-            Way::Single(single) => Either::Left(single.sender.try_send_request(request)),
-            Way::Shared(place) => Either::Right(place.send(request, address)),
-        })
+    ) -> Result<Response<Content<B>>, AnswerError> {
+        match &self.way {
+            Way::Single(single) => {
+                let answer = single.wire.send(request).await?;
+                Ok(answer.map(|()| Content::Single(single.wire.clone())))
+            }
+            Way::Shared(place) => {
+                let taken = request.take().ok_or(AnswerError::Closed)?;
+                match place.send(taken, address).await {
+                    Ok(answer) => Ok(answer.map(Content::Shared)),
+                    Err(mut error) => {
+                        *request = error.take_message();
+                        Err(error.into_error().into())
+                    }
+                }
+            }
+        }
+    }
+
+    /// The head of the request under way, as it was sent, where no other requests share the connection.
+    pub fn sent_head(&self) -> Option<Request<()>> {
+        match &self.way {
+            Way::Single(single) => single.wire.sent_head(),
+            Way::Shared(_) => None,
+        }
     }
 
     /// Reads at most so many bytes at a time of the answer to the next request, where no other requests share the connection.
     pub fn read_at_most(&self, bytes: usize) {
         if let Way::Single(single) = &self.way {
-            single.watch.read_at_most(bytes);
+            single.wire.read_at_most(bytes);
         }
     }
 
@@ -87,30 +90,30 @@ impl<B: Payload> Connection<B> {
     /// Whether the endpoint can be asked to speak another protocol on it.
     pub fn may_switch(&self) -> bool {
         match &self.way {
-            Way::Single(single) => single.switch.is_some(),
+            Way::Single(single) => single.may_switch,
             Way::Shared(place) => place.may_switch(),
         }
     }
 
     /// What is left of it once the endpoint has agreed with this answer; `None` where it broke, or was not meant for that.
-    pub async fn switched(self, answer: &mut Response<Incoming>) -> Option<Switched<B>> {
-        let (way, early) = match self.way {
-            Way::Single(mut single) => {
-                let (own, early) = single.switch.take()?.await.ok()?;
+    pub async fn switched(self, answer: &mut Response<Content<B>>) -> Option<Switched<B>> {
+        let (way, early) = match (self.way, answer.body_mut()) {
+            (Way::Single(single), _) => {
+                let (own, early) = single.wire.switched()?;
                 (Crossed::Connection(own), early)
             }
-            Way::Shared(place) => {
+            (Way::Shared(place), Content::Shared(_)) => {
                 let stream = hyper::upgrade::on(answer).await.ok()?;
                 (Crossed::Lane(Lane::new(stream, place)), Bytes::new())
             }
+            (Way::Shared(_), Content::Single(_)) => return None,
         };
         Some(Switched { way, early })
     }
 }
 
-/// Closed at once: to let it end in order would wait for an endpoint that takes nothing.
-impl<B> Drop for Single<B> {
+impl<B: Payload> Drop for Single<B> {
     fn drop(&mut self) {
-        self.driver.abort();
+        self.wire.close();
     }
 }

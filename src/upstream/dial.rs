@@ -2,16 +2,20 @@
 
 use std::{
     io,
-    pin::Pin,
+    mem::MaybeUninit,
+    net::Shutdown,
+    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
+use bytes::BufMut;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
+use socket2::SockRef;
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf},
     net::{TcpStream, UnixStream},
 };
 
@@ -141,18 +145,53 @@ impl Stream {
         }
     }
 
-    /// Reads no more than so many bytes.
-    pub(super) fn poll_read_at_most(
+    /// Reads into the buffer, in one call; gives how much.
+    pub(super) fn poll_read_into(
         &mut self,
-        most: usize,
+        buffer: &mut impl BufMut,
         context: &mut Context<'_>,
-        buffer: ReadBufCursor<'_>,
-    ) -> Poll<io::Result<()>> {
+    ) -> Poll<io::Result<usize>> {
         match self {
-            Self::Tcp(stream) => read_at_most(stream, most, context, buffer),
-            Self::Unix(stream) => read_at_most(stream, most, context, buffer),
-            Self::TlsTcp(stream) => read_at_most(stream, most, context, buffer),
-            Self::TlsUnix(stream) => read_at_most(stream, most, context, buffer),
+            Self::Tcp(stream) => pin!(stream.inner_mut().read_buf(buffer)).poll(context),
+            Self::Unix(stream) => pin!(stream.inner_mut().read_buf(buffer)).poll(context),
+            Self::TlsTcp(stream) => pin!(stream.inner_mut().read_buf(buffer)).poll(context),
+            Self::TlsUnix(stream) => pin!(stream.inner_mut().read_buf(buffer)).poll(context),
+        }
+    }
+
+    /// Whether neither bytes nor an end have come, as far as the runtime was told. Takes a byte if there is one.
+    pub(super) fn is_quiet(&mut self, context: &mut Context<'_>) -> bool {
+        let mut byte = [0];
+        let mut byte = ReadBuf::new(&mut byte);
+        let read = match self {
+            Self::Tcp(stream) => Pin::new(stream.inner_mut()).poll_read(context, &mut byte),
+            Self::Unix(stream) => Pin::new(stream.inner_mut()).poll_read(context, &mut byte),
+            Self::TlsTcp(stream) => Pin::new(stream.inner_mut()).poll_read(context, &mut byte),
+            Self::TlsUnix(stream) => Pin::new(stream.inner_mut()).poll_read(context, &mut byte),
+        };
+        read.is_pending()
+    }
+
+    /// Whether bytes or an end have come that were not read, as far as the kernel knows: the runtime learns of them only
+    /// when it turns to it.
+    pub(super) fn has_news(&self) -> bool {
+        let mut byte = [MaybeUninit::uninit()];
+        let seen = self.socket().peek(&mut byte);
+        !seen.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    /// Ends both directions; who waits for it is told.
+    pub(super) fn shut(&self) {
+        // It may have ended by itself.
+        let _ = self.socket().shutdown(Shutdown::Both);
+    }
+
+    fn socket(&self) -> SockRef<'_> {
+        match self {
+            Self::Tcp(stream) => SockRef::from(stream.inner()),
+            Self::Unix(stream) => SockRef::from(stream.inner()),
+            Self::TlsTcp(stream) => SockRef::from(stream.inner().get_ref().0),
+            Self::TlsUnix(stream) => SockRef::from(stream.inner().get_ref().0),
         }
     }
 
@@ -160,16 +199,6 @@ impl Stream {
     pub fn is_secure(&self) -> bool {
         matches!(self, Self::TlsTcp(_) | Self::TlsUnix(_))
     }
-}
-
-fn read_at_most<R: AsyncRead + Unpin>(
-    stream: &mut TokioIo<R>,
-    most: usize,
-    context: &mut Context<'_>,
-    buffer: ReadBufCursor<'_>,
-) -> Poll<io::Result<()>> {
-    let mut part = TokioIo::new(stream.inner_mut().take(most as u64));
-    Pin::new(&mut part).poll_read(context, buffer)
 }
 
 fn tcp(stream: TcpStream) -> io::Result<Stream> {
@@ -244,27 +273,67 @@ impl Write for Stream {
 
 #[cfg(test)]
 mod tests {
-    use std::future::poll_fn;
+    use std::{future::poll_fn, task::Waker};
 
-    use hyper::rt::ReadBuf;
+    use bytes::BytesMut;
     use tokio::net::TcpListener;
 
     use super::*;
 
-    #[tokio::test]
-    async fn no_more_is_read_at_a_time_than_is_said() {
+    async fn pair() -> (Stream, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = Address::Ip(listener.local_addr().unwrap());
-        let mut stream = dial(&address, Duration::from_secs(5)).await.unwrap();
-        let mut endpoint = listener.accept().await.unwrap().0;
+        let stream = dial(&address, Duration::from_secs(5)).await.unwrap();
+        (stream, listener.accept().await.unwrap().0)
+    }
+
+    #[tokio::test]
+    async fn no_more_is_read_at_a_time_than_there_is_room_for() {
+        let (mut stream, mut endpoint) = pair().await;
         endpoint.write_all(b"0123456789").await.unwrap();
         for (most, expected) in [(3, "012"), (4, "3456"), (100, "789")] {
-            let mut bytes = [0; 100];
-            let mut buffer = ReadBuf::new(&mut bytes);
-            poll_fn(|context| stream.poll_read_at_most(most, context, buffer.unfilled()))
-                .await
-                .unwrap();
-            assert_eq!(buffer.filled(), expected.as_bytes());
+            let mut bytes = BytesMut::new();
+            let mut room = (&mut bytes).limit(most);
+            let read = poll_fn(|context| stream.poll_read_into(&mut room, context));
+            assert_eq!(read.await.unwrap(), expected.len());
+            assert_eq!(bytes, expected);
         }
+    }
+
+    async fn readable(stream: &Stream) {
+        let Stream::Tcp(stream) = stream else {
+            panic!("it is one of TCP");
+        };
+        stream.inner().readable().await.unwrap();
+    }
+
+    fn is_quiet(stream: &mut Stream) -> bool {
+        stream.is_quiet(&mut Context::from_waker(Waker::noop()))
+    }
+
+    #[tokio::test]
+    async fn a_stream_is_quiet_until_something_comes_or_it_ends() {
+        let (mut stream, mut endpoint) = pair().await;
+        assert!(is_quiet(&mut stream) && !stream.has_news());
+        endpoint.write_all(b"0").await.unwrap();
+        // The kernel has it at once; the runtime has yet to ask.
+        assert!(is_quiet(&mut stream) && stream.has_news());
+        readable(&stream).await;
+        assert!(!is_quiet(&mut stream));
+        assert!(is_quiet(&mut stream) && !stream.has_news());
+        drop(endpoint);
+        assert!(stream.has_news());
+        readable(&stream).await;
+        assert!(!is_quiet(&mut stream));
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_is_shut_ends_for_both() {
+        let (mut stream, mut endpoint) = pair().await;
+        stream.shut();
+        let mut bytes = BytesMut::new();
+        let read = poll_fn(|context| stream.poll_read_into(&mut bytes, context));
+        assert_eq!(read.await.unwrap(), 0);
+        assert_eq!(endpoint.read(&mut [0]).await.unwrap(), 0);
     }
 }

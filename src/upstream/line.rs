@@ -1,26 +1,24 @@
 use std::{
     cell::{Cell, RefCell},
     pin::pin,
-    rc::Rc,
+    rc::{Rc, Weak},
     sync::Arc,
     time::Duration,
 };
 
-use hyper::client::conn::http1;
 use tokio::{
-    sync::oneshot,
+    sync::Notify,
     task::AbortHandle,
     time::{Instant, timeout, timeout_at},
 };
 
 use super::{
-    Connection, Payload, Stream,
+    Connection, Own, Payload, Stream,
     connection::{Single, Way},
     dial::{DialError, dial, dial_with},
+    h1::Wire,
     h2::{Set, Shared},
     room::{Counted, Errand},
-    switch::{Own, Switch},
-    watched::{Watch, Watched},
 };
 use crate::{
     pool::{Recalls, Seat, Transport},
@@ -30,12 +28,6 @@ use crate::{
 /// Idle connections one worker keeps to one endpoint. As many as were in use at once, up to this: what is above it
 /// costs a connect at the next peak, not a failure.
 const IDLE_CAP: usize = 1024;
-
-/// The most that is read from an endpoint at a time, and the most of an answer's head. hyper begins with 8 KiB and doubles
-/// while reads fill the buffer, so only large bodies see it. CPU per request at 64 connections, medians of interleaved
-/// rounds, at 64, 128, 256, 512 and 1024 KiB: 883, 753, 475, 510 and 551 us for 1 MiB; 36.1, 31.5 and 31.4 us for 64 KiB at
-/// the first three. A body of just 64 KiB and its head no longer take two reads, and each read wakes the endpoint once.
-const BUFFER: usize = 256 << 10;
 
 /// One worker's way to one endpoint: its seat there, its idle set, and the connections that requests share. `B` is the body
 /// of the requests it carries.
@@ -57,12 +49,16 @@ pub struct Line<B: Payload> {
     /// Whether a connection that has become free is kept.
     open: Cell<bool>,
     keep_alive: Cell<Duration>,
-    /// The tasks that drive its connections, those that have ended included until the next sweep.
-    drivers: RefCell<Vec<AbortHandle>>,
+    /// Its connections of HTTP/1.1, those that have ended included until the next sweep.
+    wires: RefCell<Vec<Weak<Wire<B>>>>,
+    /// Told when something comes on one that is parked.
+    news: Arc<Notify>,
+    /// Closes it then.
+    keeper: RefCell<Option<AbortHandle>>,
 }
 
 /// A connection that is waiting for a request.
-pub(super) struct Parked<B> {
+pub(super) struct Parked<B: Payload> {
     pub(super) single: Single<B>,
     since: Instant,
 }
@@ -70,7 +66,12 @@ pub(super) struct Parked<B> {
 impl<B: Payload> Parked<B> {
     /// Whether it can carry another.
     fn is_fit(&self, now: Instant, keep_alive: Duration) -> bool {
-        self.single.sender.is_ready() && now.saturating_duration_since(self.since) < keep_alive
+        self.is_open(false) && now.saturating_duration_since(self.since) < keep_alive
+    }
+
+    /// Whether the endpoint has neither closed it nor sent what nobody has asked for.
+    pub(super) fn is_open(&self, surely: bool) -> bool {
+        self.single.wire.is_quiet(surely)
     }
 }
 
@@ -81,13 +82,6 @@ pub struct Caller {
     pub id: u64,
     pub preamble: Preamble,
 }
-
-/// Who sends requests on a connection of HTTP/1.1, what drives it, and who says how it is read.
-type Shaken<B> = (
-    http1::SendRequest<B>,
-    http1::Connection<Watched, B>,
-    Rc<Watch>,
-);
 
 /// What an endpoint was found to speak.
 enum Opened<B: Payload> {
@@ -111,7 +105,9 @@ impl<B: Payload> Line<B> {
             idle: RefCell::default(),
             open: Cell::new(true),
             keep_alive: Cell::new(Duration::MAX),
-            drivers: RefCell::default(),
+            wires: RefCell::default(),
+            news: Arc::default(),
+            keeper: RefCell::default(),
         })
     }
 
@@ -144,6 +140,7 @@ impl<B: Payload> Line<B> {
         caller: &Caller,
         now: Instant,
         keep_alive: Duration,
+        surely: bool,
     ) -> Option<Connection<B>> {
         self.keep_alive.set(keep_alive);
         let mut idle = self.idle.borrow_mut();
@@ -152,12 +149,15 @@ impl<B: Payload> Line<B> {
             .iter()
             .rposition(|parked| parked.single.caller == Some(caller.id))?;
         let parked = idle.remove(own);
+        if surely && !parked.is_open(true) {
+            return None;
+        }
         Some(self.connection(Way::Single(parked.single), true))
     }
 
     /// A place on a connection that others share, or the connection parked last, if one is still open and younger than
-    /// `keep_alive`.
-    pub fn take(&self, now: Instant, keep_alive: Duration) -> Option<Connection<B>> {
+    /// `keep_alive`. `surely`: the kernel is asked whether it is open, for what cannot be sent twice.
+    pub fn take(&self, now: Instant, keep_alive: Duration, surely: bool) -> Option<Connection<B>> {
         self.keep_alive.set(keep_alive);
         if self.protocol.get() != Protocol::H1
             && let Some(place) = self.shared.take()
@@ -170,7 +170,7 @@ impl<B: Payload> Line<B> {
             if now.saturating_duration_since(parked.since) >= keep_alive {
                 // All below it are older still.
                 idle.clear();
-            } else if parked.single.sender.is_ready() {
+            } else if parked.is_open(surely) {
                 return Some(self.connection(Way::Single(parked.single), true));
             }
         }
@@ -194,7 +194,7 @@ impl<B: Payload> Line<B> {
     ) -> Result<Connection<B>, DialError> {
         let room = self.room_for(errand, timeouts.connect).await?;
         let (stream, _) = Box::pin(self.announced(Some(caller), false, timeouts)).await?;
-        let mut single = self.carry(stream, room).await?;
+        let mut single = self.carry(stream, room);
         single.caller = Some(caller.id);
         Ok(self.connection(Way::Single(single), false))
     }
@@ -238,7 +238,7 @@ impl<B: Payload> Line<B> {
         if self.protocol.get() == Protocol::H1 && self.transport.borrow().tls.is_none() {
             let room = self.room_for(errand, timeouts.connect).await?;
             let stream = dial(&self.seat.endpoint.key.address, timeouts.connect).await?;
-            let single = self.carry(stream, room).await?;
+            let single = self.carry(stream, room);
             return Ok(self.connection(Way::Single(single), false));
         }
         // Apart, so that what most requests are handled in does not grow by it.
@@ -253,57 +253,20 @@ impl<B: Payload> Line<B> {
     ) -> Result<Connection<B>, DialError> {
         let room = self.room_for(Errand::Request, timeouts.connect).await?;
         let dialled = Box::pin(self.announced(caller, true, timeouts)).await?;
-        let (sender, connection, watch) = shake(dialled.0, room).await?;
-        let seat = self.seat.clone();
-        let (hand_over, switch) = oneshot::channel();
-        let driver = tokio::task::spawn_local(async move {
-            match connection.without_shutdown().await {
-                // Nobody takes it unless the endpoint has switched.
-                Ok(parts) => {
-                    let own = Own {
-                        stream: parts.io.stream,
-                        _counted: parts.io.counted,
-                    };
-                    drop(hand_over.send((own, parts.read_buf)));
-                }
-                Err(error) => {
-                    tracing::debug!(endpoint = %seat.endpoint.key, %error, "connection ended");
-                }
-            }
-        });
-        let single = self.single(sender, driver.abort_handle(), watch, Some(switch));
+        let mut single = self.carry(dialled.0, room);
+        single.may_switch = true;
         Ok(self.connection(Way::Single(single), false))
     }
 
-    fn single(
-        &self,
-        sender: http1::SendRequest<B>,
-        driver: AbortHandle,
-        watch: Rc<Watch>,
-        switch: Option<Switch>,
-    ) -> Single<B> {
-        self.drivers.borrow_mut().push(driver.clone());
+    /// Speaks HTTP/1.1 over a stream.
+    fn carry(&self, stream: Stream, room: Counted) -> Single<B> {
+        let wire = Wire::new(Own::new(stream, room), &self.news);
+        self.wires.borrow_mut().push(Rc::downgrade(&wire));
         Single {
-            sender,
-            driver,
-            watch,
-            switch,
+            wire,
+            may_switch: false,
             caller: None,
         }
-    }
-
-    /// Speaks HTTP/1.1 over a stream.
-    async fn carry(&self, stream: Stream, room: Counted) -> Result<Single<B>, DialError> {
-        let (sender, connection, watch) = shake(stream, room).await?;
-        let seat = self.seat.clone();
-        // A task of its own, not driven by the request: it sees at once when the endpoint closes a parked connection,
-        // and an upload goes on while a client does not read its answer. Driving it inline saved nothing at 1 KiB.
-        let driver = tokio::task::spawn_local(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(endpoint = %seat.endpoint.key, %error, "connection ended");
-            }
-        });
-        Ok(self.single(sender, driver.abort_handle(), watch, None))
     }
 
     /// A connection that has become free or that was opened for all who wait.
@@ -318,7 +281,7 @@ impl<B: Payload> Line<B> {
         loop {
             let mut woken = pin!(self.shared.wake.notified());
             woken.as_mut().enable();
-            if let Some(connection) = self.take(Instant::now(), timeouts.keep_alive) {
+            if let Some(connection) = self.take(Instant::now(), timeouts.keep_alive, false) {
                 return Ok(connection);
             }
             if let Some(error) = self.shared.failed_since(failures) {
@@ -395,7 +358,7 @@ impl<B: Payload> Line<B> {
                 Protocol::H2 => true,
             };
             if !h2 {
-                return self.carry(stream, room).await.map(Opened::Single);
+                return Ok(Opened::Single(self.carry(stream, room)));
             }
             // Half of the time that a client would wait, so that there is time left to try again.
             let quiet = timeouts.response.max(timeouts.idle) / 2;
@@ -409,28 +372,21 @@ impl<B: Payload> Line<B> {
     pub fn park(self: &Rc<Self>, connection: Connection<B>, now: Instant) {
         let era = connection.era;
         // A place that is shared is left by dropping it.
-        let Way::Single(mut single) = connection.way else {
-            return;
-        };
-        if era != self.era.get() {
-            return;
-        }
-        if single.sender.is_ready() {
+        if let Way::Single(single) = connection.way
+            && era == self.era.get()
+            && single.wire.rest()
+        {
             self.keep(single, now);
-        } else if self.open.get() && !single.sender.is_closed() {
-            // Its task has not run since.
-            let line = self.clone();
-            tokio::task::spawn_local(async move {
-                if single.sender.ready().await.is_ok() && era == line.era.get() {
-                    line.keep(single, Instant::now());
-                }
-            });
         }
     }
 
-    fn keep(&self, single: Single<B>, since: Instant) {
+    fn keep(self: &Rc<Self>, single: Single<B>, since: Instant) {
         if !self.open.get() || self.is_yielded() {
             return;
+        }
+        if self.keeper.borrow().is_none() {
+            let keeping = tokio::task::spawn_local(look_after(Rc::downgrade(self)));
+            self.keeper.replace(Some(keeping.abort_handle()));
         }
         let mut idle = self.idle.borrow_mut();
         if idle.len() < IDLE_CAP {
@@ -449,8 +405,8 @@ impl<B: Payload> Line<B> {
 
     /// Closes every connection, those that carry a request too.
     pub(super) fn cut(&self) {
-        for driver in self.drivers.take() {
-            driver.abort();
+        for wire in self.wires.take().iter().filter_map(Weak::upgrade) {
+            wire.cut();
         }
         self.shared.cut();
     }
@@ -462,18 +418,27 @@ impl<B: Payload> Line<B> {
         idle.retain(|parked| parked.is_fit(now, keep_alive));
         drop(idle);
         self.shared.sweep(now, keep_alive);
-        self.drivers
+        self.wires
             .borrow_mut()
-            .retain(|driver| !driver.is_finished());
+            .retain(|wire| wire.strong_count() > 0);
     }
 }
 
-/// Begins to speak HTTP/1.1 over a stream.
-async fn shake<B: Payload>(stream: Stream, room: Counted) -> Result<Shaken<B>, DialError> {
-    let (watched, watch) = Watched::new(stream, room);
-    let handshake = http1::Builder::new()
-        .max_buf_size(BUFFER)
-        .handshake(watched);
-    let (sender, connection) = handshake.await.map_err(std::io::Error::other)?;
-    Ok((sender, connection, watch))
+/// Closes what is parked when its endpoint does, not only when it is to be used or was parked too long.
+async fn look_after<B: Payload>(line: Weak<Line<B>>) {
+    while let Some(news) = line.upgrade().map(|line| line.news.clone()) {
+        news.notified().await;
+        if let Some(line) = line.upgrade() {
+            let mut idle = line.idle.borrow_mut();
+            idle.retain(|parked| parked.is_open(false));
+        }
+    }
+}
+
+impl<B: Payload> Drop for Line<B> {
+    fn drop(&mut self) {
+        if let Some(keeper) = self.keeper.take() {
+            keeper.abort();
+        }
+    }
 }

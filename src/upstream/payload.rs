@@ -1,7 +1,7 @@
 use bytes::Bytes;
 use http_body::Body;
 
-/// The body of a request, as the HTTP library takes it.
+/// The body of a request, as it is sent.
 pub trait Payload:
     Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Unpin + 'static
 {

@@ -16,7 +16,7 @@ pub enum Errand {
     Copy,
 }
 
-/// Counts a connection from before it is dialled until its task has ended, which is when its socket is closed.
+/// Counts a connection from before it is dialled until its socket is closed.
 pub struct Counted(Rc<Seat>);
 
 impl Counted {
@@ -163,7 +163,7 @@ impl<B: Payload> Line<B> {
     /// Whether there is one that carries nothing. Those that have ended are not counted any more.
     fn has_idle(&self) -> bool {
         let mut idle = self.idle.borrow_mut();
-        idle.retain(|parked| parked.single.sender.is_ready());
+        idle.retain(|parked| parked.is_open(false));
         !idle.is_empty() || self.shared.has_idle()
     }
 }

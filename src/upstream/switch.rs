@@ -6,7 +6,6 @@ use std::{
 
 use bytes::Bytes;
 use hyper::rt::{Read, ReadBufCursor, Write};
-use tokio::sync::oneshot;
 
 use super::{Payload, Stream, h2::Lane, room::Counted};
 
@@ -26,11 +25,17 @@ pub enum Crossed<B: Payload> {
 pub struct Own {
     pub(super) stream: Stream,
     /// Counts it as open until it is closed.
-    pub(super) _counted: Counted,
+    _counted: Counted,
 }
 
-/// Where a connection that may switch hands over its stream once it has.
-pub(super) type Switch = oneshot::Receiver<(Own, Bytes)>;
+impl Own {
+    pub(super) fn new(stream: Stream, counted: Counted) -> Self {
+        Self {
+            stream,
+            _counted: counted,
+        }
+    }
+}
 
 impl<B: Payload> Read for Crossed<B> {
     fn poll_read(

@@ -10,10 +10,8 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 
 use super::{Stream, room::Counted};
 
-/// What hyper neither says nor takes of the stream it reads.
+/// What hyper does not say of the stream it reads.
 pub struct Watch {
-    /// The most that is read at a time.
-    most: Cell<usize>,
     /// Who wants to know that bytes may have moved.
     waker: Cell<Option<Waker>>,
 }
@@ -21,10 +19,6 @@ pub struct Watch {
 impl Watch {
     pub fn wake_on_move(&self, context: &Context<'_>) {
         self.waker.set(Some(context.waker().clone()));
-    }
-
-    pub fn read_at_most(&self, bytes: usize) {
-        self.most.set(bytes);
     }
 
     fn moves(&self) {
@@ -36,20 +30,19 @@ impl Watch {
 
 /// A connection's stream. Counted as open for as long as it is, and watched.
 pub struct Watched {
-    pub stream: Stream,
-    pub counted: Counted,
+    stream: Stream,
+    _counted: Counted,
     watch: Rc<Watch>,
 }
 
 impl Watched {
     pub fn new(stream: Stream, counted: Counted) -> (Self, Rc<Watch>) {
         let watch = Rc::new(Watch {
-            most: Cell::new(usize::MAX),
             waker: Cell::default(),
         });
         let watched = Self {
             stream,
-            counted,
+            _counted: counted,
             watch: watch.clone(),
         };
         (watched, watch)
@@ -63,11 +56,7 @@ impl Read for Watched {
         buffer: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
         self.watch.moves();
-        let most = self.watch.most.get();
-        if buffer.remaining() <= most {
-            return Pin::new(&mut self.stream).poll_read(context, buffer);
-        }
-        self.stream.poll_read_at_most(most, context, buffer)
+        Pin::new(&mut self.stream).poll_read(context, buffer)
     }
 }
 

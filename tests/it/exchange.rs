@@ -84,7 +84,7 @@ async fn bodies_keep_their_length_or_their_chunks_both_ways() {
 }
 
 #[tokio::test]
-async fn trailers_are_passed_on_where_they_are_announced_and_wanted() {
+async fn trailers_are_passed_on_and_to_clients_where_they_are_announced_and_wanted() {
     let bytes = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntrailer: x-sum\r\n\r\n1\r\na\r\n0\r\nx-sum: 7\r\n\r\n";
     let app = endpoint("blue").bytes(bytes).start().await;
     let proxy = proxy().pool("blue", 100, &[&app]).start();
@@ -105,6 +105,12 @@ async fn trailers_are_passed_on_where_they_are_announced_and_wanted() {
         "{:?}",
         app.requests()[1]
     );
+    let unannounced = head.replace("trailer: x-sum\r\n", "");
+    client
+        .send(format!("{unannounced}1\r\na\r\n0\r\nx-sum: 8\r\n\r\n"))
+        .await;
+    client.answer().await;
+    assert!(app.requests()[2].ends_with("0\r\nx-sum: 8\r\n\r\n"));
 }
 
 #[tokio::test]
@@ -273,12 +279,70 @@ async fn an_endpoint_that_breaks_off_is_never_a_clean_end_for_the_client() {
         let proxy = proxy().pool("blue", 100, &[&app]).start();
         let mut client = proxy.client().await;
         client.send("GET / HTTP/1.1\r\nhost: test\r\n\r\n").await;
+        // What there is of it is the client's all the same.
+        client.until_body_bytes(4).await;
         assert!(
             within("the end", client.try_answer(false)).await.is_err(),
             "{half}"
         );
         assert_eq!(proxy.failures("blue"), [("reset", 1)], "{half}");
     }
+}
+
+#[tokio::test]
+async fn an_endpoint_that_reads_no_further_is_heard_to_the_end() {
+    let app = endpoint("blue")
+        .serve(|mut peer| async move {
+            if peer.head().await.is_ok() {
+                // It closes on bytes that it has not read, which resets the connection.
+                peer.byte().await;
+                peer.write(&answer(413, &[], b"enough")).await;
+            }
+        })
+        .start()
+        .await;
+    let proxy = proxy().pool("blue", 100, &[&app]).start();
+    let mut client = proxy.client().await;
+    client
+        .send("POST / HTTP/1.1\r\nhost: test\r\ncontent-length: 1000000\r\n\r\npart")
+        .await;
+    let early = client.answer().await;
+    assert_eq!((early.status, early.body.as_str()), (413, "enough"));
+}
+
+#[tokio::test]
+async fn an_upload_goes_on_while_its_client_does_not_read_the_answer() {
+    const LENGTH: usize = 16 << 20;
+    let app = endpoint("blue")
+        .serve(|mut peer| async move {
+            use tokio::io::AsyncWriteExt;
+            if peer.head().await.is_err() {
+                return;
+            }
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {LENGTH}\r\n\r\n");
+            peer.write(head.as_bytes()).await;
+            let (mut reads, mut writes) = peer.stream.into_split();
+            let writing = tokio::spawn(async move {
+                let _ = writes.write_all(&vec![b'x'; LENGTH]).await;
+                writes
+            });
+            let mut sink = tokio::io::sink();
+            let mut whole = tokio::io::AsyncReadExt::take(&mut reads, LENGTH as u64);
+            let _ = tokio::io::copy(&mut whole, &mut sink).await;
+            let _ = writing.await;
+        })
+        .start()
+        .await;
+    let proxy = proxy().pool("blue", 100, &[&app]).start();
+    let mut client = proxy.client().await;
+    client
+        .send(format!(
+            "POST / HTTP/1.1\r\nhost: test\r\ncontent-length: {LENGTH}\r\n\r\n"
+        ))
+        .await;
+    // The whole of it, before anything is read.
+    within("the upload", client.send(vec![b'y'; LENGTH])).await;
+    assert_eq!(client.answer().await.body.len(), LENGTH);
 }
 
 #[tokio::test]

@@ -136,6 +136,29 @@ async fn h2_22_h2_23_an_app_of_http_1_gets_one_host_one_cookie_and_the_body_in_c
 }
 
 #[tokio::test]
+async fn a_get_that_says_nothing_of_a_body_has_one_only_where_one_comes() {
+    let app = endpoint("blue").start().await;
+    let proxy = proxy().pool("blue", 100, &[&app]).start();
+    let caller = Caller::to(&proxy).await;
+    for (body, expected) in [
+        ("", "\r\n\r\n"),
+        ("hello", "\r\n\r\n5\r\nhello\r\n0\r\n\r\n"),
+    ] {
+        let request = Request::get("http://shop.test/").body(()).unwrap();
+        let mut send = caller.send.clone().ready().await.unwrap();
+        let (answer, mut rest) = send.send_request(request, false).unwrap();
+        // The end comes apart from the head.
+        tokio::task::yield_now().await;
+        rest.send_data(body.into(), true).unwrap();
+        assert_eq!(whole(answer).await.told(), (200, "blue"));
+        let seen = app.requests().pop().unwrap();
+        assert!(seen.ends_with(expected), "{seen}");
+        let in_chunks = seen.contains("transfer-encoding: chunked");
+        assert_eq!(in_chunks, !body.is_empty(), "{seen}");
+    }
+}
+
+#[tokio::test]
 async fn large_bodies_pass_both_ways_within_the_windows() {
     let large = "x".repeat(3 << 20);
     let app = endpoint("blue")

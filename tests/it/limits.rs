@@ -140,8 +140,12 @@ async fn a_connection_above_the_cap_is_told_503_and_when_to_come_back() {
     assert_eq!(second.get("/").await.status, 200);
 }
 
-/// How many requests of others are answered at most while one waits, for each connection that they come on.
+/// How many requests of others are answered at most while one waits, for each connection that they come on: one while it
+/// is read, one while its answer is, and one for those who come in between.
 const ROUNDS: usize = 3;
+
+/// How many more while its connections are opened: the client's and the endpoint's.
+const OPENINGS: usize = 2;
 
 #[tokio::test]
 async fn o_08_a_client_that_sends_nine_of_ten_requests_makes_nobody_wait_behind_them() {
@@ -164,11 +168,12 @@ async fn o_08_a_client_that_sends_nine_of_ten_requests_makes_nobody_wait_behind_
     }
     app.until_requests(500).await;
     let mut modest = proxy.client().await;
-    for _ in 0..30 {
+    for n in 0..30 {
+        let rounds = if n == 0 { ROUNDS + OPENINGS } else { ROUNDS };
         let before = app.requests().len();
         assert_eq!(modest.get("/modest").await.status, 200);
         let meanwhile = app.requests().len() - before;
-        assert!(meanwhile <= ROUNDS * crowd, "{meanwhile} were served first");
+        assert!(meanwhile <= rounds * crowd, "{meanwhile} were served first");
     }
     let modest = app
         .requests()

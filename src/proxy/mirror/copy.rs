@@ -3,7 +3,6 @@ use std::{cell::Cell, rc::Rc, sync::Arc, time::Duration};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, Version};
 use http_body::Body as _;
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use tokio::time::{Instant, timeout};
 
 use super::{Sample, Witness};
@@ -14,7 +13,7 @@ use crate::{
     snapshot::{Pool, Service},
     telemetry::Mirrored,
     units::{Mirror, Timeouts},
-    upstream::{Caller, Connection, DialError, Errand, Line},
+    upstream::{Caller, Connection, Content, DialError, Errand, Line},
 };
 
 /// Tells an app that nobody waits for its answer.
@@ -198,11 +197,10 @@ impl Mirroring {
         let mut afresh = false;
         loop {
             let opened = self.open(copy.caller.as_ref(), afresh).await;
-            let mut connection = opened.map_err(|error| forward::dial_error(error).kind)?;
+            let connection = opened.map_err(|error| forward::dial_error(error).kind)?;
             connection.read_at_most(SIP);
             let sent = Instant::now();
-            let answer = connection.send(&mut Some(copy.request()), address);
-            match answer.ok_or(Kind::EndpointBroke)?.await {
+            match connection.send(&mut Some(copy.request()), address).await {
                 Ok(mut answer) => {
                     head::check_answer(&mut answer).map_err(|_| Kind::EndpointMalformed)?;
                     return Ok(Asked {
@@ -227,8 +225,8 @@ impl Mirroring {
         let (now, keep_alive) = (Instant::now(), timeouts.keep_alive);
         let parked = match caller {
             _ if afresh => None,
-            Some(caller) => line.take_for(caller, now, keep_alive),
-            None => line.take(now, keep_alive),
+            Some(caller) => line.take_for(caller, now, keep_alive, false),
+            None => line.take(now, keep_alive, false),
         };
         match (parked, caller) {
             (Some(parked), _) => Ok(parked),
@@ -240,7 +238,7 @@ impl Mirroring {
 
 /// The head of a copy's answer, and how long it took since the copy was written.
 pub(super) struct Asked {
-    pub answer: Response<Incoming>,
+    pub answer: Response<Content<Upload>>,
     pub took: Duration,
     pub connection: Connection<Upload>,
 }

@@ -7,7 +7,7 @@ use h2::{
     RecvStream,
     client::{Builder, ResponseFuture, SendRequest},
 };
-use http::{HeaderMap, Request};
+use http::{HeaderMap, Request, Response};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
@@ -95,7 +95,12 @@ impl Caller {
 }
 
 pub async fn whole(answer: ResponseFuture) -> Got {
-    let answer = within("an answer", answer).await.unwrap();
+    let answer = within("an answer", answer).await;
+    rest(answer.unwrap()).await
+}
+
+/// The same, where the head has come.
+pub async fn rest(answer: Response<RecvStream>) -> Got {
     let (head, mut body) = answer.into_parts();
     let text = read(&mut body).await;
     let trailers = within("trailers", body.trailers()).await;

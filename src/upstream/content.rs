@@ -1,0 +1,51 @@
+use std::{
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use super::{AnswerError, Payload, h1::Wire};
+
+/// The body of an answer, as the endpoint sends it.
+pub enum Content<B: Payload> {
+    /// Of a connection of its own. Nothing is read before it is asked for.
+    Single(Rc<Wire<B>>),
+    /// Of a stream among others.
+    Shared(Incoming),
+}
+
+impl<B: Payload> Body for Content<B> {
+    type Data = Bytes;
+    type Error = AnswerError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, AnswerError>>> {
+        match self.get_mut() {
+            Self::Single(wire) => wire.poll_frame(context),
+            Self::Shared(incoming) => {
+                let frame = Pin::new(incoming).poll_frame(context);
+                frame.map_err(AnswerError::from)
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Single(wire) => wire.is_answered(),
+            Self::Shared(incoming) => incoming.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Single(wire) => wire.size_hint(),
+            Self::Shared(incoming) => incoming.size_hint(),
+        }
+    }
+}
