@@ -3,19 +3,17 @@
 
 use std::{
     cell::RefCell,
-    pin::Pin,
     rc::Rc,
     task::{Context, Poll},
 };
 
 use bytes::Bytes;
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version};
-use http_body::{Body as _, Frame, SizeHint};
-use hyper::body::Incoming;
+use http_body::{Frame, SizeHint};
 
 use super::{
     Upload,
-    upload::{Source, UploadError},
+    upload::{FromClient, Source, UploadError},
 };
 use crate::upstream::Connection;
 
@@ -150,7 +148,7 @@ fn take(text: &mut Bytes, length: u64) -> Option<Bytes> {
 pub(super) struct Kept(RefCell<State>);
 
 struct State {
-    incoming: Incoming,
+    body: FromClient,
     /// How much of it is kept.
     most: usize,
     /// What has been read of it; `None` once it was too much. A copy, since a part of the buffer it was read into would keep
@@ -163,9 +161,9 @@ struct State {
 }
 
 impl Kept {
-    pub fn new(incoming: Incoming, most: u64) -> Rc<Self> {
+    pub fn new(body: FromClient, most: u64) -> Rc<Self> {
         Rc::new(Self(RefCell::new(State {
-            incoming,
+            body,
             most: usize::try_from(most).unwrap_or(usize::MAX),
             copy: Some(Vec::new()),
             given: 0,
@@ -198,7 +196,7 @@ impl Kept {
             state.given = copy.len();
             return Poll::Ready(Some(Ok(Frame::data(again))));
         }
-        let frame = Pin::new(&mut state.incoming).poll_frame(context);
+        let frame = state.body.poll_frame(context);
         if let Poll::Ready(Some(Ok(frame))) = &frame {
             match (frame.data_ref(), &mut state.copy) {
                 (Some(data), Some(copy)) if copy.len() + data.len() <= state.most => {
@@ -212,12 +210,12 @@ impl Kept {
     }
 
     pub fn is_end_stream(&self) -> bool {
-        self.left() == 0 && self.0.borrow().incoming.is_end_stream()
+        self.left() == 0 && self.0.borrow().body.is_end_stream()
     }
 
     pub fn size_hint(&self) -> SizeHint {
         let left = self.left();
-        let rest = self.0.borrow().incoming.size_hint();
+        let rest = self.0.borrow().body.size_hint();
         if let Some(exact) = rest.exact() {
             return SizeHint::with_exact(left + exact);
         }

@@ -97,6 +97,10 @@ impl Relay {
         if !self.rest.is_empty() {
             return Poll::Ready(Some(Ok(Frame::data(self.next_piece()))));
         }
+        if self.exchange.is_none() {
+            // Its connection is another request's by now.
+            return Poll::Ready(None);
+        }
         let frame = Pin::new(&mut self.content).poll_frame(context);
         let frame = frame.map_err(BodyError::from);
         if let Some(exchange) = &self.exchange {
@@ -112,6 +116,8 @@ impl Relay {
                     self.end_if_whole();
                 }
             }
+            // The client's own doing.
+            Some(Err(BodyError::Endpoint(AnswerError::Upload(_)))) => self.end(Ending::Abandoned),
             Some(Err(_)) => self.end(Ending::EndpointBroke),
             None if self.is_cut_off() => {
                 self.end(Ending::EndpointBroke);
@@ -145,7 +151,14 @@ impl Relay {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.rest.is_empty() && self.content.is_end_stream()
+        self.rest.is_empty() && (self.exchange.is_none() || self.content.is_end_stream())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.exchange {
+            Some(_) => self.content.size_hint(),
+            None => SizeHint::with_exact(self.rest.len() as u64),
+        }
     }
 }
 
@@ -188,7 +201,7 @@ impl http_body::Body for Body {
             Self::Own(bytes) => {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }
-            Self::Relayed(relay) => relay.content.size_hint(),
+            Self::Relayed(relay) => relay.size_hint(),
         }
     }
 }

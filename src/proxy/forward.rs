@@ -106,7 +106,7 @@ pub(super) async fn send(
 }
 
 /// What comes before it is too late; `None` where nothing does.
-async fn in_time<T>(answer: impl Future<Output = T>, progress: &Progress) -> Option<T> {
+pub(super) async fn in_time<T>(answer: impl Future<Output = T>, progress: &Progress) -> Option<T> {
     let mut answer = pin!(answer);
     poll_fn(|context| match answer.as_mut().poll(context) {
         Poll::Ready(answer) => Poll::Ready(Some(answer)),

@@ -15,6 +15,7 @@ use super::{
     certified,
     client::{Client, Door},
     head::{self, Field, Fields},
+    mirror,
 };
 
 const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -56,19 +57,28 @@ pub(super) fn write(headers: &mut HeaderMap, fields: Fields, client: &Client) {
 }
 
 /// What frames, routes, authorizes or says what the body is has no place after it (RFC 9110 §6.5.1).
-const OF_HEADS: [HeaderName; 12] = [
+const OF_HEADS: [HeaderName; 21] = [
+    mirror::MARK,
     header::AUTHORIZATION,
     header::CACHE_CONTROL,
+    header::CONNECTION,
     header::CONTENT_ENCODING,
     header::CONTENT_LENGTH,
     header::CONTENT_RANGE,
     header::CONTENT_TYPE,
+    header::COOKIE,
+    header::EXPECT,
     header::HOST,
     header::MAX_FORWARDS,
+    header::PRAGMA,
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    header::RANGE,
     header::SET_COOKIE,
     header::TE,
     header::TRAILER,
     header::TRANSFER_ENCODING,
+    header::UPGRADE,
 ];
 
 /// Leaves nothing after a request's body that belongs into its head, where an app may merge it; nor what we say there

@@ -1,6 +1,7 @@
 use std::{convert::Infallible, rc::Rc, sync::Arc};
 
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
+use http_body::Body as _;
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
@@ -10,7 +11,7 @@ use super::{
     certified, door,
     error::ProxyError,
     faults::Aborted,
-    forward::{pass_on, send},
+    forward::{in_time, pass_on, send},
     forwarded, head, headers, hops, mirror,
     note::{Note, Outcome},
     progress::{Progress, UploadState},
@@ -76,6 +77,10 @@ impl Proxy {
         let version = request.version();
         let fields = head::check(request, &client.rules())?;
         door::pass(request, client)?;
+        if version == Version::HTTP_2 && keeps_its_body_secret(request) {
+            // Apart, so that what a request is handled in does not grow by it.
+            Box::pin(settle(request.body_mut(), progress)).await?;
+        }
         let address = forwarded::client_address(request.headers(), client);
         tunnel::note_asked(request);
         headers::remove_hop_by_hop(request.headers_mut(), fields);
@@ -361,6 +366,22 @@ impl Refused {
             service: None,
             rules: Some(Box::new(Applied::new(rules))),
         }
+    }
+}
+
+/// Whether only what follows tells if it has a body, where few have one and an app of HTTP/1.1 may not expect it.
+fn keeps_its_body_secret(request: &Request<Upload>) -> bool {
+    matches!(*request.method(), Method::GET | Method::HEAD)
+        && !request.body().is_end_stream()
+        && request.body().size_hint().exact().is_none()
+        && request.extensions().get::<head::ForWebsocket>().is_none()
+}
+
+async fn settle(body: &mut Upload, progress: &Progress) -> Result<(), Kind> {
+    match in_time(body.settle(), progress).await {
+        Some(Ok(())) => Ok(()),
+        Some(Err(_)) => Err(Kind::ClientGone),
+        None => Err(Kind::ClientSlow),
     }
 }
 

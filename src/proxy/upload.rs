@@ -1,5 +1,6 @@
 use std::{
     error::Error,
+    future::poll_fn,
     io,
     pin::Pin,
     rc::Rc,
@@ -28,10 +29,66 @@ pub struct Upload {
 
 /// Where a body comes from.
 pub(super) enum Source {
-    Direct(Incoming),
+    Direct(FromClient),
     /// May be sent once more; in which turn it is sent here.
     Kept(Rc<Kept>, u32),
     Empty,
+}
+
+/// A body as its client sends it.
+pub(super) struct FromClient {
+    /// Read to see whether there is one.
+    first: Bytes,
+    rest: Incoming,
+}
+
+impl FromClient {
+    fn new(rest: Incoming) -> Self {
+        let first = Bytes::new();
+        Self { first, rest }
+    }
+
+    /// Waits for its first bytes; tells whether there are some.
+    fn poll_first(&mut self, context: &mut Context<'_>) -> Poll<Result<bool, hyper::Error>> {
+        while self.first.is_empty() {
+            let frame = ready!(Pin::new(&mut self.rest).poll_frame(context)).transpose()?;
+            match frame.map(Frame::into_data) {
+                Some(Ok(data)) => self.first = data,
+                // Trailers of nothing are nothing.
+                Some(Err(_)) | None => return Poll::Ready(Ok(false)),
+            }
+        }
+        Poll::Ready(Ok(true))
+    }
+
+    pub fn poll_frame(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        if self.first.is_empty() {
+            return Pin::new(&mut self.rest).poll_frame(context);
+        }
+        let first = std::mem::take(&mut self.first);
+        Poll::Ready(Some(Ok(Frame::data(first))))
+    }
+
+    pub fn is_end_stream(&self) -> bool {
+        self.first.is_empty() && self.rest.is_end_stream()
+    }
+
+    pub fn size_hint(&self) -> SizeHint {
+        let rest = self.rest.size_hint();
+        if self.first.is_empty() {
+            return rest;
+        }
+        let first = self.first.len() as u64;
+        let mut hint = SizeHint::new();
+        hint.set_lower(first + rest.lower());
+        if let Some(upper) = rest.upper() {
+            hint.set_upper(first + upper);
+        }
+        hint
+    }
 }
 
 /// Why an upload ended early.
@@ -58,7 +115,7 @@ impl Upload {
             progress.set_upload(UploadState::AwaitsEndpoint);
         }
         Self {
-            source: Source::Direct(body),
+            source: Source::Direct(FromClient::new(body)),
             left: u64::MAX,
             progress,
         }
@@ -73,6 +130,26 @@ impl Upload {
         }
     }
 
+    /// Waits until it is known whether there is one.
+    pub(super) async fn settle(&mut self) -> Result<(), UploadError> {
+        let settled = poll_fn(|context| match &mut self.source {
+            Source::Direct(body) => body.poll_first(context),
+            Source::Kept(..) | Source::Empty => Poll::Ready(Ok(true)),
+        });
+        match settled.await {
+            Ok(true) => {}
+            Ok(false) => {
+                self.source = Source::Empty;
+                self.say(UploadState::Done);
+            }
+            Err(error) => {
+                self.say(state_after(&error));
+                return Err(error.into());
+            }
+        }
+        Ok(())
+    }
+
     /// Sets how large it may be at most, and says whether it is known to be larger.
     pub(super) fn limit(&mut self, most: Option<u64>) -> Result<(), UploadError> {
         self.left = most.unwrap_or(u64::MAX);
@@ -85,12 +162,12 @@ impl Upload {
     /// Keeps a copy of what is taken from now on, where there is something to take, up to so many bytes.
     pub(super) fn keep(&mut self, most: u64) -> Option<Rc<Kept>> {
         match std::mem::replace(&mut self.source, Source::Empty) {
-            Source::Direct(incoming) if incoming.is_end_stream() => {
-                self.source = Source::Direct(incoming);
+            Source::Direct(body) if body.is_end_stream() => {
+                self.source = Source::Direct(body);
                 None
             }
-            Source::Direct(incoming) => {
-                let kept = Kept::new(incoming, most);
+            Source::Direct(body) => {
+                let kept = Kept::new(body, most);
                 self.source = Source::Kept(kept.clone(), 0);
                 Some(kept)
             }
@@ -160,9 +237,7 @@ impl Body for Upload {
         }
         self.say(UploadState::AwaitsClient);
         let frame = ready!(match &mut self.source {
-            Source::Direct(body) => Pin::new(body)
-                .poll_frame(context)
-                .map_err(UploadError::from),
+            Source::Direct(body) => body.poll_frame(context).map_err(UploadError::from),
             Source::Kept(kept, _) => kept.poll_frame(context),
             Source::Empty => Poll::Ready(None),
         });

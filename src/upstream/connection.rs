@@ -45,7 +45,7 @@ impl<B: Payload> Connection<B> {
         match &self.way {
             Way::Single(single) => {
                 let answer = single.wire.send(request).await?;
-                Ok(answer.map(|()| Content::Single(single.wire.clone())))
+                Ok(answer.map(|turn| Content::Single(single.wire.clone(), turn)))
             }
             Way::Shared(place) => {
                 let taken = request.take().ok_or(AnswerError::Closed)?;
@@ -106,7 +106,7 @@ impl<B: Payload> Connection<B> {
                 let stream = hyper::upgrade::on(answer).await.ok()?;
                 (Crossed::Lane(Lane::new(stream, place)), Bytes::new())
             }
-            (Way::Shared(_), Content::Single(_)) => return None,
+            (Way::Shared(_), Content::Single(..)) => return None,
         };
         Some(Switched { way, early })
     }

@@ -12,8 +12,8 @@ use super::{AnswerError, Payload, h1::Wire};
 
 /// The body of an answer, as the endpoint sends it.
 pub enum Content<B: Payload> {
-    /// Of a connection of its own. Nothing is read before it is asked for.
-    Single(Rc<Wire<B>>),
+    /// Of a connection of its own, in one of its turns. Nothing is read before it is asked for.
+    Single(Rc<Wire<B>>, u64),
     /// Of a stream among others.
     Shared(Incoming),
 }
@@ -27,7 +27,7 @@ impl<B: Payload> Body for Content<B> {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, AnswerError>>> {
         match self.get_mut() {
-            Self::Single(wire) => wire.poll_frame(context),
+            Self::Single(wire, turn) => wire.poll_frame(*turn, context),
             Self::Shared(incoming) => {
                 let frame = Pin::new(incoming).poll_frame(context);
                 frame.map_err(AnswerError::from)
@@ -37,14 +37,14 @@ impl<B: Payload> Body for Content<B> {
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Single(wire) => wire.is_answered(),
+            Self::Single(wire, turn) => wire.is_answered(*turn),
             Self::Shared(incoming) => incoming.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Single(wire) => wire.size_hint(),
+            Self::Single(wire, turn) => wire.size_hint(*turn),
             Self::Shared(incoming) => incoming.size_hint(),
         }
     }

@@ -281,7 +281,9 @@ impl<B: Payload> Line<B> {
         loop {
             let mut woken = pin!(self.shared.wake.notified());
             woken.as_mut().enable();
-            if let Some(connection) = self.take(Instant::now(), timeouts.keep_alive, false) {
+            if self.protocol.get() != Protocol::H1
+                && let Some(connection) = self.take(Instant::now(), timeouts.keep_alive, true)
+            {
                 return Ok(connection);
             }
             if let Some(error) = self.shared.failed_since(failures) {

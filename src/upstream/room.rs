@@ -20,7 +20,7 @@ pub enum Errand {
 pub struct Counted(Rc<Seat>);
 
 impl Counted {
-    fn take(seat: &Rc<Seat>, most: Option<u32>) -> Option<Self> {
+    pub(super) fn take(seat: &Rc<Seat>, most: Option<u32>) -> Option<Self> {
         let taken = seat.endpoint.connections.take(most);
         taken.then(|| Self(seat.clone()))
     }

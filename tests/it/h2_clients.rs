@@ -14,7 +14,7 @@ use tokio::{net::TcpStream, sync::watch};
 
 use crate::support::{
     Peer, answer, authority,
-    caller::{Caller, get, holding, read, whole},
+    caller::{Caller, get, holding, read, rest, whole},
     endpoint, h2_endpoint, proxy, until, within,
 };
 
@@ -323,6 +323,58 @@ async fn a_client_that_takes_an_answer_slowly_gets_all_of_it_long_after_its_endp
         pace.tick().await;
     }
     assert_eq!(taken, WHOLE);
+}
+
+#[tokio::test]
+async fn an_answer_that_waits_for_its_client_gets_nothing_of_the_next_one_on_its_endpoints_connection()
+ {
+    // All of the first is read from the endpoint, and a little of it has to wait for its client; most of the second is yet to be read.
+    let window = 65_535;
+    let length = |byte| if byte == b'a' { 70_000 } else { 300_000 };
+    let app = endpoint("blue")
+        .serve(move |mut peer: Peer| async move {
+            while let Ok(request) = peer.request().await {
+                let byte = request.as_bytes()["GET /".len()];
+                let body = vec![byte; length(byte)];
+                peer.write(&answer(200, &[], &body)).await;
+            }
+        })
+        .start()
+        .await;
+    let proxy = proxy().pool("blue", 100, &[&app]).start();
+    for _ in 0..5 {
+        let mut slow = Caller::with(&proxy, Builder::new().initial_window_size(window)).await;
+        let waits = slow.begin(get("/a")).await;
+        let waits = within("a head", waits).await.unwrap();
+        proxy
+            .until("the endpoint to be done", |proxy| {
+                proxy.in_flight("blue") == 0
+            })
+            .await;
+        let mut quick = Caller::to(&proxy).await;
+        let other = quick.begin(get("/b")).await;
+        let other = within("a head", other).await.unwrap();
+        let (first, second) = tokio::join!(rest(waits), rest(other));
+        assert_eq!(first.body.unwrap(), "a".repeat(length(b'a')));
+        assert_eq!(second.body.unwrap(), "b".repeat(length(b'b')));
+    }
+    assert_eq!(app.connections(), 1, "they shared it");
+}
+
+#[tokio::test]
+async fn a_body_that_is_announced_by_nothing_is_awaited_no_longer_than_a_head() {
+    let app = endpoint("blue").start().await;
+    let proxy = proxy()
+        .listener("timeouts.header = \"200ms\"")
+        .pool("blue", 100, &[&app])
+        .start();
+    let caller = Caller::to(&proxy).await;
+    let mut send = caller.send.clone().ready().await.unwrap();
+    let request = Request::get("http://shop.test/").body(()).unwrap();
+    let (answer, _open) = send.send_request(request, false).unwrap();
+    let answer = within("an answer", answer).await.unwrap();
+    assert_eq!(answer.status(), 408);
+    assert_eq!((app.requests().len(), app.connections()), (0, 0));
 }
 
 #[tokio::test]

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Tells an app that nobody waits for its answer.
-pub(super) const MARK: HeaderName = HeaderName::from_static("cutover-mirror");
+pub(in crate::proxy) const MARK: HeaderName = HeaderName::from_static("cutover-mirror");
 
 /// A request's copy, yet to be made, and who gets it.
 pub(in crate::proxy) struct Mirroring {

@@ -16,13 +16,13 @@ use super::{
     head::{Field, Fields},
 };
 
-pub(super) use copy::Mirroring;
+pub(super) use copy::{MARK, Mirroring};
 use sample::Sample;
 pub(super) use witness::Witness;
 
 /// Lets nobody say of a request that it is a copy but a proxy that is trusted: an app may treat it otherwise.
 pub(super) fn believe(headers: &mut HeaderMap, found: Fields, client: &Client) {
     if found.has(Field::Mirror) && !client.trusted {
-        headers.remove(copy::MARK);
+        headers.remove(MARK);
     }
 }

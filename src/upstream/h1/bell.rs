@@ -18,7 +18,8 @@ pub struct Bell {
 impl Bell {
     pub fn new(keeper: &Arc<Notify>) -> Arc<Self> {
         Arc::new(Self {
-            rang: AtomicBool::new(false),
+            // Nobody has listened yet.
+            rang: AtomicBool::new(true),
             keeper: keeper.clone(),
         })
     }

@@ -29,6 +29,8 @@ pub struct Input {
     was_small: bool,
     /// The most that is read at a time.
     pub most: usize,
+    /// More room was made than short answers take.
+    is_large: bool,
 }
 
 impl Input {
@@ -38,6 +40,7 @@ impl Input {
             next: FEWEST,
             was_small: false,
             most: usize::MAX,
+            is_large: false,
         }
     }
 
@@ -54,6 +57,7 @@ impl Input {
         });
         let room = room.min(self.most);
         self.received.reserve(room);
+        self.is_large |= room > FEWEST + BEYOND;
         let mut buffer = (&mut self.received).limit(room);
         let read = ready!(stream.poll_read_into(&mut buffer, context))?;
         if expected.is_none() {
@@ -74,7 +78,8 @@ impl Input {
 
     /// Gives up what is too much to be kept for the next answer.
     pub fn rest(&mut self) {
-        if self.received.capacity() > FEWEST + BEYOND {
+        // What is left of its room does not tell how much that holds.
+        if std::mem::take(&mut self.is_large) {
             self.received = BytesMut::new();
         }
     }

@@ -5,7 +5,7 @@ use std::{
 };
 
 use bytes::{Buf, Bytes};
-use http::{Method, Request, header};
+use http::{Request, header};
 use http_body::Frame;
 use hyper::rt::Write;
 
@@ -29,6 +29,8 @@ pub struct Outgoing<B> {
     coding: Coding,
     /// Something of it is written.
     pub has_begun: bool,
+    /// What is written has left for the endpoint: TLS keeps some of it back.
+    is_flushed: bool,
 }
 
 #[derive(Default)]
@@ -76,19 +78,17 @@ impl<B: Payload> Outgoing<B> {
             body: None,
             coding: Coding::Sized(0),
             has_begun: false,
+            is_flushed: true,
         }
     }
 
-    /// Prepares a request's head, and its framing. Where only its body can tell whether it has one it is asked first.
-    pub fn poll_begin(
-        &mut self,
-        request: &mut Request<B>,
-        context: &mut Context<'_>,
-    ) -> Poll<Result<(), AnswerError>> {
+    /// Prepares a request's head, and its framing.
+    pub fn begin(&mut self, request: &mut Request<B>) {
         self.has_begun = false;
+        self.is_flushed = false;
         self.head.clear();
         self.at = 0;
-        let (coding, first) = ready!(poll_coding(request, context))?;
+        let coding = coding(request);
         self.coding = coding;
         head::write(request, &mut self.head);
         let framed = [header::CONTENT_LENGTH, header::TRANSFER_ENCODING];
@@ -105,11 +105,6 @@ impl<B: Payload> Outgoing<B> {
             }
         }
         self.head.extend_from_slice(b"\r\n");
-        if let Some(first) = first {
-            let is_last = request.body().is_end_stream();
-            self.encode(first, is_last)?;
-        }
-        Poll::Ready(Ok(()))
     }
 
     /// The body follows.
@@ -119,7 +114,7 @@ impl<B: Payload> Outgoing<B> {
 
     /// Whether all of it is written.
     pub fn is_done(&self) -> bool {
-        self.body.is_none() && self.left() == 0
+        self.body.is_none() && self.left() == 0 && self.is_flushed
     }
 
     fn left(&self) -> usize {
@@ -129,6 +124,7 @@ impl<B: Payload> Outgoing<B> {
     /// Nobody takes the rest.
     pub fn abandon(&mut self) {
         self.body = None;
+        self.is_flushed = true;
         self.at = self.head.len();
         self.lead = Lead::default();
         self.data = Bytes::new();
@@ -165,13 +161,14 @@ impl<B: Payload> Outgoing<B> {
                     Poll::Pending => waits = true,
                     Poll::Ready(Some(Ok(frame))) => {
                         let is_last = body.is_end_stream();
-                        self.encode(frame, is_last)?;
+                        let encoded = self.encode(frame, is_last);
+                        encoded.inspect_err(|_| self.abandon())?;
                     }
                     Poll::Ready(Some(Err(error))) => {
                         self.abandon();
                         return Poll::Ready(Err(AnswerError::Upload(error.into())));
                     }
-                    Poll::Ready(None) => self.end()?,
+                    Poll::Ready(None) => self.end().inspect_err(|_| self.abandon())?,
                 }
             }
             while self.left() > 0 {
@@ -179,6 +176,7 @@ impl<B: Payload> Outgoing<B> {
             }
             if waits || self.body.is_none() {
                 ready!(Pin::new(&mut *stream).poll_flush(context))?;
+                self.is_flushed = true;
                 return if waits {
                     Poll::Pending
                 } else {
@@ -204,6 +202,7 @@ impl<B: Payload> Outgoing<B> {
             return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
         }
         self.has_begun = true;
+        self.is_flushed = false;
         let mut of = |piece: usize| {
             let done = written.min(piece);
             written -= done;
@@ -274,39 +273,17 @@ fn unlike(longer: &str) -> AnswerError {
     AnswerError::Upload(format!("it is {longer} than its length says").into())
 }
 
-/// A body's framing, and its first part where that had to be waited for.
-type Framed = (Coding, Option<Frame<Bytes>>);
-
 /// How a request's body is framed.
-fn poll_coding<B: Payload>(
-    request: &mut Request<B>,
-    context: &mut Context<'_>,
-) -> Poll<Result<Framed, AnswerError>> {
+fn coding<B: Payload>(request: &mut Request<B>) -> Coding {
     if request.body().is_end_stream() {
         request.headers_mut().remove(header::TRANSFER_ENCODING);
-        return Poll::Ready(Ok((Coding::Sized(0), None)));
+        return Coding::Sized(0);
     }
     let headers = request.headers();
-    let length = headers.get(header::CONTENT_LENGTH).map(framing::parse);
-    let size = length.flatten().or(request.body().size_hint().exact());
     if headers.contains_key(header::TRANSFER_ENCODING) {
-        return Poll::Ready(Ok((Coding::Chunked, None)));
+        return Coding::Chunked;
     }
-    if let Some(length) = size {
-        return Poll::Ready(Ok((Coding::Sized(length), None)));
-    }
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        return Poll::Ready(Ok((Coding::Chunked, None)));
-    }
-    // In HTTP/2 the end may come apart from the head. An endpoint may not expect chunks with such a method where there are none.
-    loop {
-        let frame = ready!(Pin::new(request.body_mut()).poll_frame(context));
-        return Poll::Ready(match frame {
-            None => Ok((Coding::Sized(0), None)),
-            Some(Ok(frame)) if frame.is_trailers() => Ok((Coding::Sized(0), None)),
-            Some(Ok(frame)) if frame.data_ref().is_some_and(Bytes::is_empty) => continue,
-            Some(Ok(frame)) => Ok((Coding::Chunked, Some(frame))),
-            Some(Err(error)) => Err(AnswerError::Upload(error.into())),
-        });
-    }
+    let length = headers.get(header::CONTENT_LENGTH).and_then(framing::parse);
+    let length = length.or_else(|| request.body().size_hint().exact());
+    length.map_or(Coding::Chunked, Coding::Sized)
 }

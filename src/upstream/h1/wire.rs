@@ -32,6 +32,8 @@ struct State<B> {
     input: Input,
     outgoing: Outgoing<B>,
     stage: Stage,
+    /// How many requests it has carried to the end.
+    turn: u64,
     reading: Reading,
     /// Whether it can carry another request.
     lasts: bool,
@@ -73,6 +75,7 @@ impl<B: Payload> Wire<B> {
             input: Input::new(),
             outgoing: Outgoing::new(),
             stage: Stage::Idle,
+            turn: 0,
             reading: Reading::default(),
             lasts: true,
             fields: HeaderMap::new(),
@@ -85,12 +88,12 @@ impl<B: Payload> Wire<B> {
         })))
     }
 
-    /// Sends a request, and reads the head of its answer. The request stays where it is until something of it is written: where
-    /// it fails before that, it is there still.
+    /// Sends a request, and reads the head of its answer, which tells in which turn its body is asked for. The request stays where
+    /// it is until something of it is written: where it fails before that, it is there still.
     pub async fn send(
         self: &Rc<Self>,
         request: &mut Option<Request<B>>,
-    ) -> Result<Response<()>, AnswerError> {
+    ) -> Result<Response<u64>, AnswerError> {
         let answer = poll_fn(|context| self.0.borrow_mut().poll_answer(request, context)).await?;
         let mut state = self.0.borrow_mut();
         if !state.outgoing.is_done() {
@@ -98,29 +101,38 @@ impl<B: Payload> Wire<B> {
             let uploading = tokio::task::spawn_local(self.clone().upload());
             state.uploading = Some(uploading.abort_handle());
         }
-        Ok(answer)
+        Ok(answer.map(|()| state.turn))
     }
 
     async fn upload(self: Rc<Self>) {
         poll_fn(|context| self.0.borrow_mut().poll_upload(context)).await;
     }
 
-    /// The next of the answer's body.
+    /// The next of the body of the answer in this turn. An answer whose turn is over has ended.
     pub fn poll_frame(
         &self,
+        turn: u64,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, AnswerError>>> {
-        self.0.borrow_mut().poll_frame(context)
+        let mut state = self.0.borrow_mut();
+        if state.turn == turn {
+            state.poll_frame(context)
+        } else {
+            Poll::Ready(None)
+        }
     }
 
-    /// Whether the answer has ended.
-    pub fn is_answered(&self) -> bool {
-        matches!(self.0.borrow().stage, Stage::Answered(framing) if framing.is_over())
+    /// Whether the answer in this turn has ended.
+    pub fn is_answered(&self, turn: u64) -> bool {
+        let state = self.0.borrow();
+        state.turn != turn || state.is_answered()
     }
 
-    /// What is left of the answer.
-    pub fn size_hint(&self) -> SizeHint {
-        match self.0.borrow().stage {
+    /// What is left of the answer in this turn.
+    pub fn size_hint(&self, turn: u64) -> SizeHint {
+        let state = self.0.borrow();
+        match state.stage {
+            _ if state.turn != turn => SizeHint::with_exact(0),
             Stage::Answered(Framing::Sized(left)) => SizeHint::with_exact(left),
             _ => SizeHint::default(),
         }
@@ -139,8 +151,7 @@ impl<B: Payload> Wire<B> {
     /// Makes it ready to be parked; tells whether it can carry another request.
     pub fn rest(&self) -> bool {
         let state = &mut *self.0.borrow_mut();
-        let is_over = matches!(state.stage, Stage::Answered(framing) if framing.is_over());
-        let lasts = is_over
+        let lasts = state.is_answered()
             && state.lasts
             && state.own.is_some()
             && state.outgoing.is_done()
@@ -148,6 +159,7 @@ impl<B: Payload> Wire<B> {
             && state.input.received.is_empty();
         if lasts {
             state.stage = Stage::Idle;
+            state.turn += 1;
             state.input.rest();
             state.outgoing.rest();
         }
@@ -180,15 +192,23 @@ impl<B: Payload> Wire<B> {
         }
     }
 
-    /// The stream, once the endpoint speaks another protocol on it, with what it has sent in that one already.
+    /// The stream, once the endpoint speaks another protocol on it, with what it has sent in that one already; `None` where it
+    /// has agreed to what it has not read.
     pub fn switched(&self) -> Option<(Own, Bytes)> {
         let mut state = self.0.borrow_mut();
+        if !state.outgoing.is_done() {
+            return None;
+        }
         let early = state.input.received.split().freeze();
         Some((state.own.take()?, early))
     }
 }
 
 impl<B: Payload> State<B> {
+    fn is_answered(&self) -> bool {
+        matches!(self.stage, Stage::Answered(framing) if framing.is_over())
+    }
+
     /// Whether nothing has come; the bell rings when something does.
     fn listen(&mut self) -> bool {
         self.bell.silence();
@@ -208,7 +228,7 @@ impl<B: Payload> State<B> {
         context: &mut Context<'_>,
     ) -> Poll<Result<Response<()>, AnswerError>> {
         if matches!(self.stage, Stage::Idle) {
-            ready!(self.poll_begin(request, context))?;
+            self.begin(request, context)?;
         }
         self.write(context)?;
         let answer = ready!(self.poll_head(context));
@@ -217,19 +237,19 @@ impl<B: Payload> State<B> {
         Poll::Ready(answer.map_err(|error| refused.unwrap_or(error)))
     }
 
-    fn poll_begin(
+    fn begin(
         &mut self,
         request: &mut Option<Request<B>>,
         context: &mut Context<'_>,
-    ) -> Poll<Result<(), AnswerError>> {
+    ) -> Result<(), AnswerError> {
         let own = self.own.as_mut().ok_or(AnswerError::Closed)?;
         let asked = request.as_mut().ok_or(AnswerError::Closed)?;
-        ready!(self.outgoing.poll_begin(asked, context))?;
+        self.outgoing.begin(asked);
         if asked.body().is_end_stream()
             && let Poll::Ready(Err(error)) = self.outgoing.poll_write(&mut own.stream, context)
         {
             if !self.outgoing.has_begun {
-                return Poll::Ready(Err(error));
+                return Err(error);
             }
             self.is_refused(error);
         }
@@ -242,7 +262,7 @@ impl<B: Payload> State<B> {
             self.outgoing.go_on(asked.into_body());
         }
         self.stage = Stage::Asked { to_head };
-        Poll::Ready(Ok(()))
+        Ok(())
     }
 
     /// Writes what the endpoint takes; an error says that the request is none.
@@ -364,6 +384,117 @@ impl<B: Payload> State<B> {
                 }
                 return Poll::Ready(Err(AnswerError::Closed));
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use http_body_util::Full;
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::{TcpListener, TcpStream},
+        time::timeout,
+    };
+
+    use super::*;
+    use crate::{
+        pool::{Endpoint, PoolStats, Seat},
+        units::{Address, EndpointKey, Name, PoolKey},
+        upstream::{dial, room::Counted},
+    };
+
+    /// A wire, its keeper, and the endpoint at its other end.
+    async fn wire() -> (Rc<Wire<Full<Bytes>>>, Arc<Notify>, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = Address::Ip(listener.local_addr().unwrap());
+        let stream = dial(&address, Duration::from_secs(5)).await.unwrap();
+        let (service, pool): (Name, Name) = ("shop".parse().unwrap(), "blue".parse().unwrap());
+        let key = EndpointKey {
+            service: service.clone(),
+            pool: pool.clone(),
+            address,
+        };
+        let stats = PoolStats::new(PoolKey { service, pool }, 0, 1);
+        let seat = Seat::new(Arc::new(Endpoint::new(key, 0, 1)), Arc::new(stats), 0);
+        let counted = Counted::take(&Rc::new(seat), None).unwrap();
+        let keeper = Arc::default();
+        let wire = Wire::new(Own::new(stream, counted), &keeper);
+        (wire, keeper, listener.accept().await.unwrap().0)
+    }
+
+    /// Sends a request that gets this answer, and tells its turn.
+    async fn asked(wire: &Rc<Wire<Full<Bytes>>>, endpoint: &mut TcpStream, answer: &str) -> u64 {
+        endpoint.write_all(answer.as_bytes()).await.unwrap();
+        let request = &mut Some(Request::new(Full::default()));
+        let turn = wire.send(request).await.unwrap().into_body();
+        assert!(endpoint.read(&mut [0; 1000]).await.unwrap() > 0);
+        turn
+    }
+
+    async fn next(wire: &Wire<Full<Bytes>>, turn: u64) -> Option<Bytes> {
+        let frame = poll_fn(|context| wire.poll_frame(turn, context));
+        let frame = timeout(Duration::from_secs(5), frame).await.unwrap();
+        frame.map(|frame| frame.unwrap().into_data().unwrap())
+    }
+
+    #[tokio::test]
+    async fn who_has_had_an_answer_gets_nothing_of_the_next_one() {
+        let (wire, _, mut endpoint) = wire().await;
+        let answer = "HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\n";
+        let first = asked(&wire, &mut endpoint, &format!("{answer}a")).await;
+        assert!(!wire.is_answered(first));
+        assert_eq!(next(&wire, first).await.unwrap(), "a");
+        assert!(wire.is_answered(first) && wire.rest());
+        let second = asked(&wire, &mut endpoint, &format!("{answer}b")).await;
+        assert!(wire.is_answered(first) && !wire.is_answered(second));
+        assert_eq!(wire.size_hint(first).exact(), Some(0));
+        assert_eq!(next(&wire, first).await, None);
+        assert_eq!(next(&wire, second).await.unwrap(), "b");
+        assert_eq!(next(&wire, second).await, None);
+    }
+
+    #[tokio::test]
+    async fn a_request_of_which_nothing_was_written_stays() {
+        let (wire, _, _endpoint) = wire().await;
+        wire.cut();
+        let mut request = Some(Request::new(Full::default()));
+        assert!(wire.send(&mut request).await.is_err());
+        assert!(request.is_some());
+        wire.close();
+        assert!(wire.send(&mut request).await.is_err());
+        assert!(request.is_some());
+    }
+
+    #[tokio::test]
+    async fn a_parked_wire_rings_when_its_endpoint_closes_it() {
+        let (wire, keeper, mut endpoint) = wire().await;
+        asked(&wire, &mut endpoint, "HTTP/1.1 204 None\r\n\r\n").await;
+        assert!(wire.rest());
+        assert!(wire.is_quiet(false) && wire.is_quiet(true));
+        drop(endpoint);
+        assert!(!wire.is_quiet(true), "the kernel knows at once");
+        timeout(Duration::from_secs(5), keeper.notified())
+            .await
+            .unwrap();
+        assert!(!wire.is_quiet(false));
+    }
+
+    #[tokio::test]
+    async fn a_wire_on_which_something_is_left_carries_nothing_more() {
+        for answer in [
+            "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\nH",
+            "HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
+            "HTTP/1.0 200 OK\r\ncontent-length: 0\r\n\r\n",
+            "HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\n",
+            "HTTP/1.1 200 OK\r\n\r\n",
+            "HTTP/1.1 101 Switching Protocols\r\n\r\n",
+        ] {
+            let (wire, _, mut endpoint) = wire().await;
+            asked(&wire, &mut endpoint, answer).await;
+            assert!(!wire.rest(), "{answer}");
         }
     }
 }
