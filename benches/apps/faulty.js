@@ -4,6 +4,7 @@
 // sets how long an answer takes at least and how much more on average, which part of them is `status` instead, and how many addresses flap.
 // `/count` tells how many requests came, `/numbers` their `X-Number`s since it was asked before, `/seen` when the first and the last since it was asked before (seconds of the monotonic clock, 0: none).
 // Everything else is 1 KiB. SIGTERM: no new connections, what is under way ends.
+const fs = require('fs');
 const http = require('http');
 
 const [name, seed, port, ...addresses] = process.argv.slice(2);
@@ -74,7 +75,12 @@ const servers = addresses.map((host) => http.createServer((request, response) =>
   request.on('end', () => answer(request, response));
 }).listen({ host, port: Number(port), backlog: 4096 }));
 
+const now = () => Number(process.hrtime.bigint()) / 1e9;
+
+// Says from when to when (seconds of the monotonic clock) it closed its connections: what came on one and was not read yet is lost.
 process.on('SIGTERM', () => {
+  const begun = now();
   for (const server of servers) server.close();
   for (const server of servers) server.closeIdleConnections();
+  fs.writeSync(1, `closed ${begun} ${now()}\n`);
 });

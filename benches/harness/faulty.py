@@ -41,12 +41,14 @@ class App:
         return begun, time.monotonic()
 
     def replace(self, seconds):
-        """As an operator does: SIGTERM, wait for the end of it, and start after `seconds`."""
+        """As an operator does: SIGTERM, wait for the end of it, and start after `seconds`. Returns from when to when it closed its connections."""
         begun = time.monotonic()
         self.process.send_signal(signal.SIGTERM)
         self.process.wait(10)
+        closed = self.log.read_text().splitlines()[-1].split()
         time.sleep(max(0, begun + seconds - time.monotonic()))
         self.start()
+        return float(closed[1]), float(closed[2])
 
     def hang(self):
         """The kernel goes on accepting for it, nobody answers."""
@@ -89,6 +91,9 @@ class Line:
     @property
     def ended(self):
         return self.begun + self.ms / 1e3
+
+    def was_on_its_way(self, begun, ended):
+        return self.begun <= ended and self.ended >= begun
 
 
 class Client:
