@@ -2,8 +2,8 @@
 
 use std::{
     io,
-    mem::MaybeUninit,
     net::Shutdown,
+    os::fd::AsRawFd,
     pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll},
@@ -13,6 +13,10 @@ use std::{
 use bytes::BufMut;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
+use nix::{
+    errno::Errno,
+    sys::socket::{MsgFlags, recv},
+};
 use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf},
@@ -172,12 +176,16 @@ impl Stream {
         read.is_pending()
     }
 
-    /// Whether bytes or an end have come that were not read, as far as the kernel knows: the runtime learns of them only
-    /// when it turns to it.
+    /// Whether an end has come, or bytes that nobody asked for, as far as the kernel knows: the runtime learns of them only
+    /// when it turns to it. What TLS has to say for itself is no news.
     pub(super) fn has_news(&self) -> bool {
-        let mut byte = [MaybeUninit::uninit()];
-        let seen = self.socket().peek(&mut byte);
-        !seen.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+        let mut record = [0; 5];
+        let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
+        match recv(self.socket().as_raw_fd(), &mut record, flags) {
+            Err(Errno::EAGAIN) => false,
+            Ok(1..) if self.is_secure() => is_alert(record),
+            Ok(_) | Err(_) => true,
+        }
     }
 
     /// Ends both directions; who waits for it is told.
@@ -199,6 +207,14 @@ impl Stream {
     pub fn is_secure(&self) -> bool {
         matches!(self, Self::TlsTcp(_) | Self::TlsUnix(_))
     }
+}
+
+/// Whether a record of TLS is an alert, as the end of a connection is, by its head. Version 1.3 hides it: its level and description, its
+/// kind and the tag of the cipher are 19 bytes, which nothing else is as short as (RFC 8446 §5.2, §6).
+fn is_alert([kind, _, _, high, low]: [u8; 5]) -> bool {
+    const ALERT: u8 = 21;
+    const HIDDEN: u8 = 23;
+    kind == ALERT || kind == HIDDEN && u16::from_be_bytes([high, low]) <= 19
 }
 
 fn tcp(stream: TcpStream) -> io::Result<Stream> {
@@ -325,6 +341,26 @@ mod tests {
         assert!(stream.has_news());
         readable(&stream).await;
         assert!(!is_quiet(&mut stream));
+    }
+
+    #[test]
+    fn the_end_of_tls_is_told_from_what_else_it_says() {
+        let (alert, handshake, hidden) = (21, 22, 23);
+        for (kind, length, expected) in [
+            (alert, 2, true),
+            (alert, 26, true),
+            (hidden, 19, true),
+            // The smallest of what else comes after a handshake: new keys.
+            (hidden, 22, false),
+            (hidden, 250, false),
+            (handshake, 19, false),
+        ] {
+            assert_eq!(
+                is_alert([kind, 3, 3, 0, length]),
+                expected,
+                "{kind}, {length}"
+            );
+        }
     }
 
     #[tokio::test]

@@ -1,4 +1,4 @@
-use std::mem::MaybeUninit;
+use std::{mem::MaybeUninit, ops::Range};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Version, header};
@@ -56,8 +56,12 @@ pub fn write_field(name: &str, value: &[u8], text: &mut Vec<u8>) {
 /// What has come of an answer's head.
 #[derive(Debug, Default)]
 pub struct Reading {
-    /// So many bytes were looked at for its end.
+    /// So many bytes hold no whole head.
     seen: usize,
+    /// Of the last answer's fields, in their order: the next one's are most often the same.
+    names: Vec<HeaderName>,
+    /// Where the values of its fields are.
+    values: Vec<Range<usize>>,
 }
 
 impl Reading {
@@ -67,66 +71,106 @@ impl Reading {
         received: &mut BytesMut,
         headers: &mut HeaderMap,
     ) -> Result<Option<Response<()>>, AnswerError> {
-        // What was seen may end in the middle of the line end.
+        if received.is_empty() {
+            return Ok(None);
+        }
+        // What was seen may end in the middle of the line end. A head that comes in pieces is not parsed at each of them.
         let from = self.seen.saturating_sub(2);
-        let Some(end) = end_of_head(&received[from..]) else {
+        if self.seen > 0 && !ends_a_head(&received[from..]) {
+            self.seen = received.len();
+            return Ok(None);
+        }
+        let Some((answer, length)) = self.parse(received)? else {
             self.seen = received.len();
             return Ok(None);
         };
         self.seen = 0;
-        let text = received.split_to(from + end).freeze();
-        read(&text, headers).map(Some)
+        let text = received.split_to(length).freeze();
+        headers.reserve(self.values.len());
+        for (name, value) in self.names.iter().zip(self.values.drain(..)) {
+            let value = HeaderValue::from_maybe_shared(text.slice(value));
+            headers.append(name, value.map_err(|_| NO_FIELD)?);
+        }
+        Ok(Some(answer))
+    }
+
+    /// The head's first line, and its length; `None` where there is more of it to come.
+    fn parse(&mut self, text: &[u8]) -> Result<Option<(Response<()>, usize)>, AnswerError> {
+        // Empty lines before it are for requests (RFC 9112 §2.2).
+        if text[0] != b'H' {
+            return Err(NO_HEAD);
+        }
+        let mut fields = [const { MaybeUninit::uninit() }; FIELDS];
+        let mut parsed = httparse::Response::new(&mut []);
+        let config = ParserConfig::default();
+        let outcome = config.parse_response_with_uninit_headers(&mut parsed, text, &mut fields);
+        let length = match outcome {
+            Ok(Status::Complete(length)) => length,
+            Ok(Status::Partial) => return Ok(None),
+            Err(httparse::Error::TooManyHeaders) => {
+                return Err(AnswerError::Malformed("too many fields"));
+            }
+            Err(_) => return Err(NO_HEAD),
+        };
+        self.values.clear();
+        for (place, field) in parsed.headers.iter().enumerate() {
+            self.name(place, field.name)?;
+            // An empty one may be anywhere.
+            let begin = match field.value {
+                [] => 0,
+                value => value.as_ptr().addr() - text.as_ptr().addr(),
+            };
+            self.values.push(begin..begin + field.value.len());
+        }
+        let (Some(code), Some(version)) = (parsed.code, parsed.version) else {
+            return Err(NO_HEAD);
+        };
+        let mut answer = Response::new(());
+        *answer.status_mut() = StatusCode::from_u16(code)
+            .map_err(|_| AnswerError::Malformed("a status that is none"))?;
+        *answer.version_mut() = if version == 1 {
+            Version::HTTP_11
+        } else {
+            Version::HTTP_10
+        };
+        let reason = parsed.reason.unwrap_or_default();
+        if answer.status().canonical_reason() != Some(reason)
+            && let Ok(reason) = ReasonPhrase::try_from(reason.as_bytes())
+        {
+            answer.extensions_mut().insert(reason);
+        }
+        Ok(Some((answer, length)))
+    }
+
+    /// Puts down the name of the field at such a place.
+    fn name(&mut self, place: usize, name: &str) -> Result<(), AnswerError> {
+        match self.names.get_mut(place) {
+            Some(known) if known.as_str().eq_ignore_ascii_case(name) => {}
+            Some(other) => *other = field_name(name)?,
+            None => self.names.push(field_name(name)?),
+        }
+        Ok(())
     }
 }
 
-/// Where a line is followed by an empty one. A line may end without a carriage return (RFC 9112 §2.2).
-fn end_of_head(text: &[u8]) -> Option<usize> {
-    memchr::memchr_iter(b'\n', text).find_map(|line_end| match text[line_end + 1..] {
-        [b'\n', ..] => Some(line_end + 2),
-        [b'\r', b'\n', ..] => Some(line_end + 3),
-        _ => None,
+const NO_HEAD: AnswerError = AnswerError::Malformed("no head of HTTP/1.1");
+const NO_FIELD: AnswerError = AnswerError::Malformed("a field that is none");
+
+/// Whether a line is followed by an empty one. A line may end without a carriage return (RFC 9112 §2.2).
+fn ends_a_head(text: &[u8]) -> bool {
+    memchr::memchr_iter(b'\n', text).any(|end| {
+        let next = &text[end + 1..];
+        next.starts_with(b"\n") || next.starts_with(b"\r\n")
     })
 }
 
-fn read(text: &Bytes, headers: &mut HeaderMap) -> Result<Response<()>, AnswerError> {
-    let mut fields = [const { MaybeUninit::uninit() }; FIELDS];
-    let mut parsed = httparse::Response::new(&mut []);
-    let config = ParserConfig::default();
-    let outcome = config.parse_response_with_uninit_headers(&mut parsed, text, &mut fields);
-    let (Ok(Status::Complete(_)), Some(code), Some(version)) =
-        (outcome, parsed.code, parsed.version)
-    else {
-        return Err(match outcome {
-            Err(httparse::Error::TooManyHeaders) => AnswerError::Malformed("too many fields"),
-            _ => AnswerError::Malformed("no head of HTTP/1.1"),
-        });
-    };
-    headers.reserve(parsed.headers.len());
-    for field in &*parsed.headers {
-        append(headers, field.name, text.slice_ref(field.value))?;
-    }
-    let mut answer = Response::new(());
-    *answer.status_mut() =
-        StatusCode::from_u16(code).map_err(|_| AnswerError::Malformed("a status that is none"))?;
-    *answer.version_mut() = if version == 1 {
-        Version::HTTP_11
-    } else {
-        Version::HTTP_10
-    };
-    let reason = parsed.reason.unwrap_or_default();
-    if answer.status().canonical_reason() != Some(reason)
-        && let Ok(reason) = ReasonPhrase::try_from(reason.as_bytes())
-    {
-        answer.extensions_mut().insert(reason);
-    }
-    Ok(answer)
+fn field_name(name: &str) -> Result<HeaderName, AnswerError> {
+    HeaderName::from_bytes(name.as_bytes()).map_err(|_| NO_FIELD)
 }
 
 pub fn append(headers: &mut HeaderMap, name: &str, value: Bytes) -> Result<(), AnswerError> {
-    const NONE: AnswerError = AnswerError::Malformed("a field that is none");
-    let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| NONE)?;
-    let value = HeaderValue::from_maybe_shared(value).map_err(|_| NONE)?;
-    headers.append(name, value);
+    let value = HeaderValue::from_maybe_shared(value).map_err(|_| NO_FIELD)?;
+    headers.append(field_name(name)?, value);
     Ok(())
 }
 
@@ -216,14 +260,14 @@ mod tests {
 
     #[test]
     fn an_answer_is_read_in_whatever_pieces_it_comes() {
-        let text = "HTTP/1.1 299 As You Like\r\nX-A: 1\r\nset-cookie: a\r\nSet-Cookie:b \r\n\r\nbody\r\n\r\n";
+        let text = "HTTP/1.1 299 As You Like\r\nX-A: 1\r\nx-empty:\r\nset-cookie: a\r\nSet-Cookie:b \r\n\r\nbody\r\n\r\n";
         for piece in 1..text.len() {
             let (answer, headers, left) = taken(text, piece).unwrap();
             assert_eq!(answer.status(), 299);
             assert_eq!(answer.version(), Version::HTTP_11);
             let reason = answer.extensions().get::<ReasonPhrase>().unwrap();
             assert_eq!(reason.as_bytes(), b"As You Like");
-            assert_eq!(headers["x-a"], "1");
+            assert!(headers["x-a"] == "1" && headers["x-empty"].is_empty());
             let cookies: Vec<_> = headers.get_all("set-cookie").iter().collect();
             assert_eq!(cookies, ["a", "b"]);
             assert_eq!(left, "body\r\n\r\n");
@@ -234,6 +278,28 @@ mod tests {
             (StatusCode::OK, Version::HTTP_10)
         );
         assert!(old.extensions().get::<ReasonPhrase>().is_none());
+    }
+
+    #[test]
+    fn an_answer_has_its_own_fields_whatever_those_of_the_last_one_were() {
+        let mut reading = Reading::default();
+        for names in [
+            &["x-a", "x-b", "x-a"][..],
+            &["X-A"],
+            &["x-b", "x-b", "X-C", "x-d"],
+            &[],
+        ] {
+            let mut text = BytesMut::from("HTTP/1.1 200 OK\r\n");
+            let mut expected = HeaderMap::new();
+            for (n, name) in names.iter().enumerate() {
+                text.extend_from_slice(format!("{name}: {n}\r\n").as_bytes());
+                expected.append(*name, n.into());
+            }
+            text.extend_from_slice(b"\r\n");
+            let mut headers = HeaderMap::new();
+            assert!(reading.take(&mut text, &mut headers).unwrap().is_some());
+            assert_eq!((headers, text.len()), (expected, 0));
+        }
     }
 
     #[test]
