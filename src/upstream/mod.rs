@@ -1,7 +1,7 @@
 //! The way to the endpoints.
 //!
 //! Owns dialling, HTTP on client connections and the idle sets: per worker and endpoint one [`Line`], kept in a table
-//! of the worker. HTTP/1.1 is spoken by ourselves ([`h1`]), HTTP/2 by hyper: there requests share connections. Knows neither why an endpoint was chosen nor what is done with its
+//! of the worker. HTTP/1.1 is spoken by ourselves (`h1`), HTTP/2 by hyper: there requests share connections. Knows neither why an endpoint was chosen nor what is done with its
 //! answer.
 
 mod connection;
