@@ -13,10 +13,10 @@ const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 
-/// Fields that mean one connection, never the whole way (RFC 9110 §7.6.1). `Upgrade` is among them: no protocol is
-/// switched through this proxy yet, and to pass it on would let a client and an app believe one was (h2c smuggling).
-/// `Transfer-Encoding` is not removed here but renewed: the HTTP library frames each message itself. `Trailer` stays:
-/// it names fields that are passed on.
+/// Fields that mean one connection, never the whole way (RFC 9110 §7.6.1). `Upgrade` is among them: only a tunnel
+/// asks for it anew, and to pass it on would let a client and an app believe that a protocol was switched (h2c smuggling).
+/// `Transfer-Encoding` is not removed here: who writes the message frames it. `Trailer` stays: it names fields that are
+/// passed on.
 static HOP_BY_HOP: [(Field, HeaderName); 7] = [
     (Field::KeepAlive, KEEP_ALIVE),
     (Field::ProxyConnection, PROXY_CONNECTION),

@@ -1,5 +1,5 @@
 use std::{
-    io::{self, IoSlice},
+    io::{self, IoSlice, Write as _},
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -222,8 +222,8 @@ impl<B: Payload> Outgoing<B> {
             Ok(data) => {
                 match &mut self.coding {
                     Coding::Chunked => {
-                        let size = format!("{:x}\r\n", data.len());
-                        self.lead.text().extend_from_slice(size.as_bytes());
+                        let size = data.len();
+                        write!(self.lead.text(), "{size:x}\r\n").map_err(AnswerError::Io)?;
                         self.tail = AFTER_CHUNK;
                     }
                     Coding::Sized(left) => {
