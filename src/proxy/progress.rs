@@ -1,5 +1,5 @@
 use std::{
-    cell::Cell,
+    cell::{Cell, RefCell},
     rc::Rc,
     task::{Context, Poll, Waker},
     time::Duration,
@@ -26,6 +26,8 @@ pub struct Progress {
     /// Bytes have moved since the deadline was last set.
     moved: Cell<bool>,
     alarm: Alarm,
+    /// Rings now and then while an upload is held up; there is none before one was.
+    glance: RefCell<Option<Alarm>>,
     /// How long nothing may move in this phase.
     patience: Cell<Duration>,
     /// How long the endpoint may take from the request's last byte to its answer's head.
@@ -58,6 +60,9 @@ impl Drop for Progress {
         }
     }
 }
+
+/// How often it is looked whether the client of an upload that is held up is there still.
+const GLANCE: Duration = Duration::from_secs(1);
 
 /// Where an exchange stands, which decides what the silence of a peer means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,6 +112,7 @@ impl Progress {
             phase: Cell::new(Phase::Idle),
             moved: Cell::default(),
             alarm: clock.alarm(),
+            glance: RefCell::default(),
             patience: Cell::new(client.door.header_timeout),
             response: Cell::new(Duration::MAX),
             head_read: Cell::new(now),
@@ -267,6 +273,22 @@ impl Progress {
 
     pub(super) fn set_awaits_endpoint(&self, awaits: bool) {
         self.awaits_endpoint.set(awaits);
+    }
+
+    /// Whether an upload waits for the endpoint, or for its turn: what the client sends is left unread, and its end with it.
+    pub fn is_held_up(&self) -> bool {
+        self.phase.get() == Phase::Waiting && self.upload.get() == UploadState::AwaitsEndpoint
+    }
+
+    /// Has the connection polled once more in a while, for its socket to look for the client's end.
+    pub fn glance_later(&self, context: &mut Context<'_>) {
+        let mut glance = self.glance.borrow_mut();
+        let is_new = glance.is_none();
+        let glance = glance.get_or_insert_with(|| self.clock().alarm());
+        if is_new || glance.poll(context).is_ready() {
+            glance.set(Instant::now() + GLANCE);
+            let _ = glance.poll(context);
+        }
     }
 
     pub fn poll_late(&self, context: &mut Context<'_>) -> Poll<()> {

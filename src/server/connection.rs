@@ -68,6 +68,9 @@ pub(super) async fn serve(
             );
         }
         progress.polled(before);
+        if progress.is_held_up() {
+            progress.glance_later(context);
+        }
         match (progress.poll_late(context), progress.phase()) {
             (Poll::Pending, _) | (Poll::Ready(()), Phase::Waiting) => Poll::Pending,
             (Poll::Ready(()), Phase::Idle) => Poll::Ready(End::Idle),

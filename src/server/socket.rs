@@ -107,6 +107,10 @@ impl Write for Socket {
         if self.kept_back {
             return Poll::Ready(Ok(()));
         }
+        // Polled whenever the connection is, unlike reads.
+        if self.progress.is_held_up() && self.stream.inner().has_left(context) {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
         let flushed = Pin::new(&mut self.stream).poll_flush(context);
         // TLS writes what it had in store.
         self.unfinished |= flushed.is_pending();

@@ -1,11 +1,11 @@
 use std::{
     io,
-    pin::Pin,
+    pin::{Pin, pin},
     task::{Context, Poll},
 };
 
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
     net::TcpStream,
 };
 
@@ -24,6 +24,16 @@ impl Stream {
             Self::Plain(socket) => socket,
             Self::Secure(stream) => stream.into_inner().0,
         }
+    }
+
+    /// Whether the client will send nothing after what it has sent, though that is unread.
+    pub(super) fn has_left(&self, context: &mut Context<'_>) -> bool {
+        let socket = match self {
+            Self::Plain(socket) => socket,
+            Self::Secure(stream) => stream.get_ref().0,
+        };
+        let ready = pin!(socket.ready(Interest::READABLE)).poll(context);
+        matches!(ready, Poll::Ready(Ok(ready)) if ready.is_read_closed())
     }
 
     pub(super) fn is_secure(&self) -> bool {

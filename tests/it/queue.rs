@@ -179,31 +179,41 @@ async fn who_waits_does_so_no_longer_than_its_whole_request_may_take() {
 
 #[tokio::test]
 async fn who_goes_away_leaves_its_place_and_its_turn_to_the_next() {
-    let slow = slow("slow").await;
-    let proxy = proxy()
-        .service("limits.requests = 1")
-        .pool("blue", 1, &[&slow.app])
-        .start();
-    let first = ask(&proxy, "/1").await;
-    slow.app.until_requests(1).await;
-    let mut goes: Client = proxy.client().await;
-    goes.send("GET /2 HTTP/1.1\r\nhost: a\r\n\r\n").await;
-    proxy
-        .until("one in line", |proxy| proxy.waiting() == 1)
-        .await;
-    let stays = ask(&proxy, "/3").await;
-    proxy
-        .until("two in line", |proxy| proxy.waiting() == 2)
-        .await;
-    drop(goes);
-    proxy
-        .until("one in line", |proxy| proxy.waiting() == 1)
-        .await;
-    slow.go.add_permits(2);
-    for one in [first, stays] {
-        assert_eq!(within("an answer", one).await.unwrap().status, 200);
+    for (head, more) in [
+        ("GET /2 HTTP/1.1\r\nhost: a\r\n\r\n", ""),
+        // What is unread of it hides that it has gone.
+        (
+            "POST /2 HTTP/1.1\r\nhost: a\r\ncontent-length: 100\r\n\r\n",
+            "ten bytes.",
+        ),
+    ] {
+        let slow = slow("slow").await;
+        let proxy = proxy()
+            .service("limits.requests = 1")
+            .pool("blue", 1, &[&slow.app])
+            .start();
+        let first = ask(&proxy, "/1").await;
+        slow.app.until_requests(1).await;
+        let mut goes: Client = proxy.client().await;
+        goes.send(head).await;
+        proxy
+            .until("one in line", |proxy| proxy.waiting() == 1)
+            .await;
+        goes.send(more).await;
+        let stays = ask(&proxy, "/3").await;
+        proxy
+            .until("two in line", |proxy| proxy.waiting() == 2)
+            .await;
+        drop(goes);
+        proxy
+            .until("one in line", |proxy| proxy.waiting() == 1)
+            .await;
+        slow.go.add_permits(2);
+        for one in [first, stays] {
+            assert_eq!(within("an answer", one).await.unwrap().status, 200);
+        }
+        assert_eq!(slow.paths(), ["/1", "/3"]);
     }
-    assert_eq!(slow.paths(), ["/1", "/3"]);
 }
 
 #[tokio::test]
