@@ -396,6 +396,25 @@ async fn a_stream_that_its_client_resets_is_cancelled_at_the_endpoint() {
 }
 
 #[tokio::test]
+async fn a_stream_that_is_reset_before_its_body_began_closes_no_connection_to_an_endpoint() {
+    let app = endpoint("blue").start().await;
+    let proxy = proxy().pool("blue", 100, &[&app]).start();
+    let mut caller = Caller::to(&proxy).await;
+    assert_eq!(caller.get("/").await.told(), (200, "blue"));
+    for _ in 0..3 {
+        let mut send = caller.send.clone().ready().await.unwrap();
+        let (answer, mut body) = send.send_request(get("/"), false).unwrap();
+        // An answer on the same connection tells that the head before it has been read.
+        assert_eq!(caller.get("/").await.told(), (200, "blue"));
+        body.send_reset(Reason::CANCEL);
+        drop(answer);
+        assert_eq!(caller.get("/").await.told(), (200, "blue"));
+    }
+    assert_eq!((app.connections(), app.open()), (1, 1));
+    assert_eq!(proxy.failures("blue"), []);
+}
+
+#[tokio::test]
 async fn p_08_a_target_stays_the_same_through_http_1_http_2_and_http_1() {
     let app = endpoint("blue").start().await;
     let second = proxy().pool("blue", 100, &[&app]).start();

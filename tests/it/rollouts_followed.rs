@@ -1,16 +1,25 @@
-//! Whoever follows a rollout from the command line: the instance is killed meanwhile and comes up again, stays away, or is left by Ctrl-C.
+//! Whoever follows a rollout, or waits for pools, from the command line: the instance is killed meanwhile and comes up again, stays away, or is
+//! left by Ctrl-C.
 
 #![allow(
     clippy::unwrap_used,
     reason = "a test that can't get its value has failed"
 )]
 
-use std::{process::Stdio, time::Instant};
+use std::{
+    net::SocketAddr,
+    process::Stdio,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    time::Instant,
+};
 
 use serde_json::json;
 use tokio::{
-    io::{AsyncBufReadExt, AsyncReadExt, BufReader},
-    net::TcpListener,
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    net::{TcpListener, TcpStream},
     process::{Child, ChildStdout, Command},
 };
 
@@ -29,7 +38,7 @@ const WAIT: &[&str] = &["wait", "app", "rollout"];
 struct Shop {
     site: Site,
     blue: App,
-    _green: App,
+    green: App,
 }
 
 /// A command that goes on for a while.
@@ -83,11 +92,7 @@ impl Shop {
             blue.address, green.address
         );
         let site = Site::start(&text).await;
-        let shop = Self {
-            site,
-            blue,
-            _green: green,
-        };
+        let shop = Self { site, blue, green };
         shop.until_ready().await;
         shop
     }
@@ -101,19 +106,7 @@ impl Shop {
     }
 
     fn call(&self, words: &[&str]) -> Caller {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_cutover"));
-        command
-            .args(words)
-            .env("CUTOVER_ADMIN", self.site.admin.to_string())
-            .env("CUTOVER_TOKEN", "secret")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true);
-        let mut child = command.spawn().unwrap();
-        let out = BufReader::new(child.stdout.take().unwrap());
-        let said = String::new();
-        Caller { child, out, said }
+        call_at(self.site.admin, words)
     }
 
     /// A command that follows a rollout, which waits for somebody's word.
@@ -175,6 +168,108 @@ async fn killed_and_then(words: &[&str], verb: &str) -> (Option<i32>, String) {
     shop.is_killed_under(&mut caller).await;
     shop.say(verb).await;
     caller.ends().await
+}
+
+fn call_at(admin: SocketAddr, words: &[&str]) -> Caller {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cutover"));
+    command
+        .args(words)
+        .env("CUTOVER_ADMIN", admin.to_string())
+        .env("CUTOVER_TOKEN", "secret")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    let mut child = command.spawn().unwrap();
+    let out = BufReader::new(child.stdout.take().unwrap());
+    let said = String::new();
+    Caller { child, out, said }
+}
+
+/// Stands between a caller and the instance.
+struct Relay {
+    address: SocketAddr,
+    /// What the instance has said to callers, in pieces.
+    answers: Arc<AtomicUsize>,
+    /// How often it was not there.
+    in_vain: Arc<AtomicUsize>,
+}
+
+impl Relay {
+    async fn before(admin: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let relay = Self {
+            address: listener.local_addr().unwrap(),
+            answers: Arc::default(),
+            in_vain: Arc::default(),
+        };
+        let (answers, in_vain) = (relay.answers.clone(), relay.in_vain.clone());
+        tokio::spawn(async move {
+            while let Ok((caller, _)) = listener.accept().await {
+                match TcpStream::connect(admin).await {
+                    Ok(instance) => drop(tokio::spawn(pass_on(caller, instance, answers.clone()))),
+                    Err(_) => drop(in_vain.fetch_add(1, SeqCst)),
+                }
+            }
+        });
+        relay
+    }
+}
+
+async fn pass_on(caller: TcpStream, instance: TcpStream, answers: Arc<AtomicUsize>) {
+    let (mut asks, mut hears) = caller.into_split();
+    let (mut says, mut takes) = instance.into_split();
+    let asking = async { tokio::io::copy(&mut asks, &mut takes).await.map(drop) };
+    let answering = async {
+        let mut piece = [0; 4096];
+        loop {
+            let length = says.read(&mut piece).await?;
+            if length == 0 {
+                return Ok(());
+            }
+            hears.write_all(&piece[..length]).await?;
+            answers.fetch_add(1, SeqCst);
+        }
+    };
+    let _: std::io::Result<()> = tokio::select! {
+        ended = asking => ended,
+        ended = answering => ended,
+    };
+}
+
+#[tokio::test]
+async fn whoever_waits_for_pools_of_an_instance_that_is_killed_and_comes_up_again_is_told_when_they_are()
+ {
+    let mut shop = Shop::start().await;
+    let mut user = Client::connect(shop.site.address).await;
+    user.send("GET /slow HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    let switch = json!({ "to": "green" });
+    shop.site.post("/v1/services/app/switch", &switch).await;
+    let other = endpoint("other").start().await;
+    let green = std::mem::replace(&mut shop.green, other).stop().await;
+    shop.site
+        .until("green to be gone", "/v1/services/app", |app| {
+            app["pools"]["green"]["ready"] == 0
+        })
+        .await;
+    let mut waiting = Vec::new();
+    for words in [["wait", "app", "ready"], ["wait", "app", "drained"]] {
+        let relay = Relay::before(shop.site.admin).await;
+        let caller = call_at(relay.address, &words);
+        // The second answer is one to somebody who waits.
+        until("a second look", || relay.answers.load(SeqCst) > 1).await;
+        waiting.push((relay, caller));
+    }
+    shop.site.kill().await;
+    for (relay, caller) in &mut waiting {
+        until("a look in vain", || relay.in_vain.load(SeqCst) > 0).await;
+        assert!(caller.child.try_wait().unwrap().is_none(), "it waits");
+    }
+    shop.site.run().await;
+    shop.green = endpoint("green").start_at(green).await;
+    for (_relay, caller) in waiting {
+        assert_eq!(caller.ends().await, (Some(0), "done\n".to_owned()));
+    }
 }
 
 #[tokio::test]

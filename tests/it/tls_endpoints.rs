@@ -85,6 +85,23 @@ async fn an_endpoint_that_falls_back_to_http_1_gives_each_of_many_requests_a_con
     assert_eq!(proxy.failures("blue"), []);
 }
 
+#[tokio::test]
+async fn an_upload_goes_on_after_its_answer_has_begun() {
+    let (files, root) = (Files::new(), authority("root"));
+    let pair = root.server(&[LOCAL]);
+    let app = h2_endpoint("echo").tls(&pair, (true, false)).start().await;
+    let proxy = over_tls(&app, "h1", &trusting(&files, &root));
+    let mut client = proxy.client().await;
+    client
+        .send("POST / HTTP/1.1\r\nhost: test\r\ncontent-length: 4\r\n\r\n")
+        .await;
+    for (count, byte) in (1..).zip(["a", "b", "c", "d"]) {
+        client.send(byte).await;
+        // Chunks of one byte each.
+        client.until_body_bytes(count * "1\r\na\r\n".len()).await;
+    }
+}
+
 /// What becomes of a request where the endpoint shows this certificate.
 async fn refused(pair: &Pair, tls: &str) -> Vec<(&'static str, u64)> {
     let app = h2_endpoint("blue").tls(pair, (true, true)).start().await;

@@ -272,9 +272,13 @@ where
         if head.ends_with(b"\r\n\r\n") {
             site.calls.fetch_add(1, SeqCst);
             let upgrades = String::from_utf8_lossy(&head).contains("upgrade: websocket");
+            let uploads = head.starts_with(b"POST ");
             head.clear();
             if upgrades {
-                return echo(stream).await;
+                return echo(stream, super::websocket::switching()).await;
+            }
+            if uploads {
+                return echo(stream, b"HTTP/1.1 200 OK\r\n\r\n".to_vec()).await;
             }
             if let Some((body, in_order)) = until_close {
                 let answer = format!("HTTP/1.1 200 OK\r\n\r\n{body}");
@@ -293,9 +297,8 @@ where
     }
 }
 
-/// Agrees to be a WebSocket, and gives back what comes.
-async fn echo<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
-    let mut bytes = super::websocket::switching();
+/// Says this, and gives back what comes, as it comes.
+async fn echo<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, mut bytes: Vec<u8>) {
     while stream.write_all(&bytes).await.is_ok() && stream.flush().await.is_ok() {
         let mut more = [0; 1024];
         match stream.read(&mut more).await {
