@@ -18,10 +18,11 @@ use crate::{
 /// The most that is read from a client at a time. Measured: more costs memory and saves nothing.
 const BUFFER: usize = 64 << 10;
 
-/// How long, and how much, a client's bytes are still taken after we have said the last word. To close with bytes unread
-/// makes the kernel reset the connection, which destroys the answer on its way (RFC 9112 §9.6).
-const LINGER: Duration = Duration::from_secs(2);
-const LINGER_BYTES: usize = 1 << 20;
+/// How long a client's bytes are still taken after we have said the last word: while some come, and in all. To close with bytes
+/// unread makes the kernel reset the connection, which destroys the answer on its way (RFC 9112 §9.6), and a client may have
+/// several MiB on their way before it reads.
+pub(super) const LINGER: Duration = Duration::from_secs(2);
+const LONGEST_LINGER: Duration = Duration::from_secs(10);
 
 /// More fields than hyper holds without an allocation per request have to be asked for.
 const PLAIN_HEADERS: usize = 100;
@@ -110,8 +111,10 @@ pub(super) async fn serve(
     if let (true, Some((status, _))) = (ours_to_say, refusal) {
         say(&mut stream, status).await;
     }
-    if !matches!(end, End::Stuck) {
-        part(stream).await;
+    match end {
+        End::Stuck => {}
+        End::Closed => part(stream, LONGEST_LINGER).await,
+        _ => part(stream, LINGER).await,
     }
 }
 
@@ -147,7 +150,7 @@ fn refusal(end: &End, unread: &[u8], most: usize) -> Option<(StatusCode, Rejecti
 /// Tells a client that there is no room for its connection.
 pub(super) async fn turn_away(mut stream: TcpStream) {
     say(&mut stream, StatusCode::SERVICE_UNAVAILABLE).await;
-    linger(stream).await;
+    linger(stream, LINGER).await;
 }
 
 /// A few hundred bytes: the socket's buffer takes them, or the client is not reading and does not care.
@@ -158,27 +161,26 @@ async fn say(stream: &mut (impl AsyncWrite + Unpin), status: StatusCode) {
 }
 
 /// Says the last word that TLS has to say, and lingers.
-pub(super) async fn part(mut stream: Stream) {
+pub(super) async fn part(mut stream: Stream, longest: Duration) {
     if stream.is_secure() {
         // Whoever does not read it does not care.
         let _ = timeout(LINGER, stream.shutdown()).await;
     }
-    linger(stream.into_socket()).await;
+    linger(stream.into_socket(), longest).await;
 }
 
-/// Says that nothing more will come, takes what the client still sends, and closes.
-pub(super) async fn linger(mut stream: TcpStream) {
+/// Says that nothing more will come, takes what the client still sends, and closes, after `longest` at the latest.
+pub(super) async fn linger(mut stream: TcpStream, longest: Duration) {
     if stream.shutdown().await.is_err() {
         return;
     }
-    let until = Instant::now() + LINGER;
-    let mut left = LINGER_BYTES;
+    let end = Instant::now() + longest;
+    let mut until = Instant::now() + LINGER;
     let mut bin = vec![0; 4096];
     while let Ok(Ok(())) = tokio::time::timeout_at(until, stream.readable()).await {
         match stream.try_read(&mut bin) {
-            Ok(1..) if left == 0 => return,
             Ok(0) => return,
-            Ok(taken) => left = left.saturating_sub(taken),
+            Ok(_) => until = end.min(Instant::now() + LINGER),
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
             Err(_) => return,
         }

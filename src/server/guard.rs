@@ -10,7 +10,10 @@ use std::{
 
 use tokio::{net::TcpStream, time::timeout};
 
-use super::{connection::linger, stream::Stream};
+use super::{
+    connection::{LINGER, linger},
+    stream::Stream,
+};
 use crate::{
     config::plan,
     telemetry::WorkerShard,
@@ -105,7 +108,7 @@ impl Guard {
             Err((failure, stream)) => {
                 tracing::debug!(reason = failure.as_str(), "no TLS handshake");
                 if let Some(stream) = stream {
-                    linger(stream).await;
+                    linger(stream, LINGER).await;
                 }
                 None
             }

@@ -311,6 +311,39 @@ async fn an_endpoint_that_reads_no_further_is_heard_to_the_end() {
 }
 
 #[tokio::test]
+async fn an_early_answer_is_whole_for_a_client_that_reads_it_when_all_is_sent() {
+    const LENGTH: usize = 8 << 20;
+    let body = vec![b'x'; 2 << 20];
+    let early = answer(413, &[], &body);
+    let app = endpoint("blue")
+        .serve(move |mut peer| {
+            let early = early.clone();
+            async move {
+                if peer.head().await.is_ok() {
+                    peer.write(&early).await;
+                    peer.hang().await;
+                }
+            }
+        })
+        .start()
+        .await;
+    let proxy = proxy().pool("blue", 100, &[&app]).start();
+    let mut client = proxy.client().await;
+    client
+        .send(format!(
+            "POST / HTTP/1.1\r\nhost: test\r\ncontent-length: {LENGTH}\r\n\r\n"
+        ))
+        .await;
+    proxy
+        .until("the end of the answer", |proxy| {
+            proxy.in_flight("blue") == 0 && app.connections() == 1
+        })
+        .await;
+    within("the upload", client.send(vec![b'y'; LENGTH])).await;
+    assert_eq!(client.answer().await.body.len(), body.len());
+}
+
+#[tokio::test]
 async fn an_upload_goes_on_while_its_client_does_not_read_the_answer() {
     const LENGTH: usize = 16 << 20;
     let app = endpoint("blue")

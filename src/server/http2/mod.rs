@@ -27,7 +27,10 @@ use self::{
     streams::{Executor, Streams},
     wire::{Outlet, Wire},
 };
-use super::{connection::part, stream::Stream};
+use super::{
+    connection::{LINGER, part},
+    stream::Stream,
+};
 use crate::{
     proxy::{Client, Clock, Progress, Proxy},
     telemetry::Rejection,
@@ -69,7 +72,7 @@ pub(super) async fn serve(
     let outlet = wire.outlet();
     converse(wire, client, proxy, clock, header_bytes).await;
     if let Some(stream) = outlet.into_stream(FAREWELL).await {
-        part(stream).await;
+        part(stream, LINGER).await;
     }
 }
 
