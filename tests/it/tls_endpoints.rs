@@ -93,7 +93,7 @@ async fn an_upload_goes_on_after_its_answer_has_begun() {
     let proxy = over_tls(&app, "h1", &trusting(&files, &root));
     let mut client = proxy.client().await;
     client
-        .send("POST / HTTP/1.1\r\nhost: test\r\ncontent-length: 4\r\n\r\n")
+        .send("POST /echo HTTP/1.1\r\nhost: test\r\ncontent-length: 4\r\n\r\n")
         .await;
     for (count, byte) in (1..).zip(["a", "b", "c", "d"]) {
         client.send(byte).await;

@@ -272,7 +272,7 @@ where
         if head.ends_with(b"\r\n\r\n") {
             site.calls.fetch_add(1, SeqCst);
             let upgrades = String::from_utf8_lossy(&head).contains("upgrade: websocket");
-            let uploads = head.starts_with(b"POST ");
+            let uploads = head.starts_with(b"POST /echo ");
             head.clear();
             if upgrades {
                 return echo(stream, super::websocket::switching()).await;
