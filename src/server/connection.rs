@@ -22,7 +22,7 @@ const BUFFER: usize = 64 << 10;
 /// unread makes the kernel reset the connection, which destroys the answer on its way (RFC 9112 §9.6), and a client may have
 /// several MiB on their way before it reads.
 pub(super) const LINGER: Duration = Duration::from_secs(2);
-const LONGEST_LINGER: Duration = Duration::from_secs(10);
+const LONGEST_LINGER: Duration = Duration::from_secs(5);
 
 /// More fields than hyper holds without an allocation per request have to be asked for.
 const PLAIN_HEADERS: usize = 100;
