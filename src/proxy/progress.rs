@@ -280,15 +280,22 @@ impl Progress {
         self.phase.get() == Phase::Waiting && self.upload.get() == UploadState::AwaitsEndpoint
     }
 
-    /// Has the connection polled once more in a while, for its socket to look for the client's end.
+    /// Whether it is time to look for the client's end.
+    pub fn is_due_a_glance(&self) -> bool {
+        let has_rung = || self.glance.borrow().as_ref().is_some_and(Alarm::has_rung);
+        self.is_held_up() && has_rung()
+    }
+
+    /// Has the connection polled when the next glance is due.
     pub fn glance_later(&self, context: &mut Context<'_>) {
         let mut glance = self.glance.borrow_mut();
         let is_new = glance.is_none();
         let glance = glance.get_or_insert_with(|| self.clock().alarm());
-        if is_new || glance.poll(context).is_ready() {
+        if is_new || glance.has_rung() {
             glance.set(Instant::now() + GLANCE);
-            let _ = glance.poll(context);
         }
+        // Wakes the connection when it rings.
+        let _ = glance.poll(context);
     }
 
     pub fn poll_late(&self, context: &mut Context<'_>) -> Poll<()> {

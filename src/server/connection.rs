@@ -18,11 +18,28 @@ use crate::{
 /// The most that is read from a client at a time. Measured: more costs memory and saves nothing.
 const BUFFER: usize = 64 << 10;
 
-/// How long a client's bytes are still taken after we have said the last word: while some come, and in all. To close with bytes
-/// unread makes the kernel reset the connection, which destroys the answer on its way (RFC 9112 §9.6), and a client may have
-/// several MiB on their way before it reads.
-pub(super) const LINGER: Duration = Duration::from_secs(2);
-const LONGEST_LINGER: Duration = Duration::from_secs(5);
+/// How long a client's bytes are still taken after we have said the last word while none come.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// What is still taken of a client after we have said the last word. To close with bytes unread makes the kernel reset the
+/// connection, which destroys the answer on its way (RFC 9112 §9.6).
+pub(super) struct Patience {
+    longest: Duration,
+    bytes: usize,
+}
+
+impl Patience {
+    /// With who was given no answer, or what is no request; and over HTTP/2, where windows bound what is on its way.
+    pub(super) const SHORT: Self = Self {
+        longest: LINGER,
+        bytes: 1 << 20,
+    };
+    /// With who was answered, and may have as much on its way as both kernels hold before it reads.
+    const LONG: Self = Self {
+        longest: Duration::from_secs(5),
+        bytes: 64 << 20,
+    };
+}
 
 /// More fields than hyper holds without an allocation per request have to be asked for.
 const PLAIN_HEADERS: usize = 100;
@@ -113,8 +130,8 @@ pub(super) async fn serve(
     }
     match end {
         End::Stuck => {}
-        End::Closed => part(stream, LONGEST_LINGER).await,
-        _ => part(stream, LINGER).await,
+        End::Closed => part(stream, Patience::LONG).await,
+        _ => part(stream, Patience::SHORT).await,
     }
 }
 
@@ -150,7 +167,7 @@ fn refusal(end: &End, unread: &[u8], most: usize) -> Option<(StatusCode, Rejecti
 /// Tells a client that there is no room for its connection.
 pub(super) async fn turn_away(mut stream: TcpStream) {
     say(&mut stream, StatusCode::SERVICE_UNAVAILABLE).await;
-    linger(stream, LINGER).await;
+    linger(stream, Patience::SHORT).await;
 }
 
 /// A few hundred bytes: the socket's buffer takes them, or the client is not reading and does not care.
@@ -161,26 +178,31 @@ async fn say(stream: &mut (impl AsyncWrite + Unpin), status: StatusCode) {
 }
 
 /// Says the last word that TLS has to say, and lingers.
-pub(super) async fn part(mut stream: Stream, longest: Duration) {
+pub(super) async fn part(mut stream: Stream, patience: Patience) {
     if stream.is_secure() {
         // Whoever does not read it does not care.
         let _ = timeout(LINGER, stream.shutdown()).await;
     }
-    linger(stream.into_socket(), longest).await;
+    linger(stream.into_socket(), patience).await;
 }
 
-/// Says that nothing more will come, takes what the client still sends, and closes, after `longest` at the latest.
-pub(super) async fn linger(mut stream: TcpStream, longest: Duration) {
+/// Says that nothing more will come, takes what the client still sends, and closes.
+pub(super) async fn linger(mut stream: TcpStream, patience: Patience) {
     if stream.shutdown().await.is_err() {
         return;
     }
-    let end = Instant::now() + longest;
+    let end = Instant::now() + patience.longest;
     let mut until = Instant::now() + LINGER;
+    let mut left = patience.bytes;
     let mut bin = vec![0; 4096];
     while let Ok(Ok(())) = tokio::time::timeout_at(until, stream.readable()).await {
         match stream.try_read(&mut bin) {
+            Ok(1..) if left == 0 => return,
             Ok(0) => return,
-            Ok(_) => until = end.min(Instant::now() + LINGER),
+            Ok(taken) => {
+                left = left.saturating_sub(taken);
+                until = end.min(Instant::now() + LINGER);
+            }
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
             Err(_) => return,
         }

@@ -11,7 +11,7 @@ use std::{
 use tokio::{net::TcpStream, time::timeout};
 
 use super::{
-    connection::{LINGER, linger},
+    connection::{Patience, linger},
     stream::Stream,
 };
 use crate::{
@@ -108,7 +108,7 @@ impl Guard {
             Err((failure, stream)) => {
                 tracing::debug!(reason = failure.as_str(), "no TLS handshake");
                 if let Some(stream) = stream {
-                    linger(stream, LINGER).await;
+                    linger(stream, Patience::SHORT).await;
                 }
                 None
             }

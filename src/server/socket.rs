@@ -108,7 +108,7 @@ impl Write for Socket {
             return Poll::Ready(Ok(()));
         }
         // Polled whenever the connection is, unlike reads.
-        if self.progress.is_held_up() && self.stream.inner().has_left(context) {
+        if self.progress.is_due_a_glance() && self.stream.inner().has_left(context) {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
         let flushed = Pin::new(&mut self.stream).poll_flush(context);

@@ -344,6 +344,41 @@ async fn an_early_answer_is_whole_for_a_client_that_reads_it_when_all_is_sent() 
 }
 
 #[tokio::test]
+async fn a_client_that_sends_on_after_its_answer_keeps_nobody_waiting_and_comes_to_an_end() {
+    let app = endpoint("blue")
+        .serve(|mut peer| async move {
+            while let Ok(head) = peer.head().await {
+                let status = if head.starts_with("POST ") { 413 } else { 200 };
+                peer.write(&answer(status, &[], b"enough")).await;
+            }
+        })
+        .start()
+        .await;
+    let proxy = proxy().workers(1).pool("blue", 100, &[&app]).start();
+    let mut client = proxy.client().await;
+    client
+        .send("POST / HTTP/1.1\r\nhost: test\r\ncontent-length: 1099511627776\r\n\r\n")
+        .await;
+    assert_eq!(client.answer().await.status, 413);
+    let flood = client.into_parts().0.into_std().unwrap();
+    flood.set_nonblocking(false).unwrap();
+    // Faster than it is read.
+    let flooding = std::thread::spawn(move || {
+        use std::io::Write;
+        let bytes = vec![b'x'; 1 << 20];
+        while (&flood).write_all(&bytes).is_ok() {}
+    });
+    let mut other = proxy.client().await;
+    let mut slowest = std::time::Duration::ZERO;
+    while !flooding.is_finished() {
+        let start = std::time::Instant::now();
+        assert_eq!(other.get("/").await.status, 200);
+        slowest = slowest.max(start.elapsed());
+    }
+    assert!(slowest.as_millis() < 500, "{slowest:?}");
+}
+
+#[tokio::test]
 async fn an_upload_goes_on_while_its_client_does_not_read_the_answer() {
     const LENGTH: usize = 16 << 20;
     let app = endpoint("blue")

@@ -28,7 +28,7 @@ use self::{
     wire::{Outlet, Wire},
 };
 use super::{
-    connection::{LINGER, part},
+    connection::{Patience, part},
     stream::Stream,
 };
 use crate::{
@@ -72,7 +72,7 @@ pub(super) async fn serve(
     let outlet = wire.outlet();
     converse(wire, client, proxy, clock, header_bytes).await;
     if let Some(stream) = outlet.into_stream(FAREWELL).await {
-        part(stream, LINGER).await;
+        part(stream, Patience::SHORT).await;
     }
 }
 
