@@ -47,7 +47,7 @@ pub(super) struct Attempts {
     /// The next attempt is to be on a new connection: one that was parked may be about to be closed, as the last one was.
     pub afresh: bool,
     /// What it is in a trial.
-    pub subject: Option<Box<Subject>>,
+    pub subject: Option<Subject>,
 }
 
 /// Why an attempt is made that is not the first.
@@ -73,7 +73,7 @@ impl Attempts {
         }
         let subject = decision.subject.take();
         if let Some(subject) = &subject {
-            subject.begin(&asking);
+            subject.begin(&asking, decision.lease.seat());
         }
         let retries = decision.retries;
         let body = request.body().size_hint();
@@ -105,11 +105,12 @@ impl Attempts {
     pub(super) fn end(
         &mut self,
         sent: &Result<Answered, ProxyError>,
+        endpoint: &Rc<Seat>,
         progress: &Progress,
     ) -> Option<bool> {
         if self.made == 1
             && let Some(subject) = &mut self.subject
-            && !subject.observe(sent, self.reused, progress)
+            && !subject.observe(sent, (endpoint, self.reused), progress)
         {
             self.subject = None;
         }
@@ -129,7 +130,7 @@ impl Attempts {
     /// The largest body with which stable may answer in a candidate's place, after this attempt of the candidate's.
     fn rescue(&self) -> Option<u64> {
         let subject = self.subject.as_ref().filter(|_| self.made == 1);
-        subject.and_then(|subject| subject.rescue())
+        subject.and_then(Subject::rescue)
     }
 
     /// Whether that may be, with what was sent of the body.
@@ -159,7 +160,7 @@ impl Attempts {
     pub(super) fn bind(&self, written: bool) {
         let bound = &self.asking.bound;
         let stays = |subject: &Subject| written && subject.stays();
-        let stays = self.subject.as_deref().is_some_and(stays);
+        let stays = self.subject.as_ref().is_some_and(stays);
         bound.set(match bound.get() {
             Bound::Stable => Bound::Stable,
             // Stable has failed it, too.

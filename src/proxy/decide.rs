@@ -54,7 +54,7 @@ pub(super) struct Decision {
     /// Its listener shows it this pool, and no other.
     pub shown: bool,
     /// It is the first attempt of a request in a trial.
-    pub subject: Option<Box<Subject>>,
+    pub subject: Option<Subject>,
 }
 
 /// A field that the app shall not see, and that is needed to decide once more.

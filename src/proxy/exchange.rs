@@ -30,7 +30,7 @@ pub(super) struct Exchange {
     /// Sees the answer, where a copy's is compared with it.
     pub witness: Option<Box<Witness>>,
     /// It is the first attempt of a request in a trial.
-    pub subject: Option<Box<Subject>>,
+    pub subject: Option<Subject>,
 }
 
 /// How an answer's body ended.
@@ -80,11 +80,11 @@ impl Exchange {
             }
             Ending::EndpointBroke => {
                 seat.failed(Failure::Reset);
-                self.subject.iter_mut().for_each(|subject| subject.broke());
+                self.subject.iter_mut().for_each(|subject| subject.broke(seat));
             }
             Ending::Abandoned if self.progress.is_late() && self.progress.awaits_endpoint() => {
                 seat.failed(Failure::Idle);
-                self.subject.iter_mut().for_each(|subject| subject.broke());
+                self.subject.iter_mut().for_each(|subject| subject.broke(seat));
             }
             Ending::Abandoned => {}
         }

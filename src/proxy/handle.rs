@@ -18,7 +18,6 @@ use super::{
     queue::Asking,
     reply::{Form, reply},
     rules::Applied,
-    trial::Subject,
     tunnel::{self, Terms},
 };
 use crate::{
@@ -100,7 +99,7 @@ impl Proxy {
         let mut attempts = Attempts::new(request, &mut decision, asking);
         let sent = loop {
             let sent = send(&decision, ours, &mut attempts, progress).await;
-            if let Some(helped) = attempts.end(&sent, progress) {
+            if let Some(helped) = attempts.end(&sent, decision.lease.seat(), progress) {
                 self.budgets.learn(decision.service, helped, Instant::now());
             }
             decision = match sent {
@@ -122,8 +121,14 @@ impl Proxy {
             };
         };
         if Terms::begins(decision.terms.as_deref(), &sent.answer) {
+            let endpoint = decision.lease.seat().clone();
             let switched = Box::pin(self.switch(sent, decision, progress, began)).await;
-            return Subject::switched(attempts.subject, switched);
+            if switched.is_err()
+                && let Some(subject) = &mut attempts.subject
+            {
+                subject.did_not_switch(&endpoint);
+            }
+            return switched;
         }
         Ok(pass_on(sent, decision, &mut attempts, progress, began))
     }

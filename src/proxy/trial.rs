@@ -1,18 +1,17 @@
 //! The first attempt of a request that is divided between a stable pool and one on trial: what is counted of it, what is told of its
 //! failure, and whether stable may answer in the candidate's place. Requests of services without a trial never come here.
 
-use std::{net::IpAddr, rc::Rc};
+use std::{mem, net::IpAddr, rc::Rc};
 
 use http::{Request, Response, StatusCode, header};
 use http_body::Body as _;
 use tokio::time::Instant;
 
 use super::{
-    Body, Kind, Proxy, Upload,
+    Kind, Proxy, Upload,
     decide::Chosen,
     error::{Fault, ProxyError},
     forward::Answered,
-    handle::Refused,
     progress::{Progress, UploadState},
     queue::Asking,
 };
@@ -50,20 +49,19 @@ pub(super) enum Bound {
     Pool(Slot),
 }
 
-/// A request that belongs to an arm of a trial.
+/// A request that belongs to an arm of a trial. Not boxed, and made of nothing that a good one need not have: an allocation and the
+/// memory it takes its turn through would cost more than all that is counted.
 pub(super) struct Subject {
     trial: u64,
-    arm: Arm,
     /// The candidate's, in force when it was decided.
     share: f64,
     how: How,
     client: Option<IpAddr>,
-    /// Of the first attempt.
-    seat: Rc<Seat>,
     faults: Rc<Faults>,
-    tunnel: bool,
     /// Stable may answer in the candidate's place, where its body is not larger.
     rescue: Option<u64>,
+    arm: Arm,
+    tunnel: bool,
     /// Another version may get what the candidate may have run.
     crosses: bool,
     /// Its pool is one arm, and what becomes of it is counted there.
@@ -72,13 +70,13 @@ pub(super) struct Subject {
 }
 
 /// What has become of the first attempt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
+    /// Or well answered, so far.
     UnderWay,
-    Answered,
-    Failed,
+    /// It has failed there.
+    Failed(Rc<Seat>),
     /// And stable is asked instead.
-    Rescued,
+    Rescued(Rc<Seat>),
 }
 
 impl Proxy {
@@ -89,8 +87,8 @@ impl Proxy {
         chosen: &Chosen,
         (request, tunnel): (&Request<Upload>, bool),
         asking: &Asking,
-        seat: &Rc<Seat>,
-    ) -> Option<Box<Subject>> {
+        seat: &Seat,
+    ) -> Option<Subject> {
         let trial = service.trial.as_ref()?;
         let how = chosen.how;
         let arm = trial.arm_of(chosen.place, seat.endpoint.slot);
@@ -107,28 +105,27 @@ impl Proxy {
             let body = request.body().size_hint();
             body.upper().unwrap_or(body.lower()) <= *most
         });
-        Some(Box::new(Subject {
+        Some(Subject {
             trial: trial.trial.id,
-            arm,
             share: trial.share,
             how,
             client: asking.client,
-            seat: seat.clone(),
             faults: self.faults.clone(),
-            tunnel,
             rescue,
+            arm,
+            tunnel,
             crosses: listed.is_some() || method.is_safe() || in_one_pool,
             counted: !in_one_pool,
             stage: Stage::UnderWay,
-        }))
+        })
     }
 }
 
 impl Subject {
     /// It is about to be sent for the first time.
-    pub(super) fn begin(&self, asking: &Asking) {
+    pub(super) fn begin(&self, asking: &Asking, seat: &Seat) {
         if self.how == How::Drawn {
-            self.count(TrialCounts::assigned);
+            self.count(seat, TrialCounts::assigned);
         }
         if self.arm == Arm::Stable {
             asking.bound.set(Bound::Stable);
@@ -139,13 +136,12 @@ impl Subject {
     pub(super) fn observe(
         &mut self,
         sent: &Result<Answered, ProxyError>,
-        reused: bool,
+        (endpoint, reused): (&Rc<Seat>, bool),
         progress: &Progress,
     ) -> bool {
         match sent {
             Ok(sent) if !sent.answer.status().is_server_error() => {
-                self.count(TrialCounts::requested);
-                self.stage = Stage::Answered;
+                self.count(endpoint, TrialCounts::requested);
                 let status = sent.answer.status();
                 let good = counts_latency(status);
                 // Neither a handshake of TLS nor what a tunnel or a stream begins with says how fast the app works.
@@ -155,33 +151,33 @@ impl Subject {
                     && !is_event_stream(&sent.answer)
                 {
                     let took = Instant::now().saturating_duration_since(progress.sent());
-                    self.count(|counts| counts.answered_in(took));
+                    self.count(endpoint, |counts| counts.answered_in(took));
                 }
             }
             Err(error) if error.fault != Fault::Endpoint => return false,
             _ => {
-                self.count(TrialCounts::requested);
-                self.failed();
+                self.count(endpoint, TrialCounts::requested);
+                self.failed(endpoint);
             }
         }
         true
     }
 
-    fn count(&self, add: impl FnOnce(&TrialCounts)) {
+    fn count(&self, seat: &Seat, add: impl FnOnce(&TrialCounts)) {
         if self.counted {
-            add(&self.seat.pool_shard().trial);
+            add(&seat.pool_shard().trial);
         }
     }
 
-    fn failed(&mut self) {
-        self.stage = Stage::Failed;
-        self.count(TrialCounts::failed);
-        self.report(FaultEvent::Failed);
+    fn failed(&mut self, seat: &Rc<Seat>) {
+        self.stage = Stage::Failed(seat.clone());
+        self.count(seat, TrialCounts::failed);
+        self.report(seat, FaultEvent::Failed);
     }
 
-    fn felt(&self) {
-        self.count(TrialCounts::felt);
-        self.report(FaultEvent::Felt);
+    fn felt(&self, seat: &Seat) {
+        self.count(seat, TrialCounts::felt);
+        self.report(seat, FaultEvent::Felt);
     }
 
     /// The largest body with which stable may answer in the candidate's place.
@@ -191,7 +187,9 @@ impl Subject {
 
     /// Stable is asked instead.
     pub(super) fn is_rescued(&mut self) {
-        self.stage = Stage::Rescued;
+        if let Stage::Failed(seat) = mem::replace(&mut self.stage, Stage::UnderWay) {
+            self.stage = Stage::Rescued(seat);
+        }
     }
 
     /// Whether only the candidate may get it again, once that may have run it.
@@ -200,15 +198,17 @@ impl Subject {
     }
 
     /// The client gets an answer. What is left may still fail: its body, if it is the first attempt's.
-    pub(super) fn answered(self: Box<Self>, status: StatusCode) -> Option<Box<Self>> {
-        match self.stage {
-            Stage::UnderWay | Stage::Answered => return Some(self),
-            Stage::Failed | Stage::Rescued if status.is_server_error() => self.felt(),
-            Stage::Failed => {}
-            Stage::Rescued => {
-                self.count(TrialCounts::rescued);
+    pub(super) fn answered(self, status: StatusCode) -> Option<Self> {
+        match &self.stage {
+            Stage::UnderWay => return Some(self),
+            Stage::Failed(seat) | Stage::Rescued(seat) if status.is_server_error() => {
+                self.felt(seat);
+            }
+            Stage::Failed(_) => {}
+            Stage::Rescued(seat) => {
+                self.count(seat, TrialCounts::rescued);
                 if !self.counted {
-                    self.report(FaultEvent::Rescued);
+                    self.report(seat, FaultEvent::Rescued);
                 }
             }
         }
@@ -217,39 +217,32 @@ impl Subject {
 
     /// The client is refused.
     pub(super) fn refused(&self, kind: Kind) {
-        let failed = matches!(self.stage, Stage::Failed | Stage::Rescued);
-        if failed && kind.fault() != Fault::Client {
-            self.felt();
+        if let Stage::Failed(seat) | Stage::Rescued(seat) = &self.stage
+            && kind.fault() != Fault::Client
+        {
+            self.felt(seat);
         }
     }
 
     /// The endpoint has broken off what it had begun.
-    pub(super) fn broke(&mut self) {
-        self.failed();
-        self.felt();
+    pub(super) fn broke(&mut self, seat: &Rc<Seat>) {
+        self.failed(seat);
+        self.felt(seat);
     }
 
-    /// What a tunnel's beginning has come to.
-    pub(super) fn switched(
-        subject: Option<Box<Self>>,
-        switched: Result<Response<Body>, Refused>,
-    ) -> Result<Response<Body>, Refused> {
-        if switched.is_err()
-            && let Some(mut subject) = subject
-        {
-            match subject.stage {
-                Stage::UnderWay | Stage::Answered => subject.broke(),
-                Stage::Failed | Stage::Rescued => subject.felt(),
-            }
+    /// The endpoint has agreed to a tunnel that came to nothing.
+    pub(super) fn did_not_switch(&mut self, endpoint: &Rc<Seat>) {
+        match &self.stage {
+            Stage::UnderWay => self.broke(endpoint),
+            Stage::Failed(seat) | Stage::Rescued(seat) => self.felt(seat),
         }
-        switched
     }
 
-    fn report(&self, event: FaultEvent) {
+    fn report(&self, seat: &Seat, event: FaultEvent) {
         let address = || self.client.map(|client| hash_ip(self.faults.seed, client));
         self.faults.report(FaultReport {
             trial: self.trial,
-            pool: self.seat.pool.clone(),
+            pool: seat.pool.clone(),
             arm: self.arm,
             share: self.share,
             client: match self.how {
