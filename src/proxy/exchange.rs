@@ -54,6 +54,9 @@ impl Ending {
 
 impl Exchange {
     pub(super) fn passed(&mut self, data: &[u8]) {
+        if self.bytes > 0 {
+            self.progress.takes_time();
+        }
         self.bytes += data.len() as u64;
         if let Some(witness) = &mut self.witness {
             witness.passed(data);
@@ -63,7 +66,11 @@ impl Exchange {
 
     /// Counts the answer, gives the lease back, and keeps the connection if it can carry another request.
     pub(super) fn end(mut self, ending: Ending) {
-        let now = Instant::now();
+        let now = match ending {
+            Ending::Whole => self.progress.now(),
+            // Perhaps long after it was last polled.
+            Ending::EndpointBroke | Ending::Abandoned => Instant::now(),
+        };
         let seat = self.lease.seat();
         seat.shard().answered(self.status);
         seat.pool_shard()

@@ -40,6 +40,8 @@ pub struct Progress {
     uploaded: Cell<u64>,
     /// When what there is of the request went on its way.
     sent: Cell<Instant>,
+    /// The clock, where it was read in the poll under way.
+    moment: Cell<Option<Instant>>,
     /// While answering: the endpoint's body was asked for its next part and had none.
     awaits_endpoint: Cell<bool>,
     /// Parts of the answer that are handed over, and that the client has yet to take.
@@ -120,6 +122,7 @@ impl Progress {
             upload: Cell::new(UploadState::Done),
             uploaded: Cell::default(),
             sent: Cell::new(now),
+            moment: Cell::default(),
             awaits_endpoint: Cell::default(),
             kept: Cell::default(),
             waits: Cell::default(),
@@ -177,6 +180,7 @@ impl Progress {
 
     /// The request's head has been read.
     pub(super) fn head_read(&self, now: Instant) {
+        self.takes_time();
         self.head_read.set(now);
         self.phase.set(Phase::Waiting);
         self.upload.set(UploadState::Done);
@@ -222,6 +226,18 @@ impl Progress {
     /// When what has been sent of the request went on its way: its last byte, where all of it has.
     pub(super) fn sent(&self) -> Instant {
         self.sent.get()
+    }
+
+    /// Now, as it is in the poll under way: the clock is read once for an answer that comes all at once.
+    pub(super) fn now(&self) -> Instant {
+        let now = self.moment.get().unwrap_or_else(Instant::now);
+        self.moment.set(Some(now));
+        now
+    }
+
+    /// What is being done takes its time: the clock is to be read again.
+    pub(super) fn takes_time(&self) {
+        self.moment.set(None);
     }
 
     /// The request's body goes on its way once more.
@@ -306,6 +322,7 @@ impl Progress {
     /// deadline if bytes have moved, except where the phase itself has set it: the clock is read for slow exchanges
     /// only, never for one that is over within a poll or two.
     pub fn polled(&self, before: Phase) {
+        self.takes_time();
         if !self.moved.replace(false) {
             return;
         }

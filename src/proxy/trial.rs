@@ -5,7 +5,6 @@ use std::{mem, net::IpAddr, rc::Rc};
 
 use http::{Request, Response, StatusCode, header};
 use http_body::Body as _;
-use tokio::time::Instant;
 
 use super::{
     Kind, Proxy, Upload,
@@ -150,7 +149,7 @@ impl Subject {
                     && progress.upload() == UploadState::Done
                     && !is_event_stream(&sent.answer)
                 {
-                    let took = Instant::now().saturating_duration_since(progress.sent());
+                    let took = progress.now().saturating_duration_since(progress.sent());
                     self.count(endpoint, |counts| counts.answered_in(took));
                 }
             }
