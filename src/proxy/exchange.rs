@@ -87,11 +87,15 @@ impl Exchange {
             }
             Ending::EndpointBroke => {
                 seat.failed(Failure::Reset);
-                self.subject.iter_mut().for_each(|subject| subject.broke(seat));
+                self.subject
+                    .iter_mut()
+                    .for_each(|subject| subject.broke(seat));
             }
             Ending::Abandoned if self.progress.is_late() && self.progress.awaits_endpoint() => {
                 seat.failed(Failure::Idle);
-                self.subject.iter_mut().for_each(|subject| subject.broke(seat));
+                self.subject
+                    .iter_mut()
+                    .for_each(|subject| subject.broke(seat));
             }
             Ending::Abandoned => {}
         }

@@ -1,8 +1,9 @@
 //! A pool on trial beside a stable one: who gets whose requests, and what is counted of them.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use cutover::pool::State;
+use tokio::sync::Notify;
 
 use crate::support::{
     App, Proxy, answer, endpoint, proxy,
@@ -320,6 +321,41 @@ async fn how_long_an_answer_takes_is_taken_of_good_ones_on_connections_that_were
         assert_eq!((tried.requests, tried.response.count()), (5, taken));
         assert_eq!(green.connections(), 1);
     }
+}
+
+#[tokio::test]
+async fn an_answer_on_trial_is_timed_to_its_head_for_the_trial_and_to_its_end_for_its_pool() {
+    const PAUSE: Duration = Duration::from_millis(30);
+    let (blue, _) = two().await;
+    let begun = Arc::new(Notify::new());
+    let plan = endpoint("green").serve({
+        let begun = begun.clone();
+        move |mut peer| {
+            let begun = begun.clone();
+            async move {
+                while peer.request().await.is_ok() {
+                    peer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nfirst")
+                        .await;
+                    begun.notified().await;
+                    assert!(!peer.arrives_within(PAUSE).await);
+                    peer.write(b"later").await;
+                }
+            }
+        }
+    });
+    let green = plan.start().await;
+    let proxy = of(&blue, &green);
+    on_trial(&proxy, 1.0, &[]);
+    let mut client = proxy.client().await;
+    for _ in 0..2 {
+        client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+        client.until_body_bytes(5).await;
+        begun.notify_one();
+        assert_eq!(client.answer().await.body, "firstlater");
+    }
+    let (response, latency) = (proxy.tried("green").response, proxy.latency("green"));
+    assert_eq!((response.count(), latency.count()), (1, 2));
+    assert!(latency.sum() >= response.sum() + 2 * PAUSE, "{latency:?}");
 }
 
 #[tokio::test]

@@ -3,8 +3,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use cutover::{
     pool::{Endpoint, PoolStats},
     telemetry::{
-        Difference, EndpointShard, Injected, MirrorCounts, Mirrored, PoolShard, Rejection, Tried,
-        TunnelCounts,
+        Difference, EndpointShard, Injected, MirrorCounts, Mirrored, PoolShard, Reading, Rejection,
+        Tried, TunnelCounts,
     },
 };
 
@@ -46,6 +46,11 @@ impl Proxy {
         counts.fold((0, 0), |(waits, reclaims), counts| {
             (waits + counts.waits(), reclaims + counts.reclaims())
         })
+    }
+
+    /// How long the pool's requests have taken.
+    pub fn latency(&self, pool: &str) -> Reading {
+        self.stats(pool).latency()
     }
 
     /// What trials have counted of the pool.
