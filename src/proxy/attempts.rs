@@ -230,6 +230,8 @@ impl Attempts {
     /// One more attempt is made because this one's has failed; `paid` from the budget.
     pub(super) fn goes_on(&mut self, failed: Rc<Seat>, paid: bool) {
         self.instead_of = Some(Instead { failed, paid });
+        // What was passed over though it was no failure is over: the next attempt's fate is not the first's.
+        self.subject = self.subject.take().filter(Subject::has_failed);
     }
 
     /// The longest pause before the next attempt: none before the first that goes elsewhere.

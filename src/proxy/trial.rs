@@ -1,7 +1,7 @@
 //! The first attempt of a request that is divided between a stable pool and one on trial: what is counted of it, what is told of its
 //! failure, and whether stable may answer in the candidate's place. Requests of services without a trial never come here.
 
-use std::{mem, net::IpAddr, rc::Rc};
+use std::{net::IpAddr, rc::Rc};
 
 use http::{Request, Response, StatusCode, header};
 use http_body::Body as _;
@@ -186,9 +186,14 @@ impl Subject {
 
     /// Stable is asked instead.
     pub(super) fn is_rescued(&mut self) {
-        if let Stage::Failed(seat) = mem::replace(&mut self.stage, Stage::UnderWay) {
-            self.stage = Stage::Rescued(seat);
+        if let Stage::Failed(seat) = &self.stage {
+            self.stage = Stage::Rescued(seat.clone());
         }
+    }
+
+    /// Its first attempt has failed, whoever is asked now.
+    pub(super) fn has_failed(&self) -> bool {
+        !matches!(self.stage, Stage::UnderWay)
     }
 
     /// Whether only the candidate may get it again, once that may have run it.

@@ -359,6 +359,29 @@ async fn an_answer_on_trial_is_timed_to_its_head_for_the_trial_and_to_its_end_fo
 }
 
 #[tokio::test]
+async fn what_breaks_after_an_answer_was_passed_over_is_charged_to_nobody() {
+    let blue = endpoint("blue")
+        .bytes_then_close(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nfirst")
+        .start()
+        .await;
+    let green = endpoint("green").reply(429).start().await;
+    let proxy = proxy()
+        .service("retry = { budget = \"100%\", statuses = [\"429\"] }")
+        .pool("blue", 1, &[&blue])
+        .pool("green", 1, &[&green])
+        .start();
+    on_trial(&proxy, 1.0, &[]);
+    let mut client = proxy.client().await;
+    assert!(client.try_get("/").await.is_err(), "blue has broken it off");
+    assert_eq!((green.requests().len(), blue.requests().len()), (1, 1));
+    proxy
+        .until("it to be over", |proxy| proxy.in_flight("blue") == 0)
+        .await;
+    assert_eq!(numbers(&proxy, "green"), [1, 0, 0, 0, 1]);
+    assert_eq!(numbers(&proxy, "blue"), [0; 5]);
+}
+
+#[tokio::test]
 async fn a_tunnel_counts_as_its_handshake_and_no_more() {
     let (blue, _) = two().await;
     let green = pong_server().start().await;
